@@ -1,0 +1,1 @@
+//! Generates REST routes from protobuf annotations.

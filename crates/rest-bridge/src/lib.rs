@@ -1,0 +1,1 @@
+//! The runtime under the generated REST routes.

@@ -1,0 +1,2 @@
+//! The `customerd` command.
+fn main() {}
