@@ -1,1 +1,4 @@
 //! customerd.
+
+pub mod clock;
+pub mod domain;
