@@ -1,4 +1,5 @@
 //! customerd.
 
+pub mod api;
 pub mod clock;
 pub mod domain;

@@ -1,0 +1,10 @@
+//! The protobuf contract as code, and the one error table.
+
+/// Messages, clients and servers of `customerd.v1`, generated from `proto/customerd/v1`.
+#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]
+pub mod v1 {
+    tonic::include_proto!("customerd.v1");
+}
+
+/// The raw file descriptor set of everything in `proto/`, options and comments included.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
