@@ -1,0 +1,223 @@
+//! One event on its way to one subscription: pending until it is delivered or dead.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::backoff::Failure;
+use super::timestamp::Timestamp;
+use super::webhook::WebhookType;
+
+/// Where a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeliveryStatus {
+    /// To be attempted, the first time or again.
+    Pending,
+    /// The receiver answered 2xx.
+    Delivered,
+    /// Given up: kept, listed and replayable.
+    Dead,
+}
+
+impl DeliveryStatus {
+    /// The name in the API and the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// The inverse of [`Self::as_str`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Pending, Self::Delivered, Self::Dead].into_iter().find(|it| it.as_str() == name)
+    }
+}
+
+/// One attempt, as the deliveries API shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// When it began.
+    pub at: Timestamp,
+    /// The HTTP status, if the answer got that far.
+    pub status: Option<u16>,
+    /// From its beginning to the answer's last byte that was waited for.
+    pub latency_ms: u32,
+    /// Why it failed, if not by the status.
+    pub error: Option<String>,
+    /// The first part of the body, at most 1 KiB of printable text.
+    pub response: Option<String>,
+}
+
+/// What an attempt came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// 2xx, read to its end or to the body limit.
+    Delivered,
+    /// 410: the receiver wants nothing any more.
+    Gone,
+    /// Anything else, redirects included.
+    Failed,
+}
+
+impl Attempt {
+    /// Judges the attempt. An answer that did not end in time, or broke off, is a failure whatever its status.
+    pub fn outcome(&self) -> Outcome {
+        match (self.error.is_some(), self.status) {
+            (false, Some(200..=299)) => Outcome::Delivered,
+            (false, Some(410)) => Outcome::Gone,
+            _ => Outcome::Failed,
+        }
+    }
+
+    /// When it was over.
+    pub fn ended_at(&self) -> Timestamp {
+        self.at + Duration::from_millis(u64::from(self.latency_ms))
+    }
+}
+
+/// What decides when a failed delivery is tried again, besides its history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pace {
+    /// The receiver's `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// Any random number.
+    pub random: u64,
+}
+
+/// A delivery, without its payload: that is the event's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// `deliveryId` of the API.
+    pub id: Uuid,
+    /// The subscription it goes to.
+    pub subscription_id: Uuid,
+    /// The event it carries; `webhook-id` on the wire.
+    pub event_id: Uuid,
+    /// The event's type.
+    pub webhook_type: WebhookType,
+    /// Where it stands.
+    pub status: DeliveryStatus,
+    /// Every attempt ever made, oldest first, those before a replay included.
+    pub attempts: Vec<Attempt>,
+    /// How many of them belong to the present window.
+    pub tries: u32,
+    /// When the present window began: the event's time, or the replay's.
+    pub due_since: Timestamp,
+    /// When the next attempt is due; present while pending.
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+impl Delivery {
+    /// Records an attempt and moves on: 2xx delivered; 410 dead, as the receiver said so for good; else pending until the
+    /// backoff's next moment, or dead when its window is over.
+    pub fn settle(&mut self, attempt: Attempt, pace: Pace) -> Outcome {
+        let (outcome, now) = (attempt.outcome(), attempt.ended_at());
+        self.attempts.push(attempt);
+        self.tries = self.tries.saturating_add(1);
+        let delay = match outcome {
+            Outcome::Failed => Failure {
+                attempts: self.tries,
+                elapsed: now.since(self.due_since),
+                retry_after: pace.retry_after,
+                random: pace.random,
+            }
+            .next_delay(),
+            Outcome::Delivered | Outcome::Gone => None,
+        };
+        self.next_attempt_at = delay.map(|delay| now + delay);
+        self.status = match (outcome, delay) {
+            (Outcome::Delivered, _) => DeliveryStatus::Delivered,
+            (_, Some(_)) => DeliveryStatus::Pending,
+            (_, None) => DeliveryStatus::Dead,
+        };
+        outcome
+    }
+
+    /// Starts over, whatever came of it so far: due now, with a new window.
+    pub fn replay(&mut self, now: Timestamp) {
+        self.status = DeliveryStatus::Pending;
+        self.tries = 0;
+        self.due_since = now;
+        self.next_attempt_at = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::backoff::WINDOW;
+
+    const START: Timestamp = Timestamp(1_795_347_600_000_000);
+
+    fn delivery() -> Delivery {
+        Delivery {
+            id: Uuid::from_u128(1),
+            subscription_id: Uuid::from_u128(2),
+            event_id: Uuid::from_u128(3),
+            webhook_type: WebhookType::CustomerUpdated,
+            status: DeliveryStatus::Pending,
+            attempts: Vec::new(),
+            tries: 0,
+            due_since: START,
+            next_attempt_at: Some(START),
+        }
+    }
+
+    fn attempt(status: impl Into<Option<u16>>, at: Timestamp) -> Attempt {
+        Attempt { at, status: status.into(), latency_ms: 250, error: None, response: None }
+    }
+
+    #[test]
+    fn statuses_and_what_they_mean() {
+        for (status, outcome) in [
+            (200, Outcome::Delivered), (204, Outcome::Delivered), (299, Outcome::Delivered), (199, Outcome::Failed),
+            (300, Outcome::Failed), (301, Outcome::Failed), (307, Outcome::Failed), (400, Outcome::Failed), (404, Outcome::Failed),
+            (410, Outcome::Gone), (429, Outcome::Failed), (500, Outcome::Failed), (503, Outcome::Failed),
+        ] {
+            assert_eq!(attempt(status, START).outcome(), outcome, "{status}");
+        }
+        for status in [None, Some(200), Some(410)] {
+            let broken = Attempt { error: Some("deadline".into()), ..attempt(status, START) };
+            assert_eq!(broken.outcome(), Outcome::Failed, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn delivered_and_gone_end_it() {
+        for (status, outcome, end) in
+            [(202, Outcome::Delivered, DeliveryStatus::Delivered), (410, Outcome::Gone, DeliveryStatus::Dead)]
+        {
+            let mut it = delivery();
+            assert_eq!(it.settle(attempt(status, START), Pace::default()), outcome);
+            assert_eq!((it.status, it.next_attempt_at, it.attempts.len()), (end, None, 1));
+        }
+    }
+
+    #[test]
+    fn failures_wait_from_the_end_of_the_attempt_and_honour_retry_after() {
+        let mut it = delivery();
+        assert_eq!(it.settle(attempt(500, START), Pace::default()), Outcome::Failed);
+        assert_eq!(it.next_attempt_at, Some(START + Duration::from_secs(1)));
+        let pace = Pace { retry_after: Some(Duration::from_secs(120)), random: 0 };
+        it.settle(attempt(429, START + Duration::from_secs(1)), pace);
+        assert_eq!(it.next_attempt_at, Some(START + Duration::from_millis(121_250)));
+        assert_eq!((it.status, it.tries), (DeliveryStatus::Pending, 2));
+    }
+
+    #[test]
+    fn dead_after_the_window_and_alive_again_by_replay() {
+        let mut it = delivery();
+        while let Some(at) = it.next_attempt_at {
+            it.settle(attempt(None, at), Pace::default());
+        }
+        assert_eq!(it.status, DeliveryStatus::Dead);
+        let made = it.attempts.len();
+        assert_eq!(it.attempts[made - 1].at, START + WINDOW);
+        it.replay(START + 2 * WINDOW);
+        assert_eq!((it.status, it.next_attempt_at), (DeliveryStatus::Pending, Some(START + 2 * WINDOW)));
+        it.settle(attempt(503, START + 2 * WINDOW), Pace::default());
+        assert_eq!((it.status, it.attempts.len(), it.tries), (DeliveryStatus::Pending, made + 1, 1));
+    }
+}
