@@ -1,5 +1,8 @@
 //! customerd.
 
 pub mod api;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod serve;

@@ -1,2 +1,5 @@
 //! The `customerd` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    customerd::cli::main()
+}

@@ -1,0 +1,80 @@
+//! Where the data is.
+
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+
+use super::Span;
+
+/// The database and how it is used.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Database")]
+pub struct Database {
+    /// Directory for what the service keeps on disk: the SQLite file, unless --database-url says otherwise
+    #[arg(long, global = true, env = "CUSTOMERD_DATA_DIR", value_name = "DIR", default_value = "data")]
+    pub data_dir: PathBuf,
+
+    /// sqlite://path/to/file.db or postgres://user:password@host/name [default: sqlite://<data-dir>/customerd.db]
+    #[arg(long, global = true, env = "CUSTOMERD_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<SecretString>,
+
+    /// Most connections kept to the database
+    #[arg(long, global = true, env = "CUSTOMERD_DATABASE_POOL_SIZE", value_name = "N", default_value = "16",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub database_pool_size: u32,
+
+    /// Longest that one statement may run (PostgreSQL), or wait for the lock (SQLite)
+    #[arg(long, global = true, env = "CUSTOMERD_STATEMENT_TIMEOUT", value_name = "TIME", default_value = "10s")]
+    pub statement_timeout: Span,
+}
+
+impl Database {
+    /// The URL to open; it may hold a password.
+    pub fn url(&self) -> SecretString {
+        self.database_url
+            .clone()
+            .unwrap_or_else(|| format!("sqlite://{}", self.data_dir.join("customerd.db").display()).into())
+    }
+
+    /// The URL as it may be logged: without password and parameters.
+    pub fn shown(&self) -> String {
+        let url = self.url();
+        let text = url.expose_secret();
+        let text = text.split_once('?').map_or(text, |(address, _)| address);
+        match Url::parse(text) {
+            Ok(mut parsed) if parsed.password().is_some() => {
+                // Only URLs that cannot have a password refuse; this one has.
+                let _ = parsed.set_password(None);
+                parsed.into()
+            }
+            Err(_) if text.contains('@') => "(a URL that cannot be read)".to_owned(),
+            _ => text.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database(url: Option<&str>) -> Database {
+        let database_url = url.map(SecretString::from);
+        let statement_timeout = Span(std::time::Duration::from_secs(1));
+        Database { data_dir: "data".into(), database_url, database_pool_size: 1, statement_timeout }
+    }
+
+    #[test]
+    fn default_and_redaction() {
+        assert_eq!(database(None).url().expose_secret(), "sqlite://data/customerd.db");
+        for (url, shown) in [
+            (None, "sqlite://data/customerd.db"),
+            (Some("sqlite://data/x.db?mode=rwc"), "sqlite://data/x.db"),
+            (Some("postgres://me:hunter2@db:5432/c?sslkey=hunter2"), "postgres://me@db:5432/c"),
+            (Some("postgres://me:hunter2@db:notaport/c"), "(a URL that cannot be read)"),
+        ] {
+            assert_eq!(database(url).shown(), shown);
+        }
+        assert!(!format!("{:?}", database(Some("postgres://me:hunter2@db/c"))).contains("hunter2"));
+    }
+}

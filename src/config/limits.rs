@@ -1,0 +1,77 @@
+//! How much the service takes on.
+
+use std::time::Duration;
+
+use super::{ByteSize, RateLimit, Span};
+use crate::serve::Limits;
+
+/// Sizes, times and counts of the two listeners.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitArgs {
+    /// Largest request body
+    #[arg(long, env = "CUSTOMERD_BODY_LIMIT", value_name = "SIZE", default_value = "1MiB")]
+    pub body_limit: ByteSize,
+
+    /// Largest list of request headers (at least 8KiB)
+    #[arg(long, env = "CUSTOMERD_HEADER_LIMIT", value_name = "SIZE", default_value = "16KiB", value_parser = header_limit)]
+    pub header_limit: ByteSize,
+
+    /// Requests at work at once; more are answered 503 with Retry-After
+    #[arg(long, env = "CUSTOMERD_MAX_CONCURRENT_REQUESTS", value_name = "N", default_value = "1024",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_concurrent_requests: u32,
+
+    /// Open connections per listener; more wait in the kernel's queue
+    #[arg(long, env = "CUSTOMERD_MAX_CONNECTIONS", value_name = "N", default_value = "4096",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: u32,
+
+    /// Concurrent HTTP/2 streams per connection
+    #[arg(long, env = "CUSTOMERD_MAX_STREAMS", value_name = "N", default_value = "256",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_streams: u32,
+
+    /// Time to read a request's headers
+    #[arg(long, env = "CUSTOMERD_HEADER_TIMEOUT", value_name = "TIME", default_value = "10s")]
+    pub header_timeout: Span,
+
+    /// Time until a request must be answered; a stream's time until it begins
+    #[arg(long, env = "CUSTOMERD_REQUEST_DEADLINE", value_name = "TIME", default_value = "30s")]
+    pub request_deadline: Span,
+
+    /// Time a connection may be silent
+    #[arg(long, env = "CUSTOMERD_IDLE_TIMEOUT", value_name = "TIME", default_value = "75s")]
+    pub idle_timeout: Span,
+
+    /// Time that requests in flight get after SIGTERM
+    #[arg(long, env = "CUSTOMERD_SHUTDOWN_GRACE", value_name = "TIME", default_value = "25s")]
+    pub shutdown_grace: Span,
+
+    /// Requests per programme and window, such as 100/1s [default: no limit]
+    #[arg(long, env = "CUSTOMERD_RATE_LIMIT", value_name = "N/TIME")]
+    pub rate_limit: Option<RateLimit>,
+}
+
+impl LimitArgs {
+    /// As the listeners take them.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            header_bytes: self.header_limit.0,
+            header_timeout: self.header_timeout.0,
+            idle_timeout: self.idle_timeout.0,
+            connections: self.max_connections as usize,
+            streams: self.max_streams,
+            requests: self.max_concurrent_requests as usize,
+            request_deadline: self.request_deadline.0,
+            shutdown_grace: self.shutdown_grace.0,
+            tls_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// hyper reads HTTP/1 headers into a buffer that it cannot make smaller than 8 KiB.
+fn header_limit(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse()?;
+    if size.0 < 8192 { Err("want at least 8KiB".to_owned()) } else { Ok(size) }
+}
