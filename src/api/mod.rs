@@ -1,5 +1,8 @@
 //! The protobuf contract as code, and the one error table.
 
+pub mod error;
+pub mod metadata;
+
 /// Messages, clients and servers of `customerd.v1`, generated from `proto/customerd/v1`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]
 pub mod v1 {

@@ -117,7 +117,11 @@ fn check_port(url: &Url, reach: Reach) -> Result<(), CallbackUrlError> {
 }
 
 fn check_address(address: IpAddr, reach: Reach) -> Result<(), CallbackUrlError> {
-    if reach.permits(address) { Ok(()) } else { Err(Forbidden("must not name an address that is not globally reachable")) }
+    if reach.permits(address) {
+        Ok(())
+    } else {
+        Err(Forbidden("must not name an address that is not globally reachable"))
+    }
 }
 
 fn check_name(name: &str, reach: Reach) -> Result<(), CallbackUrlError> {
@@ -171,11 +175,34 @@ mod tests {
         let labels = format!("https://{}com/", "a.".repeat(126));
         let label = format!("https://{}.com/", "a".repeat(64));
         for text in [
-            "", "example.com", "/hook", "https:example.com", "https:/example.com", "https:///example.com", "https://", "https://?x",
-            "https://example.com/#top", "https://example.com/#", " https://example.com/", "https://exa mple.com/",
-            "https://example.com\\@127.0.0.1/", "https://example.com/\n", "https://exa\tmple.com", "https://a..b/",
-            "https://.example.com/", "https://example.com../", "https://ex!ample.com/", "https://[::1", "https://[::1%25lo]/",
-            "https://example.com:99999/", "https://256.1.1.1/", "https://1.2.3.4.5/", "https://%00.example.com/", &long, &labels, &label,
+            "",
+            "example.com",
+            "/hook",
+            "https:example.com",
+            "https:/example.com",
+            "https:///example.com",
+            "https://",
+            "https://?x",
+            "https://example.com/#top",
+            "https://example.com/#",
+            " https://example.com/",
+            "https://exa mple.com/",
+            "https://example.com\\@127.0.0.1/",
+            "https://example.com/\n",
+            "https://exa\tmple.com",
+            "https://a..b/",
+            "https://.example.com/",
+            "https://example.com../",
+            "https://ex!ample.com/",
+            "https://[::1",
+            "https://[::1%25lo]/",
+            "https://example.com:99999/",
+            "https://256.1.1.1/",
+            "https://1.2.3.4.5/",
+            "https://%00.example.com/",
+            &long,
+            &labels,
+            &label,
         ] {
             for reach in [Reach::Global, Reach::Private] {
                 assert!(matches!(refused(text, reach), Malformed(_)), "{text}: {:?}", refused(text, reach));
@@ -186,11 +213,25 @@ mod tests {
     #[test]
     fn forbidden_for_everybody() {
         for text in [
-            "https://user@example.com/", "https://user:pw@example.com/", "https://@example.com/", "https://:@example.com/",
-            "ftp://example.com/", "file://example.com/etc", "https://example.com:0/", "https://0.0.0.0/", "https://0/",
-            "https://169.254.169.254/latest", "https://2852039166/", "https://[::ffff:10.0.0.1]/", "https://[::10.0.0.1]/",
-            "https://[64:ff9b::a00:1]/", "https://[2002:a00:1::]/", "https://[2001:0:a00:1::]/", "https://[fe80::1]/",
-            "https://255.255.255.255/", "https://[::]/",
+            "https://user@example.com/",
+            "https://user:pw@example.com/",
+            "https://@example.com/",
+            "https://:@example.com/",
+            "ftp://example.com/",
+            "file://example.com/etc",
+            "https://example.com:0/",
+            "https://0.0.0.0/",
+            "https://0/",
+            "https://169.254.169.254/latest",
+            "https://2852039166/",
+            "https://[::ffff:10.0.0.1]/",
+            "https://[::10.0.0.1]/",
+            "https://[64:ff9b::a00:1]/",
+            "https://[2002:a00:1::]/",
+            "https://[2001:0:a00:1::]/",
+            "https://[fe80::1]/",
+            "https://255.255.255.255/",
+            "https://[::]/",
         ] {
             for reach in [Reach::Global, Reach::Private] {
                 assert!(matches!(refused(text, reach), Forbidden(_)), "{text}: {:?}", refused(text, reach));
@@ -201,11 +242,29 @@ mod tests {
     #[test]
     fn private_only() {
         for text in [
-            "http://example.com/", "https://example.com:80/", "https://example.com:22/", "https://example.com:1023/",
-            "https://127.0.0.1/", "https://2130706433/", "https://0x7f000001/", "https://0177.0.0.1/", "https://127.1/",
-            "https://127.0.0.1./", "https://%31%32%37.0.0.1/", "https://①②⑦.0.0.1/", "https://127。0。0。1/", "https://10.0.0.1/",
-            "https://192.168.1.1:8443/", "https://172.16.0.1/", "https://100.64.0.1/", "https://[::1]/", "https://[fd00::1]/",
-            "https://localhost/", "https://LOCALHOST./", "https://api.localhost:9000/", "https://ⓛocalhost/",
+            "http://example.com/",
+            "https://example.com:80/",
+            "https://example.com:22/",
+            "https://example.com:1023/",
+            "https://127.0.0.1/",
+            "https://2130706433/",
+            "https://0x7f000001/",
+            "https://0177.0.0.1/",
+            "https://127.1/",
+            "https://127.0.0.1./",
+            "https://%31%32%37.0.0.1/",
+            "https://①②⑦.0.0.1/",
+            "https://127。0。0。1/",
+            "https://10.0.0.1/",
+            "https://192.168.1.1:8443/",
+            "https://172.16.0.1/",
+            "https://100.64.0.1/",
+            "https://[::1]/",
+            "https://[fd00::1]/",
+            "https://localhost/",
+            "https://LOCALHOST./",
+            "https://api.localhost:9000/",
+            "https://ⓛocalhost/",
         ] {
             assert!(matches!(refused(text, Reach::Global), Forbidden(_)), "{text}: {:?}", refused(text, Reach::Global));
             assert!(CallbackUrl::parse(text, Reach::Private).is_ok(), "{text}: {:?}", refused(text, Reach::Private));

@@ -172,9 +172,19 @@ mod tests {
     #[test]
     fn statuses_and_what_they_mean() {
         for (status, outcome) in [
-            (200, Outcome::Delivered), (204, Outcome::Delivered), (299, Outcome::Delivered), (199, Outcome::Failed),
-            (300, Outcome::Failed), (301, Outcome::Failed), (307, Outcome::Failed), (400, Outcome::Failed), (404, Outcome::Failed),
-            (410, Outcome::Gone), (429, Outcome::Failed), (500, Outcome::Failed), (503, Outcome::Failed),
+            (200, Outcome::Delivered),
+            (204, Outcome::Delivered),
+            (299, Outcome::Delivered),
+            (199, Outcome::Failed),
+            (300, Outcome::Failed),
+            (301, Outcome::Failed),
+            (307, Outcome::Failed),
+            (400, Outcome::Failed),
+            (404, Outcome::Failed),
+            (410, Outcome::Gone),
+            (429, Outcome::Failed),
+            (500, Outcome::Failed),
+            (503, Outcome::Failed),
         ] {
             assert_eq!(attempt(status, START).outcome(), outcome, "{status}");
         }

@@ -2,9 +2,15 @@
 
 pub mod backoff;
 pub mod callback_url;
+pub mod customer;
 pub mod delivery;
+pub mod error;
+pub mod event;
+pub mod programme;
 pub mod reach;
+pub mod text;
 pub mod timestamp;
 pub mod webhook;
 
+pub use error::{Code, Error, Violation};
 pub use timestamp::Timestamp;

@@ -25,31 +25,31 @@ impl Reach {
 
 /// First address and prefix length of each IPv4 block that is not globally reachable.
 const V4: [([u8; 4], u32); 15] = [
-    ([0, 0, 0, 0], 8),        // RFC 791: this network
-    ([10, 0, 0, 0], 8),       // RFC 1918: private
-    ([100, 64, 0, 0], 10),    // RFC 6598: carrier-grade NAT
-    ([127, 0, 0, 0], 8),      // RFC 1122: loopback
-    ([169, 254, 0, 0], 16),   // RFC 3927: link-local, the clouds' metadata services
-    ([172, 16, 0, 0], 12),    // RFC 1918: private
-    ([192, 0, 0, 0], 24),     // RFC 6890: protocol assignments
-    ([192, 0, 2, 0], 24),     // RFC 5737: documentation
-    ([192, 88, 99, 0], 24),   // RFC 7526: 6to4 relays, withdrawn
-    ([192, 168, 0, 0], 16),   // RFC 1918: private
-    ([198, 18, 0, 0], 15),    // RFC 2544: benchmarking
-    ([198, 51, 100, 0], 24),  // RFC 5737: documentation
-    ([203, 0, 113, 0], 24),   // RFC 5737: documentation
-    ([224, 0, 0, 0], 4),      // RFC 5771: multicast
-    ([240, 0, 0, 0], 4),      // RFC 1112: reserved, with 255.255.255.255
+    ([0, 0, 0, 0], 8),       // RFC 791: this network
+    ([10, 0, 0, 0], 8),      // RFC 1918: private
+    ([100, 64, 0, 0], 10),   // RFC 6598: carrier-grade NAT
+    ([127, 0, 0, 0], 8),     // RFC 1122: loopback
+    ([169, 254, 0, 0], 16),  // RFC 3927: link-local, the clouds' metadata services
+    ([172, 16, 0, 0], 12),   // RFC 1918: private
+    ([192, 0, 0, 0], 24),    // RFC 6890: protocol assignments
+    ([192, 0, 2, 0], 24),    // RFC 5737: documentation
+    ([192, 88, 99, 0], 24),  // RFC 7526: 6to4 relays, withdrawn
+    ([192, 168, 0, 0], 16),  // RFC 1918: private
+    ([198, 18, 0, 0], 15),   // RFC 2544: benchmarking
+    ([198, 51, 100, 0], 24), // RFC 5737: documentation
+    ([203, 0, 113, 0], 24),  // RFC 5737: documentation
+    ([224, 0, 0, 0], 4),     // RFC 5771: multicast
+    ([240, 0, 0, 0], 4),     // RFC 1112: reserved, with 255.255.255.255
 ];
 
 /// The same inside 2000::/3; outside of it nothing is globally reachable: unspecified, loopback, IPv4-mapped and
 /// -compatible, NAT64 (64:ff9b::/96, 64:ff9b:1::/48), discard (100::/64, 100:0:0:1::/64), segment routing (5f00::/16),
 /// unique-local, link- and site-local, multicast.
 const V6: [([u16; 8], u32); 4] = [
-    ([0x2001, 0, 0, 0, 0, 0, 0, 0], 23),      // RFC 2928: protocol assignments, Teredo (2001::/32) among them
-    ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32),  // RFC 3849: documentation
-    ([0x2002, 0, 0, 0, 0, 0, 0, 0], 16),      // RFC 3056: 6to4, embeds an IPv4 address
-    ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20),      // RFC 9637: documentation
+    ([0x2001, 0, 0, 0, 0, 0, 0, 0], 23), // RFC 2928: protocol assignments, Teredo (2001::/32) among them
+    ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32), // RFC 3849: documentation
+    ([0x2002, 0, 0, 0, 0, 0, 0, 0], 16), // RFC 3056: 6to4, embeds an IPv4 address
+    ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20), // RFC 9637: documentation
 ];
 
 /// Whether the address is a globally reachable unicast address that embeds no other one.
@@ -67,9 +67,7 @@ pub fn is_global(address: IpAddr) -> bool {
 /// services live there, and nobody develops there.
 fn is_private(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => {
-            v4.is_loopback() || v4.is_private() || within_v4(v4, Ipv4Addr::new(100, 64, 0, 0), 10)
-        }
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || within_v4(v4, Ipv4Addr::new(100, 64, 0, 0), 10),
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
     }
 }
@@ -157,8 +155,16 @@ mod tests {
     #[test]
     fn ordinary_addresses_are_global() {
         for address in [
-            "1.1.1.1", "8.8.8.8", "93.184.216.34", "192.31.196.1", "192.52.193.1", "192.175.48.1", "2606:4700::1111",
-            "2001:4860:4860::8888", "2a00:1450:4001:81b::200e", "2620:4f:8000::1",
+            "1.1.1.1",
+            "8.8.8.8",
+            "93.184.216.34",
+            "192.31.196.1",
+            "192.52.193.1",
+            "192.175.48.1",
+            "2606:4700::1111",
+            "2001:4860:4860::8888",
+            "2a00:1450:4001:81b::200e",
+            "2620:4f:8000::1",
         ] {
             assert!(is_global(address.parse().unwrap()), "{address}");
         }
@@ -167,11 +173,30 @@ mod tests {
     #[test]
     fn private_reach_adds_private_and_loopback_only() {
         for (address, permitted) in [
-            ("127.0.0.1", true), ("127.255.255.255", true), ("10.1.2.3", true), ("172.31.255.255", true), ("192.168.0.1", true),
-            ("100.64.0.0", true), ("100.127.255.255", true), ("::1", true), ("fd00::1", true), ("8.8.8.8", true),
-            ("0.0.0.0", false), ("169.254.169.254", false), ("192.0.2.1", false), ("224.0.0.1", false), ("255.255.255.255", false),
-            ("::", false), ("::ffff:127.0.0.1", false), ("::127.0.0.1", false), ("64:ff9b::7f00:1", false), ("2002:7f00:1::", false),
-            ("fe80::1", false), ("fec0::1", false), ("ff02::1", false), ("2001:0:7f00:1::", false),
+            ("127.0.0.1", true),
+            ("127.255.255.255", true),
+            ("10.1.2.3", true),
+            ("172.31.255.255", true),
+            ("192.168.0.1", true),
+            ("100.64.0.0", true),
+            ("100.127.255.255", true),
+            ("::1", true),
+            ("fd00::1", true),
+            ("8.8.8.8", true),
+            ("0.0.0.0", false),
+            ("169.254.169.254", false),
+            ("192.0.2.1", false),
+            ("224.0.0.1", false),
+            ("255.255.255.255", false),
+            ("::", false),
+            ("::ffff:127.0.0.1", false),
+            ("::127.0.0.1", false),
+            ("64:ff9b::7f00:1", false),
+            ("2002:7f00:1::", false),
+            ("fe80::1", false),
+            ("fec0::1", false),
+            ("ff02::1", false),
+            ("2001:0:7f00:1::", false),
         ] {
             let address: IpAddr = address.parse().unwrap();
             assert_eq!(Reach::Private.permits(address), permitted, "{address}");

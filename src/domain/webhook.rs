@@ -52,7 +52,9 @@ impl WebhookType {
 
     /// By any of the four names: for what was stored.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::CustomerUpdated, Self::AccountUpdated, Self::CardUpdated, Self::Test].into_iter().find(|it| it.as_str() == name)
+        [Self::CustomerUpdated, Self::AccountUpdated, Self::CardUpdated, Self::Test]
+            .into_iter()
+            .find(|it| it.as_str() == name)
     }
 }
 
@@ -326,7 +328,8 @@ mod tests {
     #[test]
     fn a_rotated_secret_signs_for_24_hours() {
         let mut it = subscription();
-        let live = |it: &Subscription, at| it.live_secrets(at).map(|it| it.expose_secret().to_owned()).collect::<Vec<_>>();
+        let live =
+            |it: &Subscription, at| it.live_secrets(at).map(|it| it.expose_secret().to_owned()).collect::<Vec<_>>();
         assert_eq!(live(&it, START), ["whsec_first"]);
         it.rotate_secret("whsec_second".into(), START);
         assert_eq!(live(&it, START + 24 * HOUR - Duration::from_micros(1)), ["whsec_second", "whsec_first"]);
