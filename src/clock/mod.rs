@@ -84,8 +84,9 @@ impl Clock {
 
     /// A UUIDv7 (RFC 9562) of the present moment, greater than every earlier one of this clock, even when time goes back.
     pub fn id(&self) -> Uuid {
-        let candidate = ids::candidate(self.now(), u64::from_be_bytes(self.random()));
-        let step = u32::from_be_bytes(self.random());
+        let random = u128::from_be_bytes(self.random());
+        let candidate = ids::candidate(self.now(), random as u64);
+        let step = (random >> 96) as u32;
         let mut last = self.0.last_id.lock().unwrap_or_else(PoisonError::into_inner);
         *last = ids::after(*last, candidate, step);
         ids::uuid(*last)

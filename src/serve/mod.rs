@@ -1,5 +1,28 @@
-//! The listeners: accept loops with timers and limits, TLS, shedding, graceful shutdown. Nothing of ours but the clock.
+//! The listeners: accept loops with timers and limits, TLS, request ids, shedding, graceful shutdown.
+//!
+//! Nothing of ours but the clock: what a listener serves is a tower service that it is given, what it needs to know are
+//! values ([`Limits`], a rustls configuration).
+//!
+//! A door is put together as [`Identify`] around its metrics around [`Guard`] around its routes, run by a [`Listener`].
 
+mod activity;
+mod connection;
+mod exchange;
+mod guard;
+mod identify;
 mod limits;
+mod listener;
+mod refusal;
+mod shutdown;
+mod tls;
+mod trace;
+mod watched;
 
+pub use exchange::Peer;
+pub use guard::{Guard, GuardLayer};
+pub use identify::{Identify, IdentifyLayer, REQUEST_ID, RequestId};
 pub use limits::Limits;
+pub use listener::{BindError, Listener};
+pub use shutdown::{Shutdown, on_signals};
+pub use tls::{TlsError, TlsFiles, server_config};
+pub use trace::{TRACEPARENT, TraceParent};

@@ -1,0 +1,113 @@
+//! One connection, from the handshake to its end.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tower::Service;
+
+use super::activity::{Activity, Cut};
+use super::exchange::{Exchange, Peer};
+use super::watched::Watched;
+use super::{Limits, Shutdown};
+use crate::clock::Clock;
+
+/// What the connections of a listener have in common.
+pub(super) struct Shared<S> {
+    pub(super) service: S,
+    pub(super) builder: Builder<TokioExecutor>,
+    pub(super) tls: Option<tokio_rustls::TlsAcceptor>,
+    pub(super) limits: Limits,
+    pub(super) clock: Clock,
+    pub(super) http2_only: bool,
+    pub(super) shutdown: Shutdown,
+}
+
+/// hyper's side of the limits. Its own timer for HTTP/1 headers stays off: it also ends connections that merely rest
+/// between requests.
+pub(super) fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(limits.header_bytes);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(limits.streams)
+        // A peer that is gone without a word is noticed; one that answers is not kept open by that alone.
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+impl<S> Shared<S>
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    /// Serves the connection until it ends.
+    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, addr: SocketAddr) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%addr, %error, "the connection was gone at once");
+            return;
+        }
+        let Some(tls) = &self.tls else {
+            return self.speak(stream, Peer { addr, tls: false, certificate: None }).await;
+        };
+        match self.clock.timeout(self.limits.tls_timeout, tls.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                let peer = Peer { addr, tls: true, certificate: certificate.map(|it| it.clone().into_owned()) };
+                self.speak(stream, peer).await;
+            }
+            Ok(Err(error)) => tracing::debug!(%addr, %error, "TLS handshake failed"),
+            Err(_) => tracing::debug!(%addr, "TLS handshake took too long"),
+        }
+    }
+
+    async fn speak<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, io: I, peer: Peer) {
+        let activity = Arc::new(Activity::new(self.clock.clone()));
+        let addr = peer.addr;
+        let io = TokioIo::new(Watched { inner: io, activity: Arc::clone(&activity) });
+        let service = Exchange {
+            service: self.service.clone(),
+            peer,
+            activity: Arc::clone(&activity),
+            http2_only: self.http2_only,
+        };
+        let mut connection = pin!(self.builder.serve_connection(io, service));
+        let mut leaving = false;
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%addr, error, "connection ended");
+                    }
+                    return;
+                }
+                () = self.shutdown.started(), if !leaving => {
+                    leaving = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                cut = activity.watch(&self.limits) => {
+                    // A resting peer is told (GOAWAY, close_notify); one that does not go by itself then is cut.
+                    if cut == Cut::Idle && !leaving {
+                        leaving = true;
+                        connection.as_mut().graceful_shutdown();
+                    } else {
+                        tracing::debug!(%addr, ?cut, "connection cut");
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}

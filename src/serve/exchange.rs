@@ -1,0 +1,108 @@
+//! One request and its response, on a connection.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use rustls::pki_types::CertificateDer;
+use tower::{Service, ServiceExt as _};
+
+use super::activity::Activity;
+
+/// Who is at the other end of the connection; in the extensions of every request.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its address: the proxy's, behind one.
+    pub addr: SocketAddr,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+    /// The certificate that it proved (mutual TLS), verified against the configured authorities.
+    pub certificate: Option<CertificateDer<'static>>,
+}
+
+/// The service of one connection.
+pub(super) struct Exchange<S> {
+    pub(super) service: S,
+    pub(super) peer: Peer,
+    pub(super) activity: Arc<Activity>,
+    pub(super) http2_only: bool,
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for Exchange<S>
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Tracked>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let begun = Begun::new(Arc::clone(&self.activity));
+        if self.http2_only && request.version() < Version::HTTP_2 {
+            return Box::pin(async { Ok(wants_http2().map(|body| Tracked { body, _begun: begun })) });
+        }
+        request.extensions_mut().insert(self.peer.clone());
+        let service = self.service.clone();
+        Box::pin(async move {
+            let response = service.oneshot(request).await?;
+            Ok(response.map(|body| Tracked { body, _begun: begun }))
+        })
+    }
+}
+
+fn wants_http2() -> Response<Body> {
+    let mut response =
+        Response::new(Body::from("This is the gRPC listener: it speaks HTTP/2 only. REST has its own.\n"));
+    *response.status_mut() = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// A request is at work for as long as this lives.
+struct Begun(Arc<Activity>);
+
+impl Begun {
+    fn new(activity: Arc<Activity>) -> Self {
+        activity.request_begins();
+        Self(activity)
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.0.request_ends();
+    }
+}
+
+/// A response body that ends its request when it is dropped.
+pub(super) struct Tracked {
+    body: Body,
+    _begun: Begun,
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

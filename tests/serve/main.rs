@@ -1,0 +1,8 @@
+//! The listeners, over real sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod connections;
+mod house;
+mod layers;
+mod shutdown;
+mod tls;
