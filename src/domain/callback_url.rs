@@ -62,7 +62,11 @@ impl CallbackUrl {
             Host::Ipv6(address) => check_address(address.into(), reach)?,
             Host::Domain(name) => check_name(name, reach)?,
         }
-        Ok(Self { typed: text.to_owned(), url })
+        // The HTTP client reads the URL once more, with a parser of its own: both must see the same host.
+        match http::Uri::try_from(url.as_str()) {
+            Ok(uri) if uri.host() == url.host_str() => Ok(Self { typed: text.to_owned(), url }),
+            _ => Err(Malformed("not a valid URL")),
+        }
     }
 
     /// The text as it was given: what the API shows.
