@@ -110,3 +110,27 @@ impl Connector {
         Err(failure)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbound::{Client, Options};
+
+    /// Callers judge the URL first; this is what holds if one of them does not.
+    #[tokio::test]
+    async fn literals_and_plain_http_are_judged_here_too() {
+        let client = Client::new(Options::new(Clock::system())).unwrap();
+        for (uri, reach) in [
+            ("https://127.0.0.1:1/", Reach::Global),
+            ("https://[::1]:1/", Reach::Global),
+            ("https://[::ffff:127.0.0.1]:1/", Reach::Private),
+            ("http://93.184.216.34/", Reach::Global),
+            ("http://169.254.169.254/", Reach::Private),
+        ] {
+            let mut connector = Connector { shared: Arc::clone(&client.shared), reach };
+            let error = connector.call(Uri::from_static(uri)).await.err();
+            assert_eq!(error, Some(Error::AddressForbidden), "{uri}");
+        }
+        assert_eq!(client.connections(), 0);
+    }
+}
