@@ -5,5 +5,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod kyc;
 pub mod outbound;
+pub mod partner;
+pub mod screening;
 pub mod serve;
