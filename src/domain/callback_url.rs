@@ -8,6 +8,7 @@ use std::str::FromStr as _;
 
 use url::{Host, Url};
 
+use super::error::Error;
 use super::reach::Reach;
 
 /// Longest callback URL, in bytes as typed.
@@ -36,6 +37,16 @@ pub enum CallbackUrlError {
 
 use CallbackUrlError::{Forbidden, Malformed};
 
+impl CallbackUrlError {
+    /// The code of the field `callbackUrl` in a refusal.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Malformed(_) => "INVALID_VALUE",
+            Forbidden(_) => "CALLBACK_URL_FORBIDDEN",
+        }
+    }
+}
+
 impl CallbackUrl {
     /// Parses and judges a URL.
     ///
@@ -48,16 +59,16 @@ impl CallbackUrl {
     /// [`CallbackUrlError`], whose text may be shown to the caller.
     pub fn parse(text: &str, reach: Reach) -> Result<Self, CallbackUrlError> {
         check_text(text)?;
-        let url = Url::parse(text).map_err(|_| Malformed("not a valid URL"))?;
+        let url = Url::parse(text).map_err(|_| Malformed("Not a valid URL."))?;
         if url.fragment().is_some() {
-            return Err(Malformed("must have no fragment"));
+            return Err(Malformed("Must have no fragment."));
         }
         match (url.scheme(), reach) {
             ("https", _) | ("http", Reach::Private) => {}
-            _ => return Err(Forbidden("must use https")),
+            _ => return Err(Forbidden("Must use https.")),
         }
         check_port(&url, reach)?;
-        match url.host().ok_or(Malformed("must have a host"))? {
+        match url.host().ok_or(Malformed("Must have a host."))? {
             Host::Ipv4(address) => check_address(address.into(), reach)?,
             Host::Ipv6(address) => check_address(address.into(), reach)?,
             Host::Domain(name) => check_name(name, reach)?,
@@ -65,7 +76,7 @@ impl CallbackUrl {
         // The HTTP client reads the URL once more, with a parser of its own: both must see the same host.
         match http::Uri::try_from(url.as_str()) {
             Ok(uri) if uri.host() == url.host_str() => Ok(Self { typed: text.to_owned(), url }),
-            _ => Err(Malformed("not a valid URL")),
+            _ => Err(Malformed("Not a valid URL.")),
         }
     }
 
@@ -86,6 +97,12 @@ impl fmt::Display for CallbackUrl {
     }
 }
 
+impl From<CallbackUrlError> for Error {
+    fn from(error: CallbackUrlError) -> Self {
+        Self::invalid("callbackUrl", error.code(), error.to_string())
+    }
+}
+
 /// Leaves the query out: partners put tokens there.
 impl fmt::Debug for CallbackUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,27 +113,27 @@ impl fmt::Debug for CallbackUrl {
 /// What URL parsers repair or disagree about is refused before one is asked.
 fn check_text(text: &str) -> Result<(), CallbackUrlError> {
     if text.len() > MAX_LENGTH {
-        return Err(Malformed("must have at most 2048 bytes"));
+        return Err(Malformed("Must have at most 2048 bytes."));
     }
     if text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
-        return Err(Malformed("must have no white space, control character or backslash"));
+        return Err(Malformed("Must have no white space, control character or backslash."));
     }
-    let (_, rest) = text.split_once("://").ok_or(Malformed("must be an absolute URL: https://host/path"))?;
+    let (_, rest) = text.split_once("://").ok_or(Malformed("Must be an absolute URL: https://host/path."))?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.is_empty() {
-        return Err(Malformed("must have a host"));
+        return Err(Malformed("Must have a host."));
     }
     if authority.contains('@') {
-        return Err(Forbidden("must have no user information"));
+        return Err(Forbidden("Must have no user information."));
     }
     Ok(())
 }
 
 fn check_port(url: &Url, reach: Reach) -> Result<(), CallbackUrlError> {
     match (url.port_or_known_default(), reach) {
-        (None | Some(0), _) => Err(Forbidden("must have a port that can be connected to")),
+        (None | Some(0), _) => Err(Forbidden("Must have a port that can be connected to.")),
         (Some(443 | LOWEST_FREE_PORT..), _) | (_, Reach::Private) => Ok(()),
-        _ => Err(Forbidden("must use port 443 or one from 1024 up")),
+        _ => Err(Forbidden("Must use port 443 or one from 1024 up.")),
     }
 }
 
@@ -124,7 +141,7 @@ fn check_address(address: IpAddr, reach: Reach) -> Result<(), CallbackUrlError> 
     if reach.permits(address) {
         Ok(())
     } else {
-        Err(Forbidden("must not name an address that is not globally reachable"))
+        Err(Forbidden("Must not name an address that is not globally reachable."))
     }
 }
 
@@ -135,16 +152,16 @@ fn check_name(name: &str, reach: Reach) -> Result<(), CallbackUrlError> {
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     if name.len() > 253 || !name.split('.').all(label) {
-        return Err(Malformed("must have a valid host name"));
+        return Err(Malformed("Must have a valid host name."));
     }
     // A resolver that reads more spellings than the URL standard must not get one past it.
     if IpAddr::from_str(name).is_ok() {
-        return Err(Malformed("must have a valid host name"));
+        return Err(Malformed("Must have a valid host name."));
     }
     // RFC 6761 section 6.3: always the loopback, so as good as a literal.
     let local = name.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case("localhost"));
     if local && reach == Reach::Global {
-        return Err(Forbidden("must not name localhost"));
+        return Err(Forbidden("Must not name localhost."));
     }
     Ok(())
 }
@@ -273,6 +290,16 @@ mod tests {
             assert!(matches!(refused(text, Reach::Global), Forbidden(_)), "{text}: {:?}", refused(text, Reach::Global));
             assert!(CallbackUrl::parse(text, Reach::Private).is_ok(), "{text}: {:?}", refused(text, Reach::Private));
         }
+    }
+
+    #[test]
+    fn a_refusal_names_the_field() {
+        let error = Error::from(refused("https://10.0.0.1/", Reach::Global));
+        assert_eq!(
+            (error.violations[0].field.as_str(), error.violations[0].code),
+            ("callbackUrl", "CALLBACK_URL_FORBIDDEN")
+        );
+        assert_eq!(error.violations[0].message, "Must not name an address that is not globally reachable.");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::callback_url::CallbackUrl;
 use super::delivery::Outcome;
+use super::event::EntityType;
 use super::timestamp::Timestamp;
 
 /// How long a rotated secret signs beside the new one.
@@ -43,9 +44,9 @@ impl WebhookType {
     /// The name in `types` and `webhookType`.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::CustomerUpdated => "customer.updated",
-            Self::AccountUpdated => "account.updated",
-            Self::CardUpdated => "card.updated",
+            Self::CustomerUpdated => EntityType::Customer.event_type(),
+            Self::AccountUpdated => EntityType::Account.event_type(),
+            Self::CardUpdated => EntityType::Card.event_type(),
             Self::Test => "webhook.test",
         }
     }
@@ -55,6 +56,17 @@ impl WebhookType {
         [Self::CustomerUpdated, Self::AccountUpdated, Self::CardUpdated, Self::Test]
             .into_iter()
             .find(|it| it.as_str() == name)
+    }
+}
+
+/// The type that tells of a change of such an entity.
+impl From<EntityType> for WebhookType {
+    fn from(entity: EntityType) -> Self {
+        match entity {
+            EntityType::Customer => Self::CustomerUpdated,
+            EntityType::Account => Self::AccountUpdated,
+            EntityType::Card => Self::CardUpdated,
+        }
     }
 }
 
@@ -275,6 +287,7 @@ mod tests {
         assert_eq!("webhook.test".parse::<WebhookType>(), Err(UnknownWebhookType));
         assert_eq!("Customer.updated".parse::<WebhookType>(), Err(UnknownWebhookType));
         assert_eq!(WebhookType::from_name("webhook.test"), Some(WebhookType::Test));
+        assert_eq!(WebhookType::from(EntityType::Account).as_str(), "account.updated");
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Client {
 
 fn outgoing(request: Request<'_>) -> Result<http::Request<Full<Bytes>>, Error> {
     let url = CallbackUrl::parse(request.url, request.reach)?;
-    let uri = Uri::try_from(url.url().as_str()).map_err(|_| CallbackUrlError::Malformed("not a valid URL"))?;
+    let uri = Uri::try_from(url.url().as_str()).map_err(|_| CallbackUrlError::Malformed("Not a valid URL."))?;
     let mut outgoing = http::Request::new(Full::new(request.body));
     *outgoing.method_mut() = Method::POST;
     *outgoing.uri_mut() = uri;
