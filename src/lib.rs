@@ -10,3 +10,4 @@ pub mod outbound;
 pub mod partner;
 pub mod screening;
 pub mod serve;
+pub mod telemetry;

@@ -1,0 +1,17 @@
+//! What the service says about itself: log lines, metrics, health.
+
+mod log;
+mod metrics;
+mod observe;
+mod record;
+mod routes;
+mod rpcs;
+
+pub use log::{init, lines};
+pub use metrics::Metrics;
+pub use observe::{Observe, ObserveLayer};
+pub use routes::{Check, Readiness, routes};
+pub use rpcs::Rpcs;
+
+#[cfg(test)]
+mod tests;

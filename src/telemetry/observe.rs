@@ -1,0 +1,210 @@
+//! Rate, errors and duration of every route and every RPC, and one access line each.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::extract::MatchedPath;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response};
+use http_body::{Body as _, Frame, SizeHint};
+use metrics::SharedString;
+use tower::{Layer, Service};
+use tracing::Span;
+
+use super::Rpcs;
+use super::record::Record;
+use crate::clock::Clock;
+
+/// Which kind of request is observed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    Http,
+    Grpc,
+    InProcess,
+}
+
+impl Door {
+    pub(super) fn in_flight(self) -> &'static str {
+        if self == Self::Http { "http_requests_in_flight" } else { "grpc_requests_in_flight" }
+    }
+
+    /// The status of a request whose caller went away, or whose deadline passed, before the end.
+    pub(super) fn given_up(self) -> &'static str {
+        if self == Self::Http { "aborted" } else { "cancelled" }
+    }
+}
+
+/// Makes [`Observe`]. To be put on routes with axum's `Router::layer`, which knows the matched route.
+#[derive(Debug, Clone)]
+pub struct ObserveLayer {
+    clock: Clock,
+    door: Door,
+    rpcs: Rpcs,
+}
+
+impl ObserveLayer {
+    /// For the REST door: `http_*` metrics and an access line at info.
+    pub fn http(clock: Clock) -> Self {
+        Self { clock, door: Door::Http, rpcs: Rpcs::default() }
+    }
+
+    /// For the gRPC listener: `grpc_*` metrics and an access line at info. Calls of RPCs that are not in `rpcs` are
+    /// counted as one.
+    pub fn grpc(clock: Clock, rpcs: Rpcs) -> Self {
+        Self { clock, door: Door::Grpc, rpcs }
+    }
+
+    /// For RPCs that the REST front calls in the same process: `grpc_*` metrics, the access line at debug only.
+    pub fn in_process(clock: Clock, rpcs: Rpcs) -> Self {
+        Self { clock, door: Door::InProcess, rpcs }
+    }
+}
+
+impl ObserveLayer {
+    /// The matched pattern, or the RPC's name. Never the caller's own words: each name is a time series.
+    fn route<B>(&self, request: &Request<B>) -> SharedString {
+        if self.door != Door::Http {
+            return self.rpcs.called(request.uri().path()).map_or(SharedString::const_str("(unknown)"), Into::into);
+        }
+        let matched = request.extensions().get::<MatchedPath>();
+        matched.map_or(SharedString::const_str("(none)"), |path| std::sync::Arc::<str>::from(path.as_str()).into())
+    }
+}
+
+impl<S> Layer<S> for ObserveLayer {
+    type Service = Observe<S>;
+
+    fn layer(&self, inner: S) -> Observe<S> {
+        Observe { inner, layer: self.clone() }
+    }
+}
+
+/// Records what passes through it. Neither queries nor headers are recorded: they may hold secrets.
+#[derive(Debug, Clone)]
+pub struct Observe<S> {
+    inner: S,
+    layer: ObserveLayer,
+}
+
+impl<S, B> Service<Request<B>> for Observe<S>
+where
+    S: Service<Request<B>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let ObserveLayer { clock, door, .. } = self.layer.clone();
+        let route = self.layer.route(&request);
+        let (begun, span, method) = (clock.monotonic(), Span::current(), method(request.method()));
+        let record = Record { door, begun, clock, route, method, span, over: false }.begin();
+        let answer = self.inner.call(request);
+        Box::pin(async move { Ok(observed(answer.await?, record)) })
+    }
+}
+
+/// The response, its record ended now or when its body ends.
+fn observed(response: Response<Body>, mut record: Record) -> Response<Body> {
+    if record.door == Door::Http {
+        let whole = response.body().size_hint().exact().is_some();
+        if whole {
+            record.end(response.status().as_str().to_owned().into());
+            return response;
+        }
+    } else if let Some(code) = grpc_code(response.headers()) {
+        record.end(name(code).into());
+        return response;
+    }
+    let status = response.status().as_str().to_owned();
+    response.map(|body| Body::new(Observed { body, record, status }))
+}
+
+/// The method's name; those that HTTP does not define are one.
+fn method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("OTHER")
+}
+
+fn grpc_code(headers: &HeaderMap) -> Option<tonic::Code> {
+    headers.get("grpc-status").map(|code| tonic::Code::from_bytes(code.as_bytes()))
+}
+
+fn name(code: tonic::Code) -> &'static str {
+    match code {
+        tonic::Code::Ok => "ok",
+        tonic::Code::Cancelled => "cancelled",
+        tonic::Code::Unknown => "unknown",
+        tonic::Code::InvalidArgument => "invalid_argument",
+        tonic::Code::DeadlineExceeded => "deadline_exceeded",
+        tonic::Code::NotFound => "not_found",
+        tonic::Code::AlreadyExists => "already_exists",
+        tonic::Code::PermissionDenied => "permission_denied",
+        tonic::Code::ResourceExhausted => "resource_exhausted",
+        tonic::Code::FailedPrecondition => "failed_precondition",
+        tonic::Code::Aborted => "aborted",
+        tonic::Code::OutOfRange => "out_of_range",
+        tonic::Code::Unimplemented => "unimplemented",
+        tonic::Code::Internal => "internal",
+        tonic::Code::Unavailable => "unavailable",
+        tonic::Code::DataLoss => "data_loss",
+        tonic::Code::Unauthenticated => "unauthenticated",
+    }
+}
+
+/// A body that ends its request's record: a gRPC one with the status in its trailers, any other with the response's.
+struct Observed {
+    body: Body,
+    record: Record,
+    status: String,
+}
+
+impl Observed {
+    fn ended(&mut self) {
+        // A gRPC body without trailers is a call cut short: the record's own end says so.
+        if self.record.door == Door::Http {
+            self.record.end(std::mem::take(&mut self.status).into());
+        }
+    }
+}
+
+impl http_body::Body for Observed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        match &polled {
+            Poll::Ready(None) => self.ended(),
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(code) = frame.trailers_ref().and_then(grpc_code) {
+                    self.record.end(name(code).into());
+                }
+            }
+            _ => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        if self.body.is_end_stream() {
+            self.ended();
+        }
+    }
+}
