@@ -11,3 +11,4 @@ pub mod partner;
 pub mod screening;
 pub mod serve;
 pub mod telemetry;
+pub mod store;

@@ -1,0 +1,48 @@
+//! A change that can be run again when the database gives it up in favour of another.
+
+use std::future::Future;
+use std::time::Duration;
+
+use super::error::Error;
+use super::tx::Tx;
+
+/// How often a change is run at most.
+const ATTEMPTS: u32 = 10;
+/// The longest wait before a second run; it doubles with every further one.
+const FIRST_WAIT: Duration = Duration::from_millis(4);
+
+/// What one transaction does. Run by [`Store::transact`](super::Store::transact), possibly several times, so it must
+/// depend only on `self` and on what it reads from the transaction. On SQLite it runs once.
+pub trait Change: Send + Sync {
+    /// What it gives back once it is durable.
+    type Out: Send;
+    /// Its own error, which can say whether running again may help.
+    type Error: From<Error> + Retry + Send;
+
+    /// Makes the change in `tx`. `Ok` commits, `Err` rolls back.
+    fn apply(&self, tx: &mut Tx) -> impl Future<Output = Result<Self::Out, Self::Error>> + Send;
+}
+
+/// Errors that may be gone in a second run of the transaction.
+pub trait Retry {
+    /// Whether the cause was [`Error::Retry`].
+    fn is_retry(&self) -> bool;
+}
+
+impl Retry for Error {
+    fn is_retry(&self) -> bool {
+        self.is_retry()
+    }
+}
+
+/// How long to wait before run number `attempt` (from 1); `None` when it is time to give up. `ticket` differs between
+/// callers: it spreads them, as chance would.
+pub(super) fn wait(attempt: u32, ticket: u64) -> Option<Duration> {
+    if attempt >= ATTEMPTS {
+        return None;
+    }
+    let most = FIRST_WAIT * 2_u32.pow(attempt - 1);
+    // Fibonacci hashing: consecutive tickets land far apart.
+    let spread = (ticket.wrapping_add(u64::from(attempt) << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    Some(most.mul_f64(spread as f64 / f64::from(u32::MAX)))
+}

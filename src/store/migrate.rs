@@ -1,0 +1,121 @@
+//! Migrations: `migrations/{sqlite,postgres}/NNNN_name.sql`, embedded, each applied once and in its own transaction.
+//!
+//! Many nodes may start on one PostgreSQL at once. There are no advisory locks (distributed engines lack them): every
+//! node tries, the primary key of the bookkeeping table and transactional DDL let one win, and the others look again.
+
+use std::time::Duration;
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
+
+use super::dialect::Dialect;
+use super::error::Error;
+
+/// The bookkeeping table of sqlx.
+const TABLE: &str = "_sqlx_migrations";
+/// How often a node may lose in a row without another having got further: more means the migration itself is wrong.
+const ATTEMPTS: u32 = 6;
+
+/// Every migration, oldest first; the file of that name must exist for both databases. Never change one that was
+/// released: its checksum is kept in the database.
+macro_rules! embed {
+    ($($name:literal),* $(,)?) => {
+        &[$((
+            $name,
+            include_str!(concat!("../../migrations/sqlite/", $name, ".sql")),
+            include_str!(concat!("../../migrations/postgres/", $name, ".sql")),
+        )),*]
+    };
+}
+
+const MIGRATIONS: &[(&str, &str, &str)] = embed!["0001_service_keys"];
+
+fn migrator(dialect: Dialect) -> Migrator {
+    let migrations = MIGRATIONS.iter().map(|(name, sqlite, postgres)| {
+        let (version, description) = name.split_once('_').unwrap_or((name, ""));
+        let sql = match dialect {
+            Dialect::Sqlite => *sqlite,
+            Dialect::Postgres => *postgres,
+        };
+        let version = version.parse().unwrap_or_default();
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    migrator.set_locking(false);
+    migrator
+}
+
+/// Applies what is missing.
+pub(super) async fn run(connection: &mut impl Migrate, dialect: Dialect) -> Result<(), Error> {
+    let migrator = migrator(dialect);
+    let (mut lost, mut reached) = (0, None);
+    loop {
+        let error = match migrator.run_direct(None, connection, false).await {
+            Ok(()) => return Ok(()),
+            Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => error,
+            Err(error) => return Err(refused(&migrator, error)),
+        };
+        let now = applied(connection).await.ok();
+        lost = if now > reached { 0 } else { lost + 1 };
+        reached = now.max(reached);
+        if lost == ATTEMPTS {
+            return Err(Error::Migration(error.to_string()));
+        }
+        tracing::info!(%error, "a migration failed, perhaps because another node runs it: looking again");
+        tokio::time::sleep(Duration::from_millis(50 << lost)).await;
+    }
+}
+
+/// Refuses a database that lacks migrations, or has some that this binary does not know.
+pub(super) async fn check(connection: &mut impl Migrate, dialect: Dialect) -> Result<(), Error> {
+    let migrator = migrator(dialect);
+    let binary = newest(&migrator);
+    // Without the bookkeeping table, nothing was applied.
+    let database = applied(connection).await.unwrap_or(0);
+    match database.cmp(&binary) {
+        std::cmp::Ordering::Less => Err(Error::Behind { database, binary }),
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => Err(Error::Newer { database, binary }),
+    }
+}
+
+async fn applied(connection: &mut impl Migrate) -> Result<i64, MigrateError> {
+    let applied = connection.list_applied_migrations(TABLE).await?;
+    Ok(applied.iter().map(|migration| migration.version).max().unwrap_or(0))
+}
+
+fn newest(migrator: &Migrator) -> i64 {
+    migrator.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+fn refused(migrator: &Migrator, error: MigrateError) -> Error {
+    let binary = newest(migrator);
+    match error {
+        MigrateError::VersionMissing(database) if database > binary => Error::Newer { database, binary },
+        error => Error::Migration(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::unwrap_used, reason = "a test")]
+    fn every_file_is_embedded_and_numbered() {
+        for database in ["sqlite", "postgres"] {
+            let directory = format!("{}/migrations/{database}", env!("CARGO_MANIFEST_DIR"));
+            let mut files: Vec<_> = std::fs::read_dir(directory)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .filter_map(|name| name.strip_suffix(".sql").map(str::to_owned))
+                .collect();
+            files.sort();
+            let embedded: Vec<_> = MIGRATIONS.iter().map(|(name, ..)| (*name).to_owned()).collect();
+            assert_eq!(files, embedded);
+        }
+        for (index, migration) in migrator(Dialect::Sqlite).iter().enumerate() {
+            assert_eq!(migration.version, index as i64 + 1);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The store: the only SQL, on SQLite and PostgreSQL alike.
+//!
+//! [`Store::begin`] gives a [`Tx`], the value that *is* the transaction: statements run on it, [`Tx::commit`] makes them
+//! last, dropping it undoes them. [`Store::reader`] gives a [`Reader`] for reading alone. [`Store::transact`] runs a
+//! [`Change`], again if PostgreSQL asks for it.
+//!
+//! One SQL text with `$1` serves both databases; what must differ is in `dialect`. Values: see `value`.
+//!
+//! ```text
+//! row! { pub struct Customer { pub id: Uuid, pub status: String, pub created_at: Timestamp } }
+//!
+//! pub async fn insert(tx: &mut Tx, customer: &Customer) -> Result<(), Error> {
+//!     tx.query("INSERT INTO customers (id, status, created_at) VALUES ($1, $2, $3)")
+//!         .bind(customer.id).bind(customer.status.as_str()).bind(customer.created_at).execute().await?;
+//!     Ok(())
+//! }
+//!
+//! pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<Customer>, Error> {
+//!     let mut query = on.query("SELECT id, status, created_at FROM customers WHERE programme_id = $1").bind(filter.programme);
+//!     if let Some(status) = &filter.status { query = query.push(" AND status = ").push_bind(status.as_str()); }
+//!     if let Some((at, id)) = filter.after {
+//!         query = query.push(" AND (created_at, id) < (").push_bind(at).push(", ").push_bind(id).push(")");
+//!     }
+//!     query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(filter.limit).all().await
+//! }
+//!
+//! let store = Store::open("sqlite://data/customerd.db", StoreOptions::default()).await?;
+//! let mut tx = store.begin().await?;
+//! insert(&mut tx, &customer).await?;      // Err(e) if e.is_unique("customers", &["id"])
+//! tx.commit().await?;                     // durable from here on
+//! let found = page(&mut store.reader().await?, &filter).await?;
+//! ```
+
+mod batch;
+mod change;
+mod dialect;
+mod error;
+mod migrate;
+mod postgres;
+mod query;
+mod service_keys;
+mod sqlite;
+mod tx;
+mod value;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+pub use batch::{Rows, write_rows};
+pub use change::{Change, Retry};
+pub use dialect::Dialect;
+pub use error::{Error, Unique};
+pub use query::Query;
+pub use service_keys::service_key;
+pub use sqlx::types::Text;
+pub use tx::{Connection, Reader, Tx};
+
+pub use value::{Row, Value};
+
+use postgres::PgStore;
+use sqlite::SqliteStore;
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Whether to run migrations. Default: run.
+    pub migrations: Migrations,
+    /// PostgreSQL connections at most. Default 16.
+    pub max_connections: u32,
+    /// How long to wait for a connection, or in SQLite's line of writers. Default 10 s.
+    pub acquire_timeout: Duration,
+    /// How long one statement may take (PostgreSQL). Default 10 s.
+    pub statement_timeout: Duration,
+    /// How long a statement may wait for a row lock (PostgreSQL). Default 5 s.
+    pub lock_timeout: Duration,
+    /// How long a transaction may idle between statements before the server ends it (PostgreSQL). Default 30 s.
+    pub idle_in_transaction_timeout: Duration,
+    /// Transactions that may share one commit (SQLite). Default 64.
+    pub group_limit: usize,
+}
+
+/// What opening a store does about missing migrations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Migrations {
+    /// Create the database file if it is missing (SQLite) and run them.
+    Run,
+    /// Refuse a database that lacks any, with [`Error::Behind`].
+    Check,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            migrations: Migrations::Run,
+            max_connections: 16,
+            acquire_timeout: Duration::from_secs(10),
+            statement_timeout: Duration::from_secs(10),
+            lock_timeout: Duration::from_secs(5),
+            idle_in_transaction_timeout: Duration::from_secs(30),
+            group_limit: 64,
+        }
+    }
+}
+
+/// Gauges and counters for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// `sqlite` or `postgres`.
+    pub database: &'static str,
+    /// Open connections.
+    pub connections: u32,
+    /// Open connections that are not in use; SQLite's writing connection is not counted.
+    pub idle: u32,
+    /// Callers that wait for a connection (SQLite: to write).
+    pub waiting: usize,
+    /// Transactions committed since the store was opened.
+    pub transactions: u64,
+    /// Commits that were synced to disk for them: fewer on SQLite, where transactions share them.
+    pub commits: u64,
+}
+
+/// The database. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    tickets: AtomicU64,
+}
+
+enum Database {
+    Sqlite(SqliteStore),
+    Postgres(PgStore),
+}
+
+impl Store {
+    /// Opens `sqlite://path` (relative or absolute, taken literally) or `postgres://…`, migrates or checks it.
+    ///
+    /// The errors say what to do: [`Error::Url`], [`Error::Open`], [`Error::Newer`], [`Error::Behind`],
+    /// [`Error::Migration`].
+    pub async fn open(url: &str, options: StoreOptions) -> Result<Self, Error> {
+        let database = match url.split_once("://") {
+            Some(("sqlite", path)) if !path.is_empty() && !path.contains(['?', '#']) => {
+                Database::Sqlite(SqliteStore::open(Path::new(path), &options).await?)
+            }
+            Some(("postgres" | "postgresql", _)) => Database::Postgres(PgStore::open(url, &options).await?),
+            // The rest may hold a password: not shown.
+            other => {
+                let scheme = other.map_or("none", |(scheme, _)| scheme);
+                return Err(Error::Url(format!(
+                    "expected sqlite://path/to/file.db (without parameters) or postgres://user:password@host/database; \
+                     the scheme given is {scheme}"
+                )));
+            }
+        };
+        Ok(Self(Arc::new(Inner { database, tickets: AtomicU64::new(u64::from(std::process::id())) })))
+    }
+
+    /// Opens a transaction, waiting for a connection if need be; [`Error::Unavailable`] after
+    /// [`acquire_timeout`](StoreOptions::acquire_timeout).
+    pub async fn begin(&self) -> Result<Tx, Error> {
+        match &self.0.database {
+            Database::Sqlite(store) => Ok(Tx::sqlite(store.begin().await?)),
+            Database::Postgres(store) => Ok(Tx::postgres(store.begin().await?)),
+        }
+    }
+
+    /// A connection for reading.
+    pub async fn reader(&self) -> Result<Reader, Error> {
+        match &self.0.database {
+            Database::Sqlite(store) => Ok(Reader::sqlite(store.reader().await?)),
+            Database::Postgres(store) => Ok(Reader::postgres(store.reader().await?)),
+        }
+    }
+
+    /// Begins, applies, commits; again, after a short and growing wait, while the error is one that a new run may not
+    /// meet, at most ten times in all.
+    pub async fn transact<C: Change>(&self, change: &C) -> Result<C::Out, C::Error> {
+        let mut attempt = 1;
+        loop {
+            let error = match self.attempt(change).await {
+                Ok(out) => return Ok(out),
+                Err(error) if error.is_retry() => error,
+                Err(error) => return Err(error),
+            };
+            let ticket = self.0.tickets.fetch_add(1, Ordering::Relaxed);
+            let Some(wait) = change::wait(attempt, ticket) else { return Err(error) };
+            tokio::time::sleep(wait).await;
+            attempt += 1;
+        }
+    }
+
+    async fn attempt<C: Change>(&self, change: &C) -> Result<C::Out, C::Error> {
+        let mut tx = self.begin().await?;
+        match change.apply(&mut tx).await {
+            Ok(out) => {
+                tx.commit().await?;
+                Ok(out)
+            }
+            Err(error) => {
+                // The change's own error matters more than a failing rollback, which dropping would hide as well.
+                let _ = tx.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for what is under way, then closes every connection; SQLite's file is left without a write-ahead log.
+    pub async fn close(&self) -> Result<(), Error> {
+        match &self.0.database {
+            Database::Sqlite(store) => store.close().await,
+            Database::Postgres(store) => {
+                store.close().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Which database it is.
+    pub fn dialect(&self) -> Dialect {
+        match &self.0.database {
+            Database::Sqlite(_) => Dialect::Sqlite,
+            Database::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Pool and queue sizes, counters.
+    pub fn stats(&self) -> Stats {
+        match &self.0.database {
+            Database::Sqlite(store) => store.stats(),
+            Database::Postgres(store) => store.stats(),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! PostgreSQL: a pool, READ COMMITTED with row locks, limits on how long anything may take.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::{Connection, PgConnection, Postgres, Transaction};
+
+use super::dialect::Dialect;
+use super::error::Error;
+use super::query::on_postgres;
+use super::{Migrations, Stats, StoreOptions, migrate};
+
+/// Texts kept prepared on each connection.
+const STATEMENTS: usize = 256;
+/// A connection idle for longer is checked before it is used: the server may have gone away meanwhile.
+const CHECK_AFTER: Duration = Duration::from_secs(5);
+
+pub(super) struct PgStore {
+    pool: PgPool,
+    waiting: AtomicUsize,
+    commits: Arc<AtomicU64>,
+}
+
+/// A transaction; after a failed or cancelled statement it can only be rolled back.
+pub(super) struct PgTx {
+    tx: Transaction<'static, Postgres>,
+    sound: bool,
+    commits: Arc<AtomicU64>,
+}
+
+impl PgStore {
+    pub(super) async fn open(url: &str, options: &StoreOptions) -> Result<Self, Error> {
+        let connect = connect_options(url, options)?;
+        let mut connection = PgConnection::connect_with(&connect).await.map_err(|error| refused(&connect, &error))?;
+        match options.migrations {
+            Migrations::Run => {
+                // Migrations may take longer than a request: no limits on this connection.
+                sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0").execute(&mut connection).await?;
+                migrate::run(&mut connection, Dialect::Postgres).await?;
+            }
+            Migrations::Check => migrate::check(&mut connection, Dialect::Postgres).await?,
+        }
+        connection.close().await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(options.max_connections)
+            .acquire_timeout(options.acquire_timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move { Ok(meta.idle_for < CHECK_AFTER || connection.ping().await.is_ok()) })
+            })
+            .connect_lazy_with(connect);
+        Ok(Self { pool, waiting: AtomicUsize::new(0), commits: Arc::default() })
+    }
+
+    pub(super) async fn begin(&self) -> Result<PgTx, Error> {
+        let _waiting = Waiting::count(&self.waiting);
+        let tx = self.pool.begin().await?;
+        Ok(PgTx { tx, sound: true, commits: Arc::clone(&self.commits) })
+    }
+
+    pub(super) async fn reader(&self) -> Result<PoolConnection<Postgres>, Error> {
+        let _waiting = Waiting::count(&self.waiting);
+        Ok(self.pool.acquire().await?)
+    }
+
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let commits = self.commits.load(Ordering::Relaxed);
+        Stats {
+            database: Dialect::Postgres.name(),
+            connections: self.pool.size(),
+            idle: u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            transactions: commits,
+            commits,
+        }
+    }
+}
+
+impl PgTx {
+    pub(super) async fn run(
+        &mut self,
+        sql: Cow<'static, str>,
+        arguments: PgArguments,
+        persistent: bool,
+    ) -> Result<(u64, Vec<PgRow>), Error> {
+        if !std::mem::replace(&mut self.sound, false) {
+            return Err(Error::Failed);
+        }
+        let answer = on_postgres(&mut self.tx, sql, arguments, persistent).await?;
+        self.sound = true;
+        Ok(answer)
+    }
+
+    /// PostgreSQL answers COMMIT of a failed transaction by rolling it back without an error: hence `sound`.
+    pub(super) async fn commit(self) -> Result<(), Error> {
+        if !self.sound {
+            self.tx.rollback().await?;
+            return Err(Error::Failed);
+        }
+        self.tx.commit().await?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(super) async fn rollback(self) -> Result<(), Error> {
+        Ok(self.tx.rollback().await?)
+    }
+}
+
+/// Counts callers that wait for a connection.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn count(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn connect_options(url: &str, options: &StoreOptions) -> Result<PgConnectOptions, Error> {
+    let millis = |limit: Duration| format!("{}ms", limit.as_millis());
+    // The cause may quote the URL, and with it the password.
+    let connect = PgConnectOptions::from_str(url)
+        .map_err(|_| Error::Url("expected postgres://user:password@host:5432/database".to_owned()))?;
+    Ok(connect.application_name("customerd").statement_cache_capacity(STATEMENTS).options([
+        ("statement_timeout", millis(options.statement_timeout)),
+        ("lock_timeout", millis(options.lock_timeout)),
+        ("idle_in_transaction_session_timeout", millis(options.idle_in_transaction_timeout)),
+        ("default_transaction_isolation", "read committed".to_owned()),
+    ]))
+}
+
+/// Says where it was refused and what to do; never the password.
+fn refused(options: &PgConnectOptions, error: &sqlx::Error) -> Error {
+    let place = options.get_socket().map_or_else(
+        || format!("{}:{}", options.get_host(), options.get_port()),
+        |socket| socket.display().to_string(),
+    );
+    let user = options.get_username();
+    let database = options.get_database().unwrap_or(user);
+    let code = error.as_database_error().and_then(|error| error.code());
+    Error::Open(match code.as_deref() {
+        Some("28P01" | "28000") => {
+            format!("PostgreSQL at {place} refuses user {user}: check the user and password in the URL ({error})")
+        }
+        Some("3D000") => {
+            format!("PostgreSQL at {place} has no database {database}: create it with `createdb {database}`")
+        }
+        Some("53300") => {
+            format!("PostgreSQL at {place} has no connection left: raise max_connections or lower the pool")
+        }
+        _ => format!(
+            "cannot connect to PostgreSQL at {place}: {error}. Is it running, and are host and port in the URL right?"
+        ),
+    })
+}

@@ -1,0 +1,252 @@
+//! One statement: its text, its values, and how it runs on either database.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use futures::TryStreamExt;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Arguments, AssertSqlSafe, Either, Executor, PgConnection, SqlSafeStr, SqlStr, SqliteConnection};
+
+use super::dialect::Dialect;
+use super::error::Error;
+use super::postgres::PgTx;
+use super::value::{Row, Value};
+use super::writer::Member;
+
+/// A statement under way. Made by [`Connection::query`](super::Connection::query); runs when one of
+/// [`execute`](Self::execute), [`one`](Self::one), [`optional`](Self::optional), [`all`](Self::all) is awaited.
+///
+/// The text has `$1`, `$2`, … on both databases and is prepared once per connection, so it must not hold values. Parts
+/// that depend on the request are appended: `push(" AND status = ").push_bind(status)`.
+#[must_use = "a query does nothing until it is executed"]
+pub struct Query<'c> {
+    target: Target<'c>,
+    sql: Cow<'static, str>,
+    arguments: Args,
+    invalid: Option<sqlx::Error>,
+    persistent: bool,
+}
+
+/// Where a statement runs.
+pub(super) enum Target<'c> {
+    SqliteTx(&'c mut Member),
+    PostgresTx(&'c mut PgTx),
+    Sqlite(&'c mut SqliteConnection),
+    Postgres(&'c mut PgConnection),
+}
+
+enum Args {
+    Sqlite(SqliteArguments),
+    Postgres(PgArguments),
+}
+
+/// What came back: rows changed by the last statement of the text, and rows read.
+enum Answer {
+    Sqlite(u64, Vec<SqliteRow>),
+    Postgres(u64, Vec<PgRow>),
+}
+
+impl Target<'_> {
+    pub(super) const fn dialect(&self) -> Dialect {
+        match self {
+            Self::SqliteTx(_) | Self::Sqlite(_) => Dialect::Sqlite,
+            Self::PostgresTx(_) | Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+}
+
+impl<'c> Query<'c> {
+    pub(super) fn new(target: Target<'c>, sql: &'static str) -> Self {
+        let arguments = match target.dialect() {
+            Dialect::Sqlite => Args::Sqlite(SqliteArguments::default()),
+            Dialect::Postgres => Args::Postgres(PgArguments::default()),
+        };
+        Self { target, sql: Cow::Borrowed(sql), arguments, invalid: None, persistent: true }
+    }
+
+    /// Binds the next parameter: the first call is `$1`.
+    pub fn bind<'q>(mut self, value: impl Value<'q>) -> Self {
+        let added = match &mut self.arguments {
+            Args::Sqlite(arguments) => arguments.add(value),
+            Args::Postgres(arguments) => arguments.add(value),
+        };
+        if let Err(error) = added {
+            self.invalid = Some(sqlx::Error::Encode(error));
+        }
+        self
+    }
+
+    /// Appends to the text.
+    pub fn push(mut self, sql: &'static str) -> Self {
+        if !sql.is_empty() {
+            self.sql.to_mut().push_str(sql);
+        }
+        self
+    }
+
+    /// Appends a parameter to the text and binds it.
+    pub fn push_bind<'q>(self, value: impl Value<'q>) -> Self {
+        let mut query = self.bind(value);
+        let number = query.bound();
+        query.push_parameter(number);
+        query
+    }
+
+    /// Appends `($n, $n+1, …)` and binds the values: for `IN`. There must be at least one value.
+    pub fn push_list<'q, V: Value<'q>>(self, values: impl IntoIterator<Item = V>) -> Self {
+        let from = self.bound();
+        let query = values.into_iter().fold(self, Self::bind);
+        query.push_tuple(from)
+    }
+
+    /// Locks the selected rows until the transaction ends, where the database has row locks.
+    pub fn for_update(self) -> Self {
+        let sql = self.target.dialect().for_update();
+        self.push(sql)
+    }
+
+    /// Like [`for_update`](Self::for_update), passing over rows that another transaction holds: for claims.
+    pub fn for_update_skip_locked(self) -> Self {
+        let sql = self.target.dialect().for_update_skip_locked();
+        self.push(sql)
+    }
+
+    /// Not kept as a prepared statement: for texts of which there are many.
+    pub(super) const fn once(mut self) -> Self {
+        self.persistent = false;
+        self
+    }
+
+    /// How many values are bound.
+    pub(super) fn bound(&self) -> usize {
+        match &self.arguments {
+            Args::Sqlite(arguments) => arguments.len(),
+            Args::Postgres(arguments) => arguments.len(),
+        }
+    }
+
+    /// Appends `($from+1, …)` up to the last value bound.
+    pub(super) fn push_tuple(mut self, from: usize) -> Self {
+        for number in from + 1..=self.bound() {
+            self.sql.to_mut().push_str(if number == from + 1 { "(" } else { ", " });
+            self.push_parameter(number);
+        }
+        self.push(")")
+    }
+
+    fn push_parameter(&mut self, number: usize) {
+        // Writing to a String cannot fail.
+        let _ = write!(self.sql.to_mut(), "${number}");
+    }
+
+    /// Runs the statement; the number of rows it changed.
+    pub async fn execute(self) -> Result<u64, Error> {
+        Ok(match self.run().await? {
+            Answer::Sqlite(changed, _) | Answer::Postgres(changed, _) => changed,
+        })
+    }
+
+    /// The only row. [`Error::NotFound`] if there is none; further rows are ignored.
+    pub async fn one<R: Row>(self) -> Result<R, Error> {
+        self.optional().await?.ok_or(Error::NotFound)
+    }
+
+    /// The first row, if there is one.
+    pub async fn optional<R: Row>(self) -> Result<Option<R>, Error> {
+        Ok(match self.run().await? {
+            Answer::Sqlite(_, rows) => rows.first().map(R::from_row).transpose()?,
+            Answer::Postgres(_, rows) => rows.first().map(R::from_row).transpose()?,
+        })
+    }
+
+    /// All rows, held in memory: put a `LIMIT` in the text.
+    pub async fn all<R: Row>(self) -> Result<Vec<R>, Error> {
+        Ok(match self.run().await? {
+            Answer::Sqlite(_, rows) => rows.iter().map(R::from_row).collect::<Result<_, _>>()?,
+            Answer::Postgres(_, rows) => rows.iter().map(R::from_row).collect::<Result<_, _>>()?,
+        })
+    }
+
+    async fn run(self) -> Result<Answer, Error> {
+        if let Some(error) = self.invalid {
+            return Err(error.into());
+        }
+        let Self { target, sql, persistent, .. } = self;
+        debug_assert_eq!(parameters(&sql), bound(&self.arguments), "parameters and values differ in number: {sql}");
+        match (target, self.arguments) {
+            (Target::SqliteTx(member), Args::Sqlite(arguments)) => {
+                let (changed, rows) = member.run(sql, arguments, persistent).await?;
+                Ok(Answer::Sqlite(changed, rows))
+            }
+            (Target::Sqlite(connection), Args::Sqlite(arguments)) => {
+                let (changed, rows) = on_sqlite(connection, sql, arguments, persistent).await?;
+                Ok(Answer::Sqlite(changed, rows))
+            }
+            (Target::PostgresTx(tx), Args::Postgres(arguments)) => {
+                let (changed, rows) = tx.run(sql, arguments, persistent).await?;
+                Ok(Answer::Postgres(changed, rows))
+            }
+            (Target::Postgres(connection), Args::Postgres(arguments)) => {
+                let (changed, rows) = on_postgres(connection, sql, arguments, persistent).await?;
+                Ok(Answer::Postgres(changed, rows))
+            }
+            (Target::SqliteTx(_) | Target::Sqlite(_), Args::Postgres(_))
+            | (Target::PostgresTx(_) | Target::Postgres(_), Args::Sqlite(_)) => Err(Error::Failed),
+        }
+    }
+}
+
+fn sql_str(sql: Cow<'static, str>) -> SqlStr {
+    // Every text is put together from literals of this room: `push` takes nothing else.
+    AssertSqlSafe(sql).into_sql_str()
+}
+
+/// Runs a text, several statements allowed; the changes are those of the last.
+pub(super) async fn on_sqlite(
+    connection: &mut SqliteConnection,
+    sql: Cow<'static, str>,
+    arguments: SqliteArguments,
+    persistent: bool,
+) -> Result<(u64, Vec<SqliteRow>), sqlx::Error> {
+    let mut answers = connection.fetch_many(sqlx::query_with(sql_str(sql), arguments).persistent(persistent));
+    let (mut changed, mut rows) = (0, Vec::new());
+    while let Some(answer) = answers.try_next().await? {
+        match answer {
+            Either::Left(done) => changed = done.rows_affected(),
+            Either::Right(row) => rows.push(row),
+        }
+    }
+    Ok((changed, rows))
+}
+
+/// The same on PostgreSQL, one statement.
+pub(super) async fn on_postgres(
+    connection: &mut PgConnection,
+    sql: Cow<'static, str>,
+    arguments: PgArguments,
+    persistent: bool,
+) -> Result<(u64, Vec<PgRow>), sqlx::Error> {
+    let mut answers = connection.fetch_many(sqlx::query_with(sql_str(sql), arguments).persistent(persistent));
+    let (mut changed, mut rows) = (0, Vec::new());
+    while let Some(answer) = answers.try_next().await? {
+        match answer {
+            Either::Left(done) => changed = done.rows_affected(),
+            Either::Right(row) => rows.push(row),
+        }
+    }
+    Ok((changed, rows))
+}
+
+fn bound(arguments: &Args) -> usize {
+    match arguments {
+        Args::Sqlite(arguments) => arguments.len(),
+        Args::Postgres(arguments) => arguments.len(),
+    }
+}
+
+/// The highest `$n` of a text. SQLite would take a missing value for NULL and ignore a superfluous one.
+fn parameters(sql: &str) -> usize {
+    let digits = |part: &str| part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    sql.split('$').skip(1).filter_map(|part| part[..digits(part)].parse().ok()).max().unwrap_or(0)
+}

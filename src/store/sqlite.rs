@@ -1,0 +1,102 @@
+//! SQLite: one writing connection ([`writer`](super::writer)) and a few that only read, on one file.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Sqlite};
+
+use super::dialect::Dialect;
+use super::error::{Error, primary};
+use super::writer::{Limits, Member, Writer};
+use super::{Migrations, Stats, StoreOptions, migrate};
+
+/// Texts kept prepared on each connection.
+const STATEMENTS: usize = 512;
+/// Connections that read, at most. Each is a thread and is opened when first needed.
+const READERS: u32 = 4;
+/// How long a statement waits for another process (the command line) that writes to the same file.
+const BUSY: Duration = Duration::from_secs(5);
+
+pub(super) struct SqliteStore {
+    writer: Arc<Writer>,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    pub(super) async fn open(path: &Path, options: &StoreOptions) -> Result<Self, Error> {
+        let run = options.migrations == Migrations::Run;
+        if run && let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            tokio::fs::create_dir_all(directory).await.map_err(|error| {
+                Error::Open(format!("cannot create the directory {}: {error}", directory.display()))
+            })?;
+        }
+        let base = SqliteConnectOptions::new()
+            .filename(path)
+            .busy_timeout(BUSY)
+            .foreign_keys(true)
+            .statement_cache_capacity(STATEMENTS);
+        let write = base
+            .clone()
+            .create_if_missing(run)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .thread_name(|_| "sqlite-writer".to_owned());
+        let mut connection = write.connect().await.map_err(|error| refused(path, &error))?;
+        if run {
+            migrate::run(&mut connection, Dialect::Sqlite).await?;
+        } else {
+            migrate::check(&mut connection, Dialect::Sqlite).await?;
+        }
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(options.acquire_timeout)
+            .test_before_acquire(false)
+            .connect_lazy_with(base.pragma("query_only", "1").thread_name(|_| "sqlite-reader".to_owned()));
+        let limits = Limits { group: options.group_limit, wait: options.acquire_timeout };
+        Ok(Self { writer: Writer::new(connection, write.create_if_missing(false), limits), readers })
+    }
+
+    pub(super) async fn begin(&self) -> Result<Member, Error> {
+        self.writer.begin().await
+    }
+
+    pub(super) async fn reader(&self) -> Result<PoolConnection<Sqlite>, Error> {
+        Ok(self.readers.acquire().await?)
+    }
+
+    pub(super) async fn close(&self) -> Result<(), Error> {
+        self.readers.close().await;
+        self.writer.close().await
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let (commits, transactions) = self.writer.commits();
+        Stats {
+            database: Dialect::Sqlite.name(),
+            connections: self.readers.size() + 1,
+            idle: u32::try_from(self.readers.num_idle()).unwrap_or(u32::MAX),
+            waiting: self.writer.waiting(),
+            transactions,
+            commits,
+        }
+    }
+}
+
+/// Says what to do about a file that cannot be opened.
+fn refused(path: &Path, error: &sqlx::Error) -> Error {
+    let code = error.as_database_error().and_then(|error| error.code());
+    let path = path.display();
+    Error::Open(match code.map(|code| primary(&code)) {
+        Some(5 | 6) => format!("{path} is locked by another process: stop it, or use another file ({error})"),
+        Some(8) => format!("{path} is not writable: let this user write to the file and its directory ({error})"),
+        Some(14) => format!(
+            "{path} cannot be opened: it must be a file that this user may read and write, in a directory it may write \
+             to. If it does not exist yet, run `customerd migrate` ({error})"
+        ),
+        Some(26) => format!("{path} is not an SQLite database: name another file ({error})"),
+        _ => format!("{path}: {error}"),
+    })
+}

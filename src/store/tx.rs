@@ -1,0 +1,122 @@
+//! The value that is the transaction, and the one that only reads.
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Postgres, Sqlite};
+
+use super::dialect::Dialect;
+use super::error::Error;
+use super::postgres::PgTx;
+use super::query::{Query, Target};
+use super::writer::Member;
+
+/// What statements can be run on: a [`Tx`], or a [`Reader`] for those that only read.
+pub trait Connection: Send {
+    /// Starts a statement: see [`Query`].
+    fn query(&mut self, sql: &'static str) -> Query<'_>;
+
+    /// Which database this is, for the few texts that must differ.
+    fn dialect(&self) -> Dialect;
+}
+
+/// An open transaction. Dropping it rolls it back; only [`commit`](Self::commit) makes its changes last.
+///
+/// After a statement has failed, or its future was dropped before it was done, every further one gives
+/// [`Error::Failed`], on both databases. Where a conflict is part of the plan, say `ON CONFLICT` in the text.
+///
+/// On SQLite an open transaction holds up every other writer: no network calls, no waiting while it lives.
+#[must_use = "dropping a transaction rolls it back"]
+pub struct Tx(Inner);
+
+enum Inner {
+    Sqlite(Member),
+    Postgres(Box<PgTx>),
+}
+
+impl Tx {
+    pub(super) const fn sqlite(member: Member) -> Self {
+        Self(Inner::Sqlite(member))
+    }
+
+    pub(super) fn postgres(tx: PgTx) -> Self {
+        Self(Inner::Postgres(Box::new(tx)))
+    }
+
+    /// Makes the changes last. Returns after they are durable.
+    ///
+    /// After [`Error::Unavailable`] the outcome is unknown (all of the changes or none); after any other error, or if
+    /// an earlier statement failed, none was made. Dropping the future leaves the outcome unknown too.
+    pub async fn commit(self) -> Result<(), Error> {
+        match self.0 {
+            Inner::Sqlite(member) => member.commit().await,
+            Inner::Postgres(tx) => tx.commit().await,
+        }
+    }
+
+    /// Undoes the changes and waits until that is done; dropping does the same in the background.
+    pub async fn rollback(self) -> Result<(), Error> {
+        match self.0 {
+            Inner::Sqlite(member) => {
+                member.rollback().await;
+                Ok(())
+            }
+            Inner::Postgres(tx) => tx.rollback().await,
+        }
+    }
+}
+
+impl Connection for Tx {
+    fn query(&mut self, sql: &'static str) -> Query<'_> {
+        Query::new(
+            match &mut self.0 {
+                Inner::Sqlite(member) => Target::SqliteTx(member),
+                Inner::Postgres(tx) => Target::PostgresTx(tx),
+            },
+            sql,
+        )
+    }
+
+    fn dialect(&self) -> Dialect {
+        match &self.0 {
+            Inner::Sqlite(_) => Dialect::Sqlite,
+            Inner::Postgres(_) => Dialect::Postgres,
+        }
+    }
+}
+
+/// A connection that reads what is committed, each statement its own snapshot. On SQLite it never waits for the writer
+/// and cannot write.
+pub struct Reader(ReaderInner);
+
+enum ReaderInner {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+impl Reader {
+    pub(super) const fn sqlite(connection: PoolConnection<Sqlite>) -> Self {
+        Self(ReaderInner::Sqlite(connection))
+    }
+
+    pub(super) const fn postgres(connection: PoolConnection<Postgres>) -> Self {
+        Self(ReaderInner::Postgres(connection))
+    }
+}
+
+impl Connection for Reader {
+    fn query(&mut self, sql: &'static str) -> Query<'_> {
+        Query::new(
+            match &mut self.0 {
+                ReaderInner::Sqlite(connection) => Target::Sqlite(connection),
+                ReaderInner::Postgres(connection) => Target::Postgres(connection),
+            },
+            sql,
+        )
+    }
+
+    fn dialect(&self) -> Dialect {
+        match &self.0 {
+            ReaderInner::Sqlite(_) => Dialect::Sqlite,
+            ReaderInner::Postgres(_) => Dialect::Postgres,
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What several test programmes share.
+
+pub mod postgres;
+pub mod stores;

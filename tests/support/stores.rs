@@ -1,0 +1,51 @@
+//! An open store on a database of its own, on SQLite or PostgreSQL, and the macro that runs a test on both.
+
+use customerd::store::{Store, StoreOptions};
+
+/// A migrated database for one test.
+pub struct TestStore {
+    pub store: Store,
+    #[allow(dead_code, reason = "for tests that open it again")]
+    pub url: String,
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl TestStore {
+    /// On a file in a temporary directory.
+    pub async fn sqlite() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let url = format!("sqlite://{}/customerd.db", directory.path().display());
+        Self::open(url, Some(directory)).await
+    }
+
+    /// In the throw-away cluster; `None` where PostgreSQL is not installed.
+    pub async fn postgres() -> Option<Self> {
+        Some(Self::open(super::postgres::database().await?, None).await)
+    }
+
+    async fn open(url: String, directory: Option<tempfile::TempDir>) -> Self {
+        let store = Store::open(&url, StoreOptions::default()).await.expect("a fresh database opens");
+        Self { store, url, _directory: directory }
+    }
+}
+
+/// Makes of every `async fn name(TestStore)` the tests `sqlite::name` and `postgres::name`.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::support::stores::TestStore::sqlite().await).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                if let Some(test) = super::support::stores::TestStore::postgres().await {
+                    super::$name(test).await;
+                }
+            })*
+        }
+    };
+}
+pub(crate) use on_both;
