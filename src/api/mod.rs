@@ -4,7 +4,13 @@ pub mod error;
 pub mod metadata;
 
 /// Messages, clients and servers of `customerd.v1`, generated from `proto/customerd/v1`.
-#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
 pub mod v1 {
     tonic::include_proto!("customerd.v1");
 }

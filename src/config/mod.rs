@@ -51,3 +51,6 @@ impl CertFiles {
         Some(Self { cert: cert?.clone(), key: key?.clone() })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Rate, errors and duration of every route and every RPC, and one access line each.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -35,29 +36,38 @@ impl Door {
     }
 }
 
-/// Makes [`Observe`]. To be put on routes with axum's `Router::layer`, which knows the matched route.
+/// Makes [`Observe`].
 #[derive(Debug, Clone)]
 pub struct ObserveLayer {
     clock: Clock,
     door: Door,
     rpcs: Rpcs,
+    matched: Matched,
 }
 
+/// The pattern that a method and path match, where the routes are not axum's.
+pub type Matched = fn(&Method, &str) -> Option<&'static str>;
+
 impl ObserveLayer {
-    /// For the REST door: `http_*` metrics and an access line at info.
-    pub fn http(clock: Clock) -> Self {
-        Self { clock, door: Door::Http, rpcs: Rpcs::default() }
+    /// For the REST door: `http_*` metrics and an access line at info. Routes are named by axum's matched path if the
+    /// layer is inside of the router (`Router::layer`), else by `matched`.
+    pub fn http(clock: Clock, matched: Matched) -> Self {
+        Self { matched, ..Self::of(clock, Door::Http, Rpcs::default()) }
     }
 
     /// For the gRPC listener: `grpc_*` metrics and an access line at info. Calls of RPCs that are not in `rpcs` are
     /// counted as one.
     pub fn grpc(clock: Clock, rpcs: Rpcs) -> Self {
-        Self { clock, door: Door::Grpc, rpcs }
+        Self::of(clock, Door::Grpc, rpcs)
     }
 
     /// For RPCs that the REST front calls in the same process: `grpc_*` metrics, the access line at debug only.
     pub fn in_process(clock: Clock, rpcs: Rpcs) -> Self {
-        Self { clock, door: Door::InProcess, rpcs }
+        Self::of(clock, Door::InProcess, rpcs)
+    }
+
+    fn of(clock: Clock, door: Door, rpcs: Rpcs) -> Self {
+        Self { clock, door, rpcs, matched: |_, _| None }
     }
 }
 
@@ -67,8 +77,10 @@ impl ObserveLayer {
         if self.door != Door::Http {
             return self.rpcs.called(request.uri().path()).map_or(SharedString::const_str("(unknown)"), Into::into);
         }
-        let matched = request.extensions().get::<MatchedPath>();
-        matched.map_or(SharedString::const_str("(none)"), |path| std::sync::Arc::<str>::from(path.as_str()).into())
+        if let Some(path) = request.extensions().get::<MatchedPath>() {
+            return Arc::<str>::from(path.as_str()).into();
+        }
+        SharedString::const_str((self.matched)(request.method(), request.uri().path()).unwrap_or("(none)"))
     }
 }
 

@@ -50,8 +50,8 @@ async fn rest_is_counted_by_route_and_status() {
         .route("/customers/{id}", get(async move || _ = slow.advance(Duration::from_millis(30))))
         .route("/stream", get(|| async { stream(vec![]) }))
         .fallback(|| async { StatusCode::NOT_FOUND })
-        .layer(ObserveLayer::http(clock));
-    for path in ["/customers/1?secret=1", "/customers/2", "/nowhere", "/also-nowhere"] {
+        .layer(ObserveLayer::http(clock, |_, path| (path == "/elsewhere").then_some("/elsewhere")));
+    for path in ["/customers/1?secret=1", "/customers/2", "/nowhere", "/also-nowhere", "/elsewhere"] {
         let _ = router.clone().oneshot(request(path)).await.unwrap();
     }
     let _ = router.clone().oneshot(Request::post("/stream").body(Body::empty()).unwrap()).await.unwrap();
@@ -66,6 +66,7 @@ async fn rest_is_counted_by_route_and_status() {
     http_requests_in_flight 0
     http_requests_total{method="GET",route="(none)",status="404"} 2
     http_requests_total{method="GET",route="/customers/{id}",status="200"} 2
+    http_requests_total{method="GET",route="/elsewhere",status="404"} 1
     http_requests_total{method="GET",route="/stream",status="200"} 1
     http_requests_total{method="GET",route="/stream",status="aborted"} 1
     http_requests_total{method="POST",route="/stream",status="405"} 1

@@ -5,4 +5,5 @@ mod connections;
 mod house;
 mod layers;
 mod shutdown;
+mod signals;
 mod tls;
