@@ -10,5 +10,6 @@ pub mod outbound;
 pub mod partner;
 pub mod screening;
 pub mod serve;
+pub mod signature;
 pub mod telemetry;
 pub mod store;
