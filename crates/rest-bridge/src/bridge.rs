@@ -59,6 +59,15 @@ pub fn router<A: Api, G: Gate>(transport: Transport, gate: G, options: Options) 
     axum::Router::new().fallback_service(Bridge::<A, G>::new(transport, gate, options))
 }
 
+/// The template of the route that would answer, `/v1/customers/{customerId}`: how metrics and logs name a request without
+/// repeating what its caller wrote.
+pub fn template<A: Api>(method: &Method, path: &str) -> Option<&'static str> {
+    match route::find(A::tree(), A::routes(), method, path) {
+        Found::Routes { candidates, .. } => A::routes().get(*candidates.first()?).map(|route| route.template),
+        Found::Methods(_) | Found::Nothing => None,
+    }
+}
+
 impl<A: Api, G: Gate> Bridge<A, G> {
     /// The service without a router around it.
     pub fn new(transport: Transport, gate: G, options: Options) -> Self {
@@ -161,5 +170,50 @@ impl Future for Answer {
 
     fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.as_mut().poll(cx).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::{Capture, Leaf, RequestBody};
+
+    struct One;
+
+    static ROUTES: [Route; 1] = [Route {
+        method: Method::GET,
+        template: "/customers/{id}",
+        rpc: "a.B/Get",
+        body: RequestBody::None,
+        success: 200,
+        streaming: false,
+        empty: false,
+        captures: &[Capture { from: 1, to: Some(2) }],
+    }];
+    static ID: Node = Node { literals: &[], any: None, rest: &[], leaves: &[Leaf { verb: "", routes: &[0] }] };
+    static TREE: Node = Node { literals: &[("customers", CUSTOMERS)], any: None, rest: &[], leaves: &[] };
+    const CUSTOMERS: Node = Node { literals: &[], any: Some(&ID), rest: &[], leaves: &[] };
+
+    impl Api for One {
+        fn routes() -> &'static [Route] {
+            &ROUTES
+        }
+
+        fn tree() -> &'static Node {
+            &TREE
+        }
+
+        fn serve<G: Gate>(_: usize, exchange: Exchange<G>) -> BoxFuture<'static, Response> {
+            Box::pin(exchange.unserved())
+        }
+    }
+
+    #[test]
+    fn a_request_is_named_by_its_template() {
+        let named = |method, path| template::<One>(&method, path);
+        assert_eq!(named(Method::GET, "/customers/1"), Some("/customers/{id}"));
+        assert_eq!(named(Method::HEAD, "/customers/1"), Some("/customers/{id}"));
+        assert_eq!(named(Method::PUT, "/customers/1"), None);
+        assert_eq!(named(Method::GET, "/customers"), None);
     }
 }

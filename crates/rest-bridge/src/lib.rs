@@ -27,7 +27,7 @@ mod route;
 mod stream;
 mod transport;
 
-pub use bridge::{Answer, Api, Bridge, router};
+pub use bridge::{Answer, Api, Bridge, router, template};
 pub use exchange::Exchange;
 pub use gate::{Gate, Incoming, Problem, reason};
 pub use options::Options;
