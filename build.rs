@@ -1,7 +1,10 @@
-//! Compiles the protobuf contract: messages, gRPC client and server, and the descriptors that reflection shows.
-//! No `protoc` is needed: protox reads the files.
+//! Compiles the protobuf contract: messages, gRPC client and server, the descriptors that reflection shows, the REST
+//! routes and the OpenAPI document. No `protoc` is needed: protox reads the files.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, error::Error, fs, path::PathBuf};
+
+use rest_bridge_build::{Document, Generator, Header, When};
+use serde_json::json;
 
 const FILES: [&str; 7] = [
     "customerd/v1/accounts.proto",
@@ -13,7 +16,7 @@ const FILES: [&str; 7] = [
     "customerd/v1/webhooks.proto",
 ];
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-changed=migrations");
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -21,7 +24,46 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     compiler.include_source_info(true).include_imports(true);
     compiler.open_files(FILES)?;
     // The raw bytes, because the decoded form drops the options that reflection and the bridge read.
-    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
-    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
+    let descriptors = compiler.encode_file_descriptor_set();
+    fs::write(out.join("descriptors.bin"), &descriptors)?;
+    let mut prost = prost_build::Config::new();
+    prost.enable_type_names();
+    tonic_prost_build::configure().compile_fds_with_config(compiler.file_descriptor_set(), prost)?;
+    let rest = Generator::new(&descriptors).module("customerd.v1", "crate::api::v1").document(document()).generate()?;
+    fs::write(out.join("rest.rs"), rest.rust)?;
+    fs::write(out.join("openapi.json"), rest.openapi_json)?;
     Ok(())
+}
+
+/// What the OpenAPI document says beside what is in the protos.
+fn document() -> Document {
+    let token = "customerd.v1.AuthService/CreateToken";
+    Document::new("customerd", env!("CARGO_PKG_VERSION"))
+        .description(
+            "Onboards customers who own a blockchain account. Every call but the exchange of a token carries a bearer token \
+             and an HTTP message signature (RFC 9421); errors are problem documents (RFC 9457) with a stable `code`.",
+        )
+        .server("http://127.0.0.1:8080", "a service on this machine")
+        .security("bearer", json!({"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}))
+        .security(
+            "signature",
+            json!({
+                "type": "apiKey", "in": "header", "name": "Signature",
+                "description": "HTTP message signature (RFC 9421) with its `Signature-Input`. It covers @method, the target \
+                    (@target-uri, or @authority with @path and @query), content-digest when there is a body and \
+                    idempotency-key on modifying calls; its parameters created and keyid are required."
+            }),
+        )
+        .open(token)
+        .header(Header::required("Signature-Input", "Components and parameters of the signature (RFC 9421).", When::Always))
+        .header(Header::required("Idempotency-Key", "A UUID: the call takes effect once, a repetition gets the same answer.", When::Modifying))
+        .header(Header::required("Content-Digest", "sha-256 or sha-512 of the body (RFC 9530).", When::WithBody))
+        .error(400, "The request is not valid: see `errors`.", When::Always)
+        .error(401, "The bearer token, the digest or the signature is refused: see `code`.", When::Always)
+        .error(404, "There is no such entity.", When::WithPathParameter)
+        .error(409, "The entity's state, or another entity, stands in the way.", When::Modifying)
+        .error(422, "The idempotency key was used for another request.", When::Modifying)
+        .error(429, "Too much: wait as long as Retry-After says.", When::Always)
+        .error(500, "Our fault.", When::Always)
+        .error(503, "Too much at once, or shutting down: try again.", When::Always)
 }

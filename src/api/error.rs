@@ -76,12 +76,18 @@ pub const fn row(code: Code) -> Row {
     }
 }
 
-/// HTTP status and title of a `google.rpc.Status`: by its reason where that is one of ours, else by its gRPC code.
-pub fn http(grpc: Grpc, reason: Option<&str>) -> (u16, &'static str) {
-    if let Some(row) = reason.and_then(|reason| Code::ALL.iter().map(|code| row(*code)).find(|row| row.code == reason))
-    {
-        return (row.http, row.title);
-    }
+/// The code with this stable name.
+pub fn code_of(name: &str) -> Option<Code> {
+    Code::ALL.iter().copied().find(|code| row(*code).code == name)
+}
+
+/// The row of the reason of a `google.rpc.ErrorInfo`, where it is one of ours.
+pub fn by_reason(reason: Option<&str>) -> Option<Row> {
+    reason.and_then(code_of).map(row)
+}
+
+/// HTTP status and title of a `google.rpc.Status` that carries no reason of ours.
+pub const fn by_grpc(grpc: Grpc) -> (u16, &'static str) {
     match grpc {
         Grpc::InvalidArgument | Grpc::OutOfRange => (400, "Bad request"),
         Grpc::Unauthenticated => (401, "Unauthorized"),
@@ -134,9 +140,9 @@ mod tests {
             let row = row(*code);
             assert!(seen.insert(row.code), "{} twice", row.code);
             // The one exception that the contract makes.
-            let by_rule = if *code == Code::IdempotencyKeyReused { 422 } else { http(row.grpc, None).0 };
+            let by_rule = if *code == Code::IdempotencyKeyReused { 422 } else { by_grpc(row.grpc).0 };
             assert_eq!(row.http, by_rule, "{}", row.code);
-            assert_eq!(http(Grpc::Unknown, Some(row.code)), (row.http, row.title));
+            assert_eq!(by_reason(Some(row.code)), Some(row));
         }
     }
 

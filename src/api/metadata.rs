@@ -12,7 +12,8 @@ pub const IDEMPOTENT_REPLAYED: &str = "idempotent-replayed";
 pub const REQUEST_ID: &str = "x-request-id";
 /// W3C trace context.
 pub const TRACEPARENT: &str = "traceparent";
-/// Set by the REST front on every call: `signed`, `unsigned` (allowed only where the contract says so).
+/// Set by the REST front on every call but the exchange of a token: `signed`, `unsigned` (a first signing key), or
+/// `unchecked`, with which it asks about the bearer alone before it refuses the request for a reason of its own.
 pub const FRONT: &str = "x-rest-front";
 /// What the REST front found in the signature headers, for the service to verify with the programme's key.
 pub const SIGNATURE_EVIDENCE: &str = "x-signature-evidence-bin";

@@ -15,5 +15,11 @@ pub mod v1 {
     tonic::include_proto!("customerd.v1");
 }
 
+/// The REST routes and JSON codecs of `customerd.v1`, generated from the same files.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated code")]
+pub mod rest {
+    include!(concat!(env!("OUT_DIR"), "/rest.rs"));
+}
+
 /// The raw file descriptor set of everything in `proto/`, options and comments included.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -2,16 +2,25 @@
 //!
 //! A subcommand is added by a line in [`Command`] and one in [`Command::run`].
 
+mod call;
+mod keygen;
+mod migrate;
+mod operator;
+mod programme;
+mod serve;
+mod token;
+
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::config::Common;
+use crate::config::{Common, Serve};
 
 /// Customer onboarding for partners: signed REST and gRPC over one protobuf contract.
 ///
-/// Without a subcommand it serves, on SQLite in ./data, REST on 127.0.0.1:8080 and gRPC on 127.0.0.1:9090.
+/// Without a subcommand it serves, on SQLite in ./data, REST on 127.0.0.1:8080 and gRPC on 127.0.0.1:50051.
 #[derive(Debug, Parser)]
 #[command(name = "customerd", version, after_long_help = EXAMPLES, max_term_width = 110)]
 pub struct Cli {
@@ -27,21 +36,63 @@ const EXAMPLES: &str = "\
 Examples:
   customerd                                                    serve, everything by default
   customerd --database-url postgres://me@localhost/customers   serve on PostgreSQL
+  customerd call GET /v1/customers                             call it as the sandbox programme
+  customerd programme create --name Wallet                     let a partner in
 
 Every flag has an environment variable, shown beside it. Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Serve (what happens without a subcommand)
+    Serve(Box<Serve>),
+    /// Bring the database up to date and end
+    Migrate,
+    /// Partners and their credentials
+    #[command(subcommand)]
+    Programme(programme::Programme),
+    /// Internal services that may act for any programme over gRPC
+    #[command(subcommand)]
+    Operator(operator::Operator),
+    /// Make a key pair for signing requests
+    Keygen(keygen::Keygen),
+    /// Get a bearer token from the running service
+    Token(token::Token),
+    /// Sign and send one REST request
+    Call(call::Call),
+}
 
 impl Command {
     /// Does it.
     ///
     /// # Errors
     /// What went wrong, and what to do about it.
-    pub async fn run(self, _common: &Common) -> anyhow::Result<()> {
-        match self {}
+    pub async fn run(self, common: &Common) -> anyhow::Result<ExitCode> {
+        let done = match self {
+            Self::Serve(args) => serve::run(*args, common).await,
+            Self::Migrate => migrate::run(common).await,
+            Self::Programme(command) => programme::run(command, common).await,
+            Self::Operator(command) => operator::run(command, common).await,
+            Self::Keygen(args) => keygen::run(&args),
+            Self::Token(args) => token::run(&args, common).await,
+            Self::Call(args) => return call::run(&args, common).await,
+        };
+        done.map(|()| ExitCode::SUCCESS)
     }
+}
+
+/// Prints a result.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}
+
+/// Tells whoever typed the command something beside the result.
+#[expect(clippy::print_stderr, reason = "not part of the result")]
+fn note(text: &str) {
+    eprintln!("{text}");
 }
 
 impl Cli {
@@ -68,7 +119,7 @@ pub fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("customerd: {error:#}");
             ExitCode::FAILURE
@@ -76,7 +127,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     match cli.command {
         Some(command) => runtime.block_on(command.run(&cli.common)),

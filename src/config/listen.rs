@@ -13,7 +13,7 @@ pub struct Listen {
     pub http_addr: SocketAddr,
 
     /// gRPC listens here
-    #[arg(long, global = true, env = "CUSTOMERD_GRPC_ADDR", value_name = "IP:PORT", default_value = "127.0.0.1:9090")]
+    #[arg(long, global = true, env = "CUSTOMERD_GRPC_ADDR", value_name = "IP:PORT", default_value = "127.0.0.1:50051")]
     pub grpc_addr: SocketAddr,
 
     /// Scheme and authority that partners sign and that links carry; repeatable, the first is used in links

@@ -18,7 +18,7 @@ pub struct Serve {
     #[arg(long, env = "CUSTOMERD_NO_WORKER")]
     pub no_worker: bool,
 
-    /// Refuse sandbox programmes: no simulator, no sandbox portal
+    /// Make no sandbox programme on a database without any programme
     #[arg(long, env = "CUSTOMERD_NO_SANDBOX")]
     pub no_sandbox: bool,
 
@@ -60,7 +60,7 @@ pub enum Only {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Upstream (with --only rest)")]
 pub struct Upstream {
-    /// The gRPC backend, such as http://10.0.0.5:9090
+    /// The gRPC backend, such as http://10.0.0.5:50051
     #[arg(long, env = "CUSTOMERD_UPSTREAM", value_name = "URL", requires = "only")]
     pub upstream: Option<Url>,
 

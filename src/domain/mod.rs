@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod callback_url;
+pub mod chain;
 pub mod customer;
 pub mod delivery;
 pub mod error;

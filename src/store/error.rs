@@ -54,6 +54,9 @@ pub enum Error {
     /// [`Query::one`](super::Query::one) found no row.
     #[error("no row found")]
     NotFound,
+    /// A column holds what this binary cannot read: written by a newer one, or by hand.
+    #[error("cannot read {0}")]
+    Unreadable(String),
     /// A statement the database refused, or a value it could not carry: a mistake in the programme.
     #[error("{0}")]
     Sql(Arc<sqlx::Error>),
@@ -75,6 +78,11 @@ impl std::fmt::Display for Unique {
 }
 
 impl Error {
+    /// [`Error::Unreadable`]: `value` stands in `column`. Never call it with a secret.
+    pub fn unreadable(column: &str, value: &str) -> Self {
+        Self::Unreadable(format!("{column}: {value:?}"))
+    }
+
     /// Whether running the whole transaction again may succeed.
     pub const fn is_retry(&self) -> bool {
         matches!(self, Self::Retry(_))

@@ -44,6 +44,13 @@ mod tx;
 mod value;
 mod writer;
 
+pub mod customers;
+pub mod events;
+pub mod idempotency;
+pub mod operators;
+pub mod programmes;
+pub mod signing_keys;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,0 +1,64 @@
+//! The gRPC side: the services on a store, reflection, health.
+
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::api;
+use crate::api::v1::auth_service_server::{AuthServiceServer, SERVICE_NAME as AUTH};
+use crate::api::v1::customer_service_server::{CustomerServiceServer, SERVICE_NAME as CUSTOMERS};
+use crate::service::Api;
+use crate::telemetry::Rpcs;
+
+/// The services that reflection and health show, besides the whole server (the empty name).
+const SERVICES: [&str; 2] = [AUTH, CUSTOMERS];
+
+/// Every descriptor set that reflection shows.
+const DESCRIPTORS: [&[u8]; 3] =
+    [api::DESCRIPTORS, tonic_health::pb::FILE_DESCRIPTOR_SET, tonic_types::pb::FILE_DESCRIPTOR_SET];
+
+/// The gRPC services, ready to be served.
+pub struct Backend {
+    /// The services without reflection and health: what the REST front calls.
+    pub services: Routes,
+    /// Everything that the gRPC listener serves.
+    pub public: Routes,
+    health: HealthReporter,
+}
+
+impl Backend {
+    /// The services of `api`.
+    ///
+    /// # Errors
+    ///
+    /// The descriptors do not belong together: a mistake in the build.
+    pub async fn new(api: Api) -> anyhow::Result<Self> {
+        let services = Routes::new(AuthServiceServer::new(api.clone())).add_service(CustomerServiceServer::new(api));
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let builder = || {
+            DESCRIPTORS.into_iter().fold(tonic_reflection::server::Builder::configure(), |builder, set| {
+                builder.register_encoded_file_descriptor_set(set)
+            })
+        };
+        let public = services
+            .clone()
+            .add_service(health_service)
+            .add_service(builder().build_v1()?)
+            .add_service(builder().build_v1alpha()?);
+        let backend = Self { services, public, health };
+        backend.report(ServingStatus::Serving).await;
+        Ok(backend)
+    }
+
+    /// Tells health checkers.
+    pub async fn report(&self, status: ServingStatus) {
+        for service in SERVICES.into_iter().chain([""]) {
+            self.health.set_service_status(service, status).await;
+        }
+    }
+}
+
+/// The names of every RPC, for metrics.
+pub(super) fn rpcs() -> Rpcs {
+    Rpcs::of(DESCRIPTORS)
+}

@@ -1,0 +1,35 @@
+//! Wiring: puts the rooms together into the running service, and nothing else.
+
+mod backend;
+mod front;
+mod profile;
+mod serve;
+mod start;
+
+pub use backend::Backend;
+pub use profile::{Profile, create_programme};
+pub use serve::{Running, start};
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+
+use crate::config::Common;
+use crate::store::{Migrations, Store, StoreOptions};
+
+/// Opens the store that the flags name, migrating it if `migrations` says so.
+///
+/// # Errors
+///
+/// What is wrong with it, and what to do.
+pub async fn open_store(common: &Common, migrations: Migrations) -> anyhow::Result<Store> {
+    let database = &common.database;
+    let options = StoreOptions {
+        migrations,
+        max_connections: database.database_pool_size,
+        statement_timeout: database.statement_timeout.0,
+        acquire_timeout: database.statement_timeout.0,
+        ..StoreOptions::default()
+    };
+    let url = database.url();
+    Store::open(url.expose_secret(), options).await.with_context(|| format!("database {}", database.shown()))
+}

@@ -1,0 +1,124 @@
+//! A programme with everything its partner needs to call: made by `serve` for the sandbox and by `programme create`.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::domain::programme::Programme;
+use crate::domain::text;
+use crate::service::hash_secret;
+use crate::signature::{Algorithm, PrivateKey};
+use crate::store::Store;
+use crate::store::programmes::{self, NewProgramme};
+use crate::store::signing_keys::{self, SigningKey};
+
+/// How to call as a programme. The JSON of `sandbox.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Profile {
+    /// The REST API, with its `/v1`.
+    pub base_url: String,
+    /// The gRPC address.
+    pub grpc_addr: String,
+    /// The API key.
+    pub api_key: Uuid,
+    /// The API secret. Here and nowhere else: the store has only its hash.
+    #[serde(serialize_with = "exposed")]
+    pub api_secret: SecretString,
+    /// The `keyid` of the signing key.
+    pub key_id: String,
+    /// Its algorithm.
+    pub algorithm: String,
+    /// The signing key, PKCS #8. Here and nowhere else.
+    #[serde(serialize_with = "exposed")]
+    pub private_key_pem: SecretString,
+    /// The programme.
+    pub programme_id: Uuid,
+}
+
+fn exposed<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose_secret())
+}
+
+impl Profile {
+    /// Writes the profile to a file that only its owner can read, replacing what was there at once or not at all.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        let draft = path.with_extension("json.new");
+        let write = || -> std::io::Result<()> {
+            // What an interrupted start left behind may have another mode.
+            match std::fs::remove_file(&draft) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+            file.write_all(text.as_bytes())?;
+            file.write_all(b"\n")?;
+            file.sync_all()?;
+            std::fs::rename(&draft, path)
+        };
+        write().with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Reads a profile.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it is none.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is not a profile", path.display()))
+    }
+}
+
+/// Makes a programme with fresh credentials and a fresh P-384 signing key.
+///
+/// # Errors
+///
+/// The name is not printable, or the store cannot.
+pub async fn create_programme(
+    store: &Store,
+    clock: &Clock,
+    (name, sandbox): (&str, bool),
+    (base_url, grpc_addr): (String, String),
+) -> anyhow::Result<Profile> {
+    text::printable("name", name, 64)
+        .map_err(|error| anyhow::anyhow!("the name: {}", error.violations.first().map_or("", |v| v.message.as_str())))?;
+    let programme = Programme { id: clock.id(), name: name.to_owned(), sandbox };
+    let api_secret = SecretString::from(clock.token(32));
+    let hash = hash_secret(api_secret.clone(), clock.random()).await?;
+    let private = PrivateKey::generate(Algorithm::EcdsaP384Sha384)?;
+    // Random through and through, unlike our other ids: whoever knows it may try secrets.
+    let api_key = uuid::Builder::from_random_bytes(clock.random()).into_uuid();
+    let at = clock.now();
+    let key = SigningKey {
+        key_id: clock.id().to_string(),
+        algorithm: private.algorithm().name().to_owned(),
+        public_key: private.public_key().spki_der().to_vec(),
+        created_at: at,
+    };
+    let mut tx = store.begin().await?;
+    programmes::insert(&mut tx, &NewProgramme { programme: &programme, api_key, api_secret_hash: &hash, at }).await?;
+    signing_keys::insert(&mut tx, programme.id, &key).await?;
+    tx.commit().await?;
+    Ok(Profile {
+        base_url,
+        grpc_addr,
+        api_key,
+        api_secret,
+        key_id: key.key_id,
+        algorithm: key.algorithm,
+        private_key_pem: private.to_pem(),
+        programme_id: programme.id,
+    })
+}

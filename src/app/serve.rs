@@ -1,0 +1,100 @@
+//! Starting and stopping: `customerd serve`, and what the tests run.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rest_bridge::Transport;
+use tokio::task::JoinSet;
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+
+use super::front::Front;
+use super::backend::rpcs;
+use super::start::{Start, store_check, upstream_check};
+use super::{Backend, open_store};
+use crate::clock::Clock;
+use crate::config::{Common, Only, Serve};
+use crate::serve::{GuardLayer, Listener, Shutdown};
+use crate::service::Api;
+use crate::store::{Migrations, Store};
+use crate::telemetry::{self, Metrics, ObserveLayer, Readiness};
+
+/// The service at work.
+pub struct Running {
+    /// Where REST is, unless this node runs gRPC alone.
+    pub http: Option<SocketAddr>,
+    /// Where gRPC is, unless this node is a front alone.
+    pub grpc: Option<SocketAddr>,
+    /// The store, unless this node is a front alone.
+    pub store: Option<Store>,
+    shutdown: Shutdown,
+    tasks: JoinSet<()>,
+    backend: Option<Arc<Backend>>,
+}
+
+impl Running {
+    /// Waits for the shutdown to start, lets what is in flight finish, closes the store.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be closed in order.
+    pub async fn finish(mut self) -> anyhow::Result<()> {
+        self.shutdown.started().await;
+        if let Some(backend) = &self.backend {
+            backend.report(ServingStatus::NotServing).await;
+        }
+        while self.tasks.join_next().await.is_some() {}
+        if let Some(store) = self.store {
+            store.close().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Starts the service. It runs until `shutdown` starts; [`Running::finish`] waits for its end.
+///
+/// # Errors
+///
+/// What cannot be had (an address, a file, the database), and what to do.
+pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutdown) -> anyhow::Result<Running> {
+    let (limits, metrics) = (serve.limits.limits(), Metrics::install(clock.clone()));
+    let guard = GuardLayer::new(clock.clone(), &limits);
+    let start = Start { common, serve, clock: clock.clone(), shutdown: shutdown.clone(), limits, metrics, guard };
+    let (with_http, with_grpc) = (serve.only != Some(Only::Grpc), serve.only != Some(Only::Rest));
+    let http = if with_http { Some(start.listen(common.listen.http_addr, serve.tls.http(), false).await?) } else { None };
+    let grpc = if with_grpc { Some(start.listen(common.listen.grpc_addr, serve.tls.grpc(), true).await?) } else { None };
+    let (http_addr, grpc_addr) = (http.as_ref().map(Listener::addr), grpc.as_ref().map(Listener::addr));
+    let origins = start.origins(http_addr.unwrap_or(common.listen.http_addr))?;
+
+    let mut tasks = JoinSet::new();
+    let (transport, check, store, backend) = if let Some(addr) = grpc_addr {
+        let store = open_store(common, Migrations::Run).await?;
+        start.sandbox(&store, &origins, addr).await?;
+        let api = Api::new(store.clone(), clock.clone(), start.settings(origins.clone())?).await?;
+        let backend = Arc::new(Backend::new(api).await?);
+        let observed = backend.services.clone().into_axum_router().layer(ObserveLayer::in_process(clock.clone(), rpcs()));
+        (Transport::from(Routes::from(observed)), store_check(store.clone()), Some(store), Some(backend))
+    } else {
+        let channel = start.upstream()?;
+        (Transport::from(channel.clone()), upstream_check(channel), None, None)
+    };
+    if let (Some(listener), Some(backend)) = (grpc, &backend) {
+        tasks.spawn(start.grpc(listener, backend));
+    }
+    if let Some(listener) = http {
+        let health = telemetry::routes(Readiness::new(clock.clone(), shutdown.clone(), check), start.metrics.clone());
+        let (body_limit, deadline) = (serve.limits.body_limit.0, start.limits.request_deadline);
+        let routes = Front { transport, origins, clock, body_limit, deadline }.router();
+        tasks.spawn(start.rest(listener, routes, health));
+    }
+    tasks.spawn(until(shutdown.clone(), start.metrics.clone().upkeep()));
+    Ok(Running { http: http_addr, grpc: grpc_addr, store, shutdown, tasks, backend })
+}
+
+/// Works until the shutdown starts.
+async fn until(shutdown: Shutdown, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = shutdown.started() => {}
+        () = work => {}
+    }
+}

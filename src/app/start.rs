@@ -1,0 +1,153 @@
+//! The parts that starting is made of.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
+use tower::{Service, ServiceBuilder};
+
+use super::backend::rpcs;
+use super::{Backend, create_programme};
+use crate::api;
+use crate::clock::Clock;
+use crate::config::{CertFiles, Common, Serve};
+use crate::domain::chain::ChainSet;
+use crate::serve::{GuardLayer, IdentifyLayer, Limits, Listener, Shutdown, TlsFiles, server_config};
+use crate::service::Settings;
+use crate::signature::Origins;
+use crate::store::{Store, programmes};
+use crate::telemetry::{Check, Metrics, ObserveLayer};
+
+/// What every part has at hand.
+pub(super) struct Start<'a> {
+    pub(super) common: &'a Common,
+    pub(super) serve: &'a Serve,
+    pub(super) clock: Clock,
+    pub(super) shutdown: Shutdown,
+    pub(super) limits: Limits,
+    pub(super) metrics: Metrics,
+    /// One count of requests at work for both doors.
+    pub(super) guard: GuardLayer,
+}
+
+impl Start<'_> {
+    /// Takes an address, with TLS if there are certificates for it.
+    pub(super) async fn listen(&self, addr: SocketAddr, cert: Option<CertFiles>, grpc: bool) -> anyhow::Result<Listener> {
+        let alpn: &[&str] = if grpc { &["h2"] } else { &["h2", "http/1.1"] };
+        let client_ca = self.serve.tls.grpc_client_ca.clone().filter(|_| grpc);
+        let tls = match cert {
+            Some(CertFiles { cert, key }) => Some(server_config(&TlsFiles { cert, key, client_ca }, alpn)?),
+            None => None,
+        };
+        let listener = Listener::bind(addr, self.clock.clone(), self.limits.clone()).await?.tls(tls);
+        Ok(if grpc { listener.http2_only() } else { listener })
+    }
+
+    /// The URLs that the front at `http` is known under.
+    pub(super) fn origins(&self, http: SocketAddr) -> anyhow::Result<Origins> {
+        let urls = self.common.listen.public_urls(http, self.serve.tls.http().is_some());
+        Origins::new(urls.iter().map(url::Url::as_str)).context("--public-url")
+    }
+
+    pub(super) fn settings(&self, origins: Origins) -> anyhow::Result<Settings> {
+        let chains = match self.serve.chains.as_slice() {
+            [] => ChainSet::default(),
+            ids => ChainSet::parse(ids).context("--chains")?,
+        };
+        let rate = self.serve.limits.rate_limit.map(|rate| (rate.requests, rate.window));
+        Ok(Settings { origins, chains, rate })
+    }
+
+    /// Makes the sandbox programme on a database that has no programme yet, and writes its profile.
+    pub(super) async fn sandbox(&self, store: &Store, http: &Origins, grpc: SocketAddr) -> anyhow::Result<()> {
+        if self.serve.no_sandbox || programmes::any(&mut store.reader().await?).await? {
+            return Ok(());
+        }
+        let dir = &self.common.database.data_dir;
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let addresses = (format!("{}/v1", http.primary()), grpc.to_string());
+        let profile = create_programme(store, &self.clock, ("Sandbox", true), addresses).await?;
+        let path = dir.join("sandbox.json");
+        profile.write(&path)?;
+        tracing::info!(programme = %profile.programme_id, profile = %path.display(), "made a sandbox programme");
+        Ok(())
+    }
+
+    /// The connection of a front to its backend, made when it is first needed and again when it breaks.
+    pub(super) fn upstream(&self) -> anyhow::Result<Channel> {
+        let upstream = &self.serve.upstream;
+        let url = upstream.upstream.as_ref().context("--only rest needs --upstream URL")?;
+        let read = |path: &std::path::PathBuf| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+        let mut endpoint = Channel::from_shared(url.to_string())?.connect_timeout(Duration::from_secs(5)).tcp_nodelay(true);
+        if url.scheme() == "https" {
+            let mut tls = ClientTlsConfig::new().with_webpki_roots();
+            if let Some(ca) = &upstream.upstream_ca {
+                tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));
+            }
+            if let Some(files) = upstream.identity() {
+                tls = tls.identity(Identity::from_pem(read(&files.cert)?, read(&files.key)?));
+            }
+            endpoint = endpoint.tls_config(tls)?;
+        }
+        Ok(endpoint.connect_lazy())
+    }
+
+    /// The REST door at work: health is answered even when requests are shed.
+    pub(super) fn rest(&self, listener: Listener, routes: Router, health: Router) -> impl Future<Output = ()> + use<> {
+        let guarded = ServiceBuilder::new()
+            .layer(ObserveLayer::http(self.clock.clone(), rest_bridge::template::<api::rest::Api>))
+            .layer(self.guard.clone())
+            .service(routes);
+        let door = health.fallback_service(guarded);
+        run(listener, ServiceBuilder::new().layer(IdentifyLayer::new(self.clock.clone())).service(door), self.shutdown.clone())
+    }
+
+    /// The gRPC door at work.
+    pub(super) fn grpc(&self, listener: Listener, backend: &Backend) -> impl Future<Output = ()> + use<> {
+        let door = ServiceBuilder::new()
+            .layer(IdentifyLayer::new(self.clock.clone()))
+            .layer(ObserveLayer::grpc(self.clock.clone(), rpcs()))
+            .layer(self.guard.clone())
+            .service(backend.public.clone().into_axum_router());
+        run(listener, door, self.shutdown.clone())
+    }
+}
+
+async fn run<S>(listener: Listener, service: S, shutdown: Shutdown)
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
+    listener.run(service, shutdown).await;
+}
+
+/// Ready when the database answers.
+pub(super) fn store_check(store: Store) -> Check {
+    Arc::new(move || {
+        let store = store.clone();
+        Box::pin(async move {
+            let mut reader = store.reader().await.map_err(|error| error.to_string())?;
+            programmes::any(&mut reader).await.map(|_| ()).map_err(|error| error.to_string())
+        })
+    })
+}
+
+/// Ready when the backend is.
+pub(super) fn upstream_check(channel: Channel) -> Check {
+    Arc::new(move || {
+        let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
+        Box::pin(async move {
+            let asked = health.check(tonic_health::pb::HealthCheckRequest { service: String::new() }).await;
+            let answer = asked.map_err(|status| format!("the backend does not answer: {}", status.message()))?.into_inner();
+            let serving = answer.status() == tonic_health::pb::health_check_response::ServingStatus::Serving;
+            if serving { Ok(()) } else { Err("the backend is not serving".to_owned()) }
+        })
+    })
+}

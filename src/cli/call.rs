@@ -1,0 +1,157 @@
+//! `customerd call`: one signed REST request, as a partner would send it.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use http::{HeaderMap, HeaderValue, Method, Version, header};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use url::Url;
+use uuid::Uuid;
+
+use crate::app::Profile;
+use crate::clock::Clock;
+use crate::config::Common;
+use crate::signature::{self, Head, Message, Param, PrivateKey, Recipe, digest};
+
+/// What to call.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Prints the answer's body. Exit codes: 0 for 2xx, 1 for any other answer, 2 for wrong usage.")]
+pub struct Call {
+    /// GET, POST, PUT, PATCH or DELETE
+    method: Method,
+    /// Such as /v1/customers?pageSize=10
+    #[arg(value_parser = path)]
+    path: String,
+    /// JSON body; @FILE reads it from a file, - from standard input
+    #[arg(short, long, value_name = "JSON")]
+    data: Option<String>,
+    /// The programme's profile [default: <data-dir>/sandbox.json]
+    #[arg(long, env = "CUSTOMERD_PROFILE", value_name = "FILE")]
+    profile: Option<PathBuf>,
+    /// Idempotency key of a modifying call [default: a new one]
+    #[arg(long, value_name = "UUID")]
+    idempotency_key: Option<Uuid>,
+    /// Show status and headers of the answer on standard error
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+fn path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("want a path that begins with /, such as /v1/customers".into()) }
+}
+
+/// Calls.
+///
+/// # Errors
+///
+/// No profile, no connection, or credentials that are refused.
+pub(super) async fn run(args: &Call, common: &Common) -> anyhow::Result<ExitCode> {
+    let profile = profile(args.profile.as_ref(), common)?;
+    let client = Client::new(profile)?;
+    let body = args.data.as_deref().map(body).transpose()?;
+    let token = client.token().await?;
+    let clock = Clock::system();
+    let key = args.idempotency_key.unwrap_or_else(|| clock.id());
+    let answer = client.send((&args.method, &args.path), body, (&token, key, clock.now().unix_seconds())).await?;
+    if args.verbose {
+        super::note(&format!("{:?} {}", answer.version(), answer.status()));
+        for (name, value) in answer.headers() {
+            super::note(&format!("{name}: {}", value.to_str().unwrap_or("…")));
+        }
+    }
+    let success = answer.status().is_success();
+    let text = answer.text().await.context("the answer broke off")?;
+    if !text.is_empty() {
+        super::print(&text)?;
+    }
+    Ok(if success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The profile named, or the sandbox's.
+pub(super) fn profile(path: Option<&PathBuf>, common: &Common) -> anyhow::Result<Profile> {
+    match path {
+        Some(path) => Profile::read(path),
+        None => Profile::read(&common.database.data_dir.join("sandbox.json"))
+            .context("no sandbox profile: start `customerd` once, or name one with --profile"),
+    }
+}
+
+fn body(data: &str) -> anyhow::Result<Vec<u8>> {
+    match data.strip_prefix('@') {
+        Some(file) => std::fs::read(file).with_context(|| format!("cannot read {file}")),
+        None if data == "-" => {
+            let mut bytes = Vec::new();
+            std::io::stdin().read_to_end(&mut bytes)?;
+            Ok(bytes)
+        }
+        None => Ok(data.as_bytes().to_vec()),
+    }
+}
+
+/// Calls the REST API as the programme of a profile.
+pub(super) struct Client {
+    http: reqwest::Client,
+    profile: Profile,
+    key: PrivateKey,
+    origin: Url,
+}
+
+impl Client {
+    pub(super) fn new(profile: Profile) -> anyhow::Result<Self> {
+        let origin = Url::parse(&profile.base_url).context("baseUrl of the profile")?;
+        let key = PrivateKey::parse(profile.private_key_pem.expose_secret()).context("privateKeyPem of the profile")?;
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("customerd/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { http, profile, key, origin })
+    }
+
+    /// A bearer token.
+    pub(super) async fn token(&self) -> anyhow::Result<String> {
+        let url = self.origin.join("/v1/auth/token")?;
+        let credentials = json!({"apiKey": self.profile.api_key, "apiSecret": self.profile.api_secret.expose_secret()});
+        let sent = self.http.post(url).json(&credentials).timeout(Duration::from_secs(30)).send().await;
+        let answer = sent.with_context(|| format!("no answer from {}: is `customerd` running?", self.profile.base_url))?;
+        let status = answer.status();
+        let body: Value = answer.json().await.context("the answer is no JSON")?;
+        let token = body["token"].as_str().map(str::to_owned);
+        token.with_context(|| format!("no token ({status}): {}", body["detail"].as_str().unwrap_or("no reason given")))
+    }
+
+    /// Signs and sends one request. `path` may have a query.
+    pub(super) async fn send(
+        &self,
+        (method, path): (&Method, &str),
+        body: Option<Vec<u8>>,
+        (token, key, now): (&str, Uuid, i64),
+    ) -> anyhow::Result<reqwest::Response> {
+        let url = self.origin.join(path)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}"))?);
+        let mut components = vec!["@method", "@target-uri", "authorization"];
+        if !method.is_safe() {
+            headers.insert(signature::IDEMPOTENCY_KEY, HeaderValue::try_from(key.to_string())?);
+            components.push("idempotency-key");
+        }
+        if let Some(body) = &body {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(digest::CONTENT_DIGEST, digest::sha256(body));
+            components.push("content-digest");
+        }
+        let uri = http::Uri::try_from(url.as_str())?;
+        let head = Head { method, uri: &uri, version: Version::HTTP_11, headers: &headers };
+        let params = [Param::Created(now), Param::KeyId(&self.profile.key_id)];
+        let recipe = Recipe { label: "sig1", components: &components, params: &params };
+        let signed = signature::sign(&Message::outgoing(head)?, &self.key, &recipe)?;
+        headers.insert("signature-input", signed.signature_input);
+        headers.insert("signature", signed.signature);
+        let request = self.http.request(method.clone(), url).headers(headers).body(body.unwrap_or_default());
+        request.send().await.with_context(|| format!("no answer from {}", self.profile.base_url))
+    }
+}

@@ -1,0 +1,15 @@
+//! `customerd migrate`: brings the database up to date and ends.
+
+use crate::app;
+use crate::config::Common;
+use crate::store::Migrations;
+
+/// Migrates.
+///
+/// # Errors
+///
+/// The database cannot be opened or migrated.
+pub(super) async fn run(common: &Common) -> anyhow::Result<()> {
+    app::open_store(common, Migrations::Run).await?.close().await?;
+    super::print(&format!("{} is up to date", common.database.shown()))
+}

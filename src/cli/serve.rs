@@ -1,0 +1,41 @@
+//! `customerd serve`: the service, until it is told to stop.
+
+use crate::app;
+use crate::clock::Clock;
+use crate::config::{Common, Serve};
+use crate::serve::{Shutdown, on_signals};
+use crate::telemetry;
+
+/// Serves.
+///
+/// # Errors
+///
+/// The service cannot start, or not stop in order.
+pub(super) async fn run(args: Serve, common: &Common) -> anyhow::Result<()> {
+    let clock = Clock::system();
+    telemetry::init(&common.log, &clock)?;
+    let shutdown = Shutdown::new();
+    on_signals(shutdown.clone())?;
+    let running = app::start(common, &args, clock, shutdown).await?;
+    announce(&running, &args, common);
+    running.finish().await
+}
+
+/// Says where everything is, and what to do first.
+fn announce(running: &app::Running, args: &Serve, common: &Common) {
+    if running.store.is_some() {
+        tracing::info!(database = common.database.shown(), "store open");
+    }
+    if let Some(grpc) = running.grpc {
+        tracing::info!(%grpc, tls = args.tls.grpc().is_some(), "gRPC is ready");
+    }
+    if let Some(http) = running.http {
+        tracing::info!(%http, tls = args.tls.http().is_some(), "REST is ready");
+    }
+    let profile = common.database.data_dir.join("sandbox.json");
+    if profile.exists() && running.http.is_some() {
+        let first = "customerd call POST /v1/customers \
+                     -d '{\"chainId\": \"eip155:1:0xab16a96D359eC26a11e2C2b3d8f8B8942d5Bfcdb\", \"externalId\": \"u-1\"}'";
+        tracing::info!(profile = %profile.display(), "a first call: {first}");
+    }
+}

@@ -1,0 +1,148 @@
+//! What HTTP alone can check of a request: its headers, its body's digest, the form and coverage of its signatures.
+//!
+//! Identities are the service's business: what is found here travels to it as metadata. Where a request fails here, the
+//! service is still asked about the bearer first, because the contract's order puts it first.
+
+use rest_bridge::{Gate, Incoming, Problem};
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code as Grpc, Status};
+
+use crate::api::v1::WhoAmIRequest;
+use crate::api::v1::auth_service_client::AuthServiceClient;
+use crate::api::{error, metadata};
+use crate::clock::Clock;
+use crate::domain::{Code, Error};
+use crate::signature::{self, Head, Message, Origins, Policy, digest};
+
+/// The one call without a bearer and a signature.
+const CREATE_TOKEN: &str = "customerd.v1.AuthService/CreateToken";
+/// The call that needs no signature while the programme has no key.
+const PUT_SIGNING_KEY: &str = "customerd.v1.AuthService/PutSigningKey";
+
+/// The bridge's gate.
+pub struct Edge {
+    origins: Origins,
+    clock: Clock,
+    auth: AuthServiceClient<rest_bridge::Transport>,
+}
+
+impl Edge {
+    /// An edge for a front that is reached under `origins` and whose services lie behind `transport`.
+    pub fn new(origins: Origins, clock: Clock, transport: rest_bridge::Transport) -> Self {
+        Self { origins, clock, auth: AuthServiceClient::new(transport) }
+    }
+
+    /// Presence and form of the headers. Gives whether the request is signed.
+    fn headers(call: &Incoming<'_>, metadata: &mut MetadataMap) -> Result<bool, Error> {
+        if !call.method.is_safe() {
+            let key = signature::idempotency_key(call.headers).map_err(|error| refusal(&error))?.ok_or_else(|| {
+                let detail = "Idempotency-Key is missing: send a new UUID with every new request, and the same with a retry.";
+                Error::new(Code::IdempotencyKeyInvalid, detail)
+            })?;
+            metadata.insert(metadata::IDEMPOTENCY_KEY, value(&key.to_string())?);
+        }
+        if !call.body.is_empty() && !call.headers.contains_key(digest::CONTENT_DIGEST) {
+            let detail = "Content-Digest is missing: send sha-256 or sha-512 of the body (RFC 9530).";
+            return Err(Error::new(Code::DigestMissing, detail));
+        }
+        let signed = ["signature", "signature-input"].map(|name| call.headers.contains_key(name));
+        match signed {
+            [false, false] if call.route.rpc == PUT_SIGNING_KEY => Ok(false),
+            [true, true] => Ok(true),
+            _ => {
+                let detail = "The request is not signed: send Signature-Input and Signature (RFC 9421).";
+                Err(Error::new(Code::SignatureMissing, detail))
+            }
+        }
+    }
+
+    /// Digest, then the policy for signatures.
+    fn content(&self, call: &Incoming<'_>, signed: bool) -> Result<Option<Vec<u8>>, Error> {
+        digest_if_sent(call)?;
+        if !signed {
+            return Ok(None);
+        }
+        let head = Head { method: call.method, uri: call.uri, version: call.version, headers: call.headers };
+        let policy = Policy::for_request(call.method, !call.body.is_empty());
+        let now = self.clock.now().unix_seconds();
+        let evidence = Message::received(head, &self.origins).and_then(|message| signature::check(&message, policy, now));
+        evidence.map(|evidence| Some(evidence.to_bytes())).map_err(|error| refusal(&error))
+    }
+
+    /// The service's own refusal of the caller, if it has one; else `status`.
+    async fn caller_first(&self, call: &Incoming<'_>, carried: MetadataMap, status: Status) -> Status {
+        let mut request = tonic::Request::new(WhoAmIRequest {});
+        *request.metadata_mut() = carried;
+        for name in [metadata::AUTHORIZATION, metadata::REQUEST_ID, metadata::TRACEPARENT] {
+            let sent = call.headers.get(name).and_then(|value| MetadataValue::try_from(value.as_bytes()).ok());
+            if let Some(sent) = sent {
+                request.metadata_mut().insert(name, sent);
+            }
+        }
+        self.auth.clone().who_am_i(request).await.err().unwrap_or(status)
+    }
+}
+
+impl Gate for Edge {
+    async fn admit(&self, call: &Incoming<'_>) -> Result<MetadataMap, Status> {
+        let id = request_id(call);
+        let mut metadata = MetadataMap::new();
+        if call.route.rpc == CREATE_TOKEN {
+            digest_if_sent(call).map_err(|error| error::status(&error, id))?;
+            return Ok(metadata);
+        }
+        let signed = Self::headers(call, &mut metadata).map_err(|error| error::status(&error, id))?;
+        match self.content(call, signed) {
+            Ok(evidence) => {
+                metadata.insert(metadata::FRONT, MetadataValue::from_static(if signed { "signed" } else { "unsigned" }));
+                if let Some(evidence) = evidence {
+                    metadata.insert_bin(metadata::SIGNATURE_EVIDENCE, MetadataValue::from_bytes(&evidence));
+                }
+                Ok(metadata)
+            }
+            Err(error) => {
+                let mut unchecked = MetadataMap::new();
+                unchecked.insert(metadata::FRONT, MetadataValue::from_static("unchecked"));
+                Err(self.caller_first(call, unchecked, error::status(&error, id)).await)
+            }
+        }
+    }
+
+    async fn invalid(&self, call: &Incoming<'_>, metadata: &MetadataMap, status: Status) -> Status {
+        if call.route.rpc == CREATE_TOKEN {
+            return status;
+        }
+        self.caller_first(call, metadata.clone(), status).await
+    }
+
+    fn problem(&self, code: Grpc, reason: Option<&str>) -> Problem {
+        match error::by_reason(reason) {
+            Some(row) => Problem {
+                status: http::StatusCode::from_u16(row.http).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR),
+                code: row.code.into(),
+                title: row.title.into(),
+                kind: "about:blank".into(),
+            },
+            None => Problem::standard(code, reason),
+        }
+    }
+}
+
+fn digest_if_sent(call: &Incoming<'_>) -> Result<(), Error> {
+    if !call.headers.contains_key(digest::CONTENT_DIGEST) {
+        return Ok(());
+    }
+    digest::check(call.headers, call.body).map_err(|error| refusal(&error))
+}
+
+fn refusal(error: &signature::Error) -> Error {
+    Error::new(error::code_of(error.code()).unwrap_or(Code::SignatureInvalid), error.to_string())
+}
+
+fn value(text: &str) -> Result<tonic::metadata::AsciiMetadataValue, Error> {
+    text.parse().map_err(|_| Error::internal())
+}
+
+fn request_id<'a>(call: &'a Incoming<'_>) -> Option<&'a str> {
+    call.headers.get(metadata::REQUEST_ID).and_then(|value| value.to_str().ok())
+}

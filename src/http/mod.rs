@@ -1,0 +1,7 @@
+//! The HTTP side: the edge in front of the generated routes, and what is no API: documents and pages.
+
+mod documents;
+mod edge;
+
+pub use documents::documents;
+pub use edge::Edge;

@@ -1,0 +1,216 @@
+//! What runs every RPC: authenticate, decide, answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use prost::{Message, Name};
+use secrecy::ExposeSecret as _;
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::caller::{self, Signature};
+use super::context::Context;
+use super::failure::{Failure, Outcome};
+use super::links::Links;
+use super::once::{self, Change, Key};
+use super::throttle::{Failures, Left, Rate};
+use super::token::Tokens;
+use crate::api::metadata;
+use crate::clock::Clock;
+use crate::domain::chain::ChainSet;
+use crate::domain::event::Origin;
+use crate::domain::{Code, Error};
+use crate::signature::Origins;
+use crate::store::{self, Store, service_key};
+
+/// What the operator of the service decides about it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the service is reached from outside: the first is the one that links and challenges name.
+    pub origins: Origins,
+    /// The chains that customers may come from.
+    pub chains: ChainSet,
+    /// Requests per window for each programme; no limit with `None`.
+    pub rate: Option<(u32, Duration)>,
+}
+
+/// The service. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Api(Arc<Inner>);
+
+/// What the handlers work with.
+pub struct Inner {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) settings: Settings,
+    pub(crate) tokens: Tokens,
+    pub(crate) failures: Failures,
+    pub(crate) links: Links,
+    rate: Option<Rate>,
+    fingerprints: hmac::Key,
+}
+
+impl std::ops::Deref for Api {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// A call that only reads. Implemented by its request message, in the file named after the RPC.
+pub(crate) trait Read: Sized + Send {
+    /// The answer.
+    type Reply: Message;
+    /// What is asked of a REST request's signature.
+    const SIGNATURE: Signature = Signature::Required;
+
+    /// Reads.
+    fn read(self, cx: &Context<'_>) -> impl Future<Output = Outcome<Self::Reply>> + Send;
+}
+
+/// A call that changes something. Implemented by its request message, in the file named after the RPC.
+pub(crate) trait Prepare: Message + Name + Default {
+    /// The change.
+    type Change: Change;
+    /// What is asked of a REST request's signature.
+    const SIGNATURE: Signature = Signature::Required;
+
+    /// Checks the request and makes the change ready: everything that needs no transaction.
+    fn prepare(self, cx: &Context<'_>) -> impl Future<Output = Outcome<Self::Change>> + Send;
+}
+
+impl Api {
+    /// The service on a store. Reads the service's own keys from it, or makes them.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub async fn new(store: Store, clock: Clock, settings: Settings) -> Result<Self, store::Error> {
+        let mut tx = store.begin().await?;
+        let now = clock.now();
+        let mut keys = Vec::with_capacity(3);
+        for name in ["jwt", "fingerprint", "links"] {
+            keys.push(service_key(&mut tx, name, &clock.random::<32>(), now).await?);
+        }
+        tx.commit().await?;
+        let rate = settings.rate.map(|(requests, window)| Rate::new(requests, window));
+        let (tokens, failures) = (Tokens::new(keys[0].expose_secret()), Failures::new());
+        let fingerprints = hmac::Key::new(hmac::HMAC_SHA256, keys[1].expose_secret());
+        let links = Links::new(keys[2].expose_secret(), settings.origins.primary());
+        Ok(Self(Arc::new(Inner { store, clock, settings, tokens, failures, links, rate, fingerprints })))
+    }
+
+    /// Runs a call that only reads.
+    pub(crate) async fn read<R: Read>(&self, request: Request<R>) -> Result<Response<R::Reply>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let request_id = request_id(&metadata);
+        let (cx, left) = self.context(&metadata, R::SIGNATURE).await.map_err(|f| f.status(request_id.as_deref()))?;
+        let reply = message.read(&cx).await.map_err(|failure| failure.status(request_id.as_deref()));
+        answer(reply, left.as_ref(), false)
+    }
+
+    /// Runs a call that changes something, at most once under its idempotency key.
+    pub(crate) async fn change<P: Prepare>(
+        &self,
+        request: Request<P>,
+    ) -> Result<Response<<P::Change as Change>::Reply>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let id = request_id(&metadata);
+        let id = id.as_deref();
+        let (cx, left) = self.context(&metadata, P::SIGNATURE).await.map_err(|failure| failure.status(id))?;
+        let done = self.changed(&cx, &metadata, message).await;
+        match done {
+            Ok(done) => answer(done.reply, left.as_ref(), done.replayed),
+            Err(failure) => answer(Err(failure.status(id)), left.as_ref(), false),
+        }
+    }
+
+    async fn changed<P: Prepare>(
+        &self,
+        cx: &Context<'_>,
+        metadata: &MetadataMap,
+        message: P,
+    ) -> Outcome<once::Answer<<P::Change as Change>::Reply>> {
+        let key = idempotency_key(metadata)?;
+        let fingerprint = self.fingerprint(&message);
+        let change = message.prepare(cx).await?;
+        let request_id = cx.request_id.as_deref();
+        match key {
+            Some(key) => {
+                let programme_id = cx.programme().id;
+                let key = Key { programme_id, key, fingerprint: &fingerprint, now: cx.now, request_id };
+                once::once(&self.store, key, &change).await
+            }
+            None => once::unkeyed(&self.store, request_id, &change).await,
+        }
+    }
+
+    async fn context(&self, metadata: &MetadataMap, signature: Signature) -> Outcome<(Context<'_>, Option<Left>)> {
+        let now = self.clock.now();
+        let caller = caller::authenticate(self, metadata, signature, now).await?;
+        let left = match &self.rate {
+            Some(rate) => {
+                let (left, taken) = rate.take(caller.programme().id, now);
+                taken?;
+                Some(left)
+            }
+            None => None,
+        };
+        let traceparent = text(metadata, metadata::TRACEPARENT);
+        let origin = Origin { actor: caller.actor(), traceparent };
+        Ok((Context { api: self, caller, origin, now, request_id: request_id(metadata) }, left))
+    }
+
+    /// What two requests under one idempotency key must have in common. Each RPC has a request message of its own, so
+    /// that the message's name stands for the method and the path. Keyed, because messages may hold secrets.
+    fn fingerprint<P: Message + Name>(&self, message: &P) -> Vec<u8> {
+        let mut mac = hmac::Context::with_key(&self.fingerprints);
+        mac.update(P::full_name().as_bytes());
+        mac.update(&[0]);
+        mac.update(&message.encode_to_vec());
+        mac.sign().as_ref().to_vec()
+    }
+}
+
+/// The id that the caller or the front gave the request.
+pub(super) fn request_id(metadata: &MetadataMap) -> Option<String> {
+    text(metadata, metadata::REQUEST_ID)
+}
+
+fn text(metadata: &MetadataMap, name: &str) -> Option<String> {
+    metadata.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+fn idempotency_key(metadata: &MetadataMap) -> Result<Option<Uuid>, Failure> {
+    let Some(value) = metadata.get(metadata::IDEMPOTENCY_KEY) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    let bare = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+    match Uuid::try_parse(bare) {
+        Ok(key) if bare.len() == 36 => Ok(Some(key)),
+        _ => Err(Error::new(Code::IdempotencyKeyInvalid, "The idempotency key must be a UUID.").into()),
+    }
+}
+
+fn answer<T>(reply: Result<T, Status>, left: Option<&Left>, replayed: bool) -> Result<Response<T>, Status> {
+    let mut reply = reply.map(Response::new);
+    let metadata = match &mut reply {
+        Ok(response) => response.metadata_mut(),
+        Err(status) => status.metadata_mut(),
+    };
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = AsciiMetadataValue::try_from(value) {
+            metadata.insert(name, value);
+        }
+    };
+    if replayed {
+        set(metadata::IDEMPOTENT_REPLAYED, "true");
+    }
+    if let Some(left) = left {
+        set(metadata::RATE_LIMIT, &left.limit);
+        set(metadata::RATE_LIMIT_POLICY, &left.policy);
+    }
+    reply
+}

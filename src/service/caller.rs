@@ -1,0 +1,181 @@
+//! Who is calling: bearer token or operator token, and the signature that the REST front found.
+
+use aws_lc_rs::constant_time;
+use sha2::{Digest as _, Sha256};
+use tonic::metadata::MetadataMap;
+use uuid::Uuid;
+
+use super::Api;
+use super::failure::{Outcome, refusal};
+use super::token::refused;
+use crate::api::metadata;
+use crate::domain::programme::Programme;
+use crate::domain::{Code, Error, Timestamp};
+use crate::signature::{Candidate, Evidence, MAX_AGE, MAX_SKEW, PublicKey};
+use crate::store::programmes::{self, Bearer};
+use crate::store::signing_keys::{self, Nonce};
+use crate::store::{self, Tx, operators};
+
+/// How an operator's token begins.
+pub const OPERATOR_TOKEN: &str = "cop_";
+
+/// Whose call it is. Only this file makes one, so a handler that has one has an authenticated caller.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    programme: Programme,
+    operator: Option<String>,
+}
+
+impl Caller {
+    /// The programme that the call is for.
+    pub(crate) fn programme(&self) -> &Programme {
+        &self.programme
+    }
+
+    /// The operator's name, when an operator acts for the programme.
+    pub(crate) fn operator(&self) -> Option<&str> {
+        self.operator.as_deref()
+    }
+
+    /// The actor of what the call changes.
+    pub(crate) fn actor(&self) -> String {
+        self.operator.as_ref().map_or_else(|| "programme".to_owned(), |name| format!("operator:{name}"))
+    }
+}
+
+/// What a call asks of a REST request's signature. Callers over gRPC have none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signature {
+    /// It must be there.
+    Required,
+    /// It must be there once the programme has a key.
+    AfterFirstKey,
+    /// It is checked if it is there.
+    Optional,
+}
+
+/// Authenticates a call from its metadata.
+pub(super) async fn authenticate(
+    api: &Api,
+    metadata: &MetadataMap,
+    signature: Signature,
+    now: Timestamp,
+) -> Outcome<Caller> {
+    let token = bearer_token(metadata)?;
+    let front = metadata.get(metadata::FRONT).is_some();
+    if let Some(operator) = token.strip_prefix(OPERATOR_TOKEN) {
+        if front {
+            return Err(refused("Operators call over gRPC, not over REST.").into());
+        }
+        return operator_of(api, operator, metadata).await;
+    }
+    let claims = api.tokens.read(token, now)?;
+    let evidence = match metadata.get_bin(metadata::SIGNATURE_EVIDENCE).map(tonic::metadata::MetadataValue::to_bytes) {
+        Some(bytes) => Some(Evidence::from_bytes(&bytes.map_err(|_| Error::internal())?)?),
+        None => None,
+    };
+    let key_ids: Vec<&str> = evidence.iter().flat_map(|e| e.candidates()).map(Candidate::key_id).collect();
+    let rows = programmes::bearer(&mut api.store.reader().await?, claims.sub, &key_ids).await?;
+    let known = rows.first().filter(|row| !row.disabled && row.generation == claims.r#gen);
+    let Some(row) = known else {
+        return Err(refused("The bearer token was issued before the credentials changed.").into());
+    };
+    let programme = Programme { id: claims.sub, name: row.name.clone(), sandbox: row.sandbox };
+    match evidence {
+        Some(evidence) => verify(api, &programme, (&evidence, &rows), now).await?,
+        None => unsigned(api, &programme, signature, metadata).await?,
+    }
+    Ok(Caller { programme, operator: None })
+}
+
+fn bearer_token(metadata: &MetadataMap) -> Outcome<&str> {
+    let mut values = metadata.get_all(metadata::AUTHORIZATION).iter();
+    let value = values.next().ok_or_else(|| refused("The bearer token is missing: send `Authorization: Bearer <token>`."))?;
+    if values.next().is_some() {
+        return Err(refused("There is more than one Authorization.").into());
+    }
+    let text = value.to_str().map_err(|_| refused("The Authorization cannot be read."))?;
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => Ok(token.trim()),
+        _ => Err(refused("The Authorization is not of the form `Bearer <token>`.").into()),
+    }
+}
+
+async fn operator_of(api: &Api, token: &str, metadata: &MetadataMap) -> Outcome<Caller> {
+    let mut reader = api.store.reader().await?;
+    let unknown = || Error::new(Code::Unauthenticated, "The operator token is not one of ours.");
+    let name = operators::by_token(&mut reader, &token_hash(token)).await?.ok_or_else(unknown)?;
+    let id = metadata.get(metadata::PROGRAMME_ID).and_then(|value| value.to_str().ok());
+    let Some(id) = id.and_then(|id| Uuid::try_parse(id).ok()) else {
+        let detail = "Name the programme to act for, its UUID, in the metadata x-programme-id.";
+        return Err(Error::new(Code::Unauthenticated, detail).into());
+    };
+    let no_programme = || Error::new(Code::Unauthenticated, "The programme named in x-programme-id does not exist.");
+    let programme = programmes::get(&mut reader, id).await?.ok_or_else(no_programme)?;
+    Ok(Caller { programme, operator: Some(name) })
+}
+
+/// The hash under which an operator's token is kept. The token has 256 random bits, so a fast hash will do.
+#[must_use]
+pub fn token_hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+async fn unsigned(api: &Api, programme: &Programme, asked: Signature, metadata: &MetadataMap) -> Outcome<()> {
+    let front = metadata.get(metadata::FRONT).and_then(|value| value.to_str().ok());
+    let needed = match (front, asked) {
+        (None, _) | (Some("unchecked"), Signature::Optional) => false,
+        (Some("unsigned"), Signature::AfterFirstKey | Signature::Optional) => {
+            signing_keys::any(&mut api.store.reader().await?, programme.id).await?
+        }
+        (Some(_), _) => true,
+    };
+    if needed {
+        let detail = "The request is not signed: send Signature-Input and Signature (RFC 9421) by a registered key.";
+        return Err(Error::new(Code::SignatureMissing, detail).into());
+    }
+    Ok(())
+}
+
+async fn verify(
+    api: &Api,
+    programme: &Programme,
+    (evidence, rows): (&Evidence, &[Bearer]),
+    now: Timestamp,
+) -> Outcome<()> {
+    let keys: Vec<(&str, PublicKey)> = rows
+        .iter()
+        .filter_map(|row| Some((row.key_id.as_deref()?, PublicKey::from_spki_der(row.public_key.as_deref()?).ok()?)))
+        .collect();
+    let find = |id: &str| keys.iter().find(|(key_id, _)| same(key_id, id)).map(|(_, key)| key);
+    let candidate = evidence.verify(now.unix_seconds(), find).map_err(|failure| {
+        let refused = refusal(&failure.error);
+        match failure.signature_base {
+            Some(base) => refused.with("signatureBase", base),
+            None => refused,
+        }
+    })?;
+    let Some(nonce) = candidate.nonce() else { return Ok(()) };
+    let life = std::time::Duration::from_secs((MAX_AGE + MAX_SKEW).unsigned_abs());
+    let nonce = UseNonce(Nonce { programme_id: programme.id, key_id: candidate.key_id(), nonce, expires_at: now + life });
+    if api.store.transact(&nonce).await? {
+        return Ok(());
+    }
+    let detail = "The signature's nonce was used before by this key. Sign every request anew, retries too.";
+    Err(Error::new(Code::SignatureReplayed, detail).into())
+}
+
+fn same(a: &str, b: &str) -> bool {
+    constant_time::verify_slices_are_equal(a.as_bytes(), b.as_bytes()).is_ok()
+}
+
+struct UseNonce<'a>(Nonce<'a>);
+
+impl store::Change for UseNonce<'_> {
+    type Out = bool;
+    type Error = store::Error;
+
+    async fn apply(&self, tx: &mut Tx) -> Result<bool, store::Error> {
+        signing_keys::use_nonce(tx, self.0).await
+    }
+}

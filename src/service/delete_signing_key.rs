@@ -1,0 +1,45 @@
+//! DeleteSigningKey and DeleteSigningKeys: one key, or every key of the programme.
+
+use uuid::Uuid;
+
+use super::api::Prepare;
+use super::context::Context;
+use super::failure::Outcome;
+use super::once::Change;
+use crate::api::v1::{DeleteSigningKeyRequest, DeleteSigningKeysRequest};
+use crate::domain::{Code, Error};
+use crate::store::{Tx, signing_keys};
+
+pub(crate) struct DeleteSigningKeys {
+    programme_id: Uuid,
+    /// Every key with `None`.
+    key_id: Option<String>,
+}
+
+impl Prepare for DeleteSigningKeyRequest {
+    type Change = DeleteSigningKeys;
+
+    async fn prepare(self, cx: &Context<'_>) -> Outcome<DeleteSigningKeys> {
+        Ok(DeleteSigningKeys { programme_id: cx.programme().id, key_id: Some(self.key_id) })
+    }
+}
+
+impl Prepare for DeleteSigningKeysRequest {
+    type Change = DeleteSigningKeys;
+
+    async fn prepare(self, cx: &Context<'_>) -> Outcome<DeleteSigningKeys> {
+        Ok(DeleteSigningKeys { programme_id: cx.programme().id, key_id: None })
+    }
+}
+
+impl Change for DeleteSigningKeys {
+    type Reply = ();
+
+    async fn apply(&self, tx: &mut Tx) -> Outcome<()> {
+        if signing_keys::delete(tx, self.programme_id, self.key_id.as_deref()).await? == 0 {
+            let detail = "The programme has no such signing key. GET /v1/auth/signing lists those it has.";
+            return Err(Error::new(Code::SigningKeyNotFound, detail).into());
+        }
+        Ok(())
+    }
+}

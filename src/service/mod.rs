@@ -1,0 +1,102 @@
+//! The gRPC services: one line per RPC here, one file per RPC beside it.
+//!
+//! A request message that only reads implements [`Read`], one that changes something implements [`Prepare`]. Both are
+//! run by [`Api`], which authenticates the caller first, so that no handler can be reached without one.
+
+mod api;
+mod caller;
+mod challenge;
+mod context;
+mod convert;
+mod failure;
+mod links;
+mod once;
+mod paging;
+mod password;
+mod throttle;
+mod token;
+
+// AuthService
+mod create_token;
+mod delete_credentials;
+mod delete_signing_key;
+mod list_signing_keys;
+mod put_credentials;
+mod put_signing_key;
+mod who_am_i;
+// CustomerService
+mod create_customer;
+mod get_customer;
+mod list_customers;
+
+pub use api::{Api, Settings};
+pub use caller::{OPERATOR_TOKEN, token_hash};
+pub use password::hash as hash_secret;
+
+use tonic::{Request, Response, Status};
+
+use crate::api::v1::*;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl auth_service_server::AuthService for Api {
+    async fn create_token(&self, request: Request<CreateTokenRequest>) -> Answer<CreateTokenResponse> {
+        create_token::create_token(self, request).await
+    }
+    async fn put_credentials(&self, request: Request<PutCredentialsRequest>) -> Answer<()> {
+        self.change(request).await
+    }
+    async fn delete_credentials(&self, request: Request<DeleteCredentialsRequest>) -> Answer<()> {
+        self.change(request).await
+    }
+    async fn put_signing_key(&self, request: Request<PutSigningKeyRequest>) -> Answer<SigningKey> {
+        self.change(request).await
+    }
+    async fn list_signing_keys(&self, request: Request<ListSigningKeysRequest>) -> Answer<ListSigningKeysResponse> {
+        self.read(request).await
+    }
+    async fn delete_signing_keys(&self, request: Request<DeleteSigningKeysRequest>) -> Answer<()> {
+        self.change(request).await
+    }
+    async fn delete_signing_key(&self, request: Request<DeleteSigningKeyRequest>) -> Answer<()> {
+        self.change(request).await
+    }
+    async fn who_am_i(&self, request: Request<WhoAmIRequest>) -> Answer<WhoAmIResponse> {
+        self.read(request).await
+    }
+}
+
+#[tonic::async_trait]
+impl customer_service_server::CustomerService for Api {
+    async fn create_customer(&self, request: Request<CreateCustomerRequest>) -> Answer<Customer> {
+        self.change(request).await
+    }
+    async fn list_customers(&self, request: Request<ListCustomersRequest>) -> Answer<ListCustomersResponse> {
+        self.read(request).await
+    }
+    async fn get_customer(&self, request: Request<GetCustomerRequest>) -> Answer<Customer> {
+        self.read(request).await
+    }
+    async fn deactivate_customer(&self, _: Request<DeactivateCustomerRequest>) -> Answer<Customer> {
+        Err(Status::unimplemented("soon"))
+    }
+    async fn activate_customer(&self, _: Request<ActivateCustomerRequest>) -> Answer<Customer> {
+        Err(Status::unimplemented("soon"))
+    }
+    async fn reject_customer(&self, _: Request<RejectCustomerRequest>) -> Answer<Customer> {
+        Err(Status::unimplemented("soon"))
+    }
+    async fn get_customer_challenge(&self, _: Request<GetCustomerChallengeRequest>) -> Answer<Challenge> {
+        Err(Status::unimplemented("soon"))
+    }
+    async fn sign_customer_challenge(&self, _: Request<SignCustomerChallengeRequest>) -> Answer<()> {
+        Err(Status::unimplemented("soon"))
+    }
+    async fn get_verification(&self, _: Request<GetVerificationRequest>) -> Answer<Verification> {
+        Err(Status::unimplemented("soon"))
+    }
+    async fn list_customer_events(&self, _: Request<ListCustomerEventsRequest>) -> Answer<ListCustomerEventsResponse> {
+        Err(Status::unimplemented("soon"))
+    }
+}

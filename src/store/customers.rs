@@ -1,0 +1,232 @@
+//! Customers.
+
+use uuid::Uuid;
+
+use super::value::row;
+use super::{Connection, Error, Tx};
+use crate::domain::Timestamp;
+use crate::domain::customer::{Customer, Status};
+use crate::domain::event::{Chain, Hash};
+
+row! {
+    #[derive(Debug)]
+    struct CustomerRow {
+        id: Uuid,
+        programme_id: Uuid,
+        external_id: String,
+        chain_id: String,
+        status: String,
+        created_at: Timestamp,
+        updated_at: Timestamp,
+        version: i64,
+    }
+}
+
+impl CustomerRow {
+    fn read(self) -> Result<Customer, Error> {
+        let status = Status::parse(&self.status).ok_or_else(|| Error::unreadable("customers.status", &self.status))?;
+        Ok(Customer {
+            id: self.id,
+            programme_id: self.programme_id,
+            external_id: self.external_id,
+            chain_id: self.chain_id,
+            status,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            version: self.version,
+        })
+    }
+}
+
+/// The live ownership challenge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// The bytes to sign.
+    pub text: Vec<u8>,
+    /// When it is over.
+    pub expires_at: Timestamp,
+}
+
+/// A customer held for a change: no other transaction changes it, or adds to its chain, until this one ends.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The customer.
+    pub customer: Customer,
+    /// The end of its chain of events.
+    pub chain: Chain,
+    /// Its live challenge.
+    pub challenge: Option<Challenge>,
+}
+
+row! {
+    struct HeldRow {
+        id: Uuid,
+        programme_id: Uuid,
+        external_id: String,
+        chain_id: String,
+        status: String,
+        created_at: Timestamp,
+        updated_at: Timestamp,
+        version: i64,
+        event_seq: i64,
+        event_head: Vec<u8>,
+        challenge: Option<Vec<u8>>,
+        challenge_expires_at: Option<Timestamp>,
+    }
+}
+
+/// Inserts a customer with the end of its chain and its first challenge. `false`, and nothing is inserted, when the
+/// programme has a customer with its chain id or external id: see [`conflict`].
+pub async fn insert(tx: &mut Tx, held: &Held) -> Result<bool, Error> {
+    let Held { customer, chain, challenge } = held;
+    let inserted = tx
+        .query(
+            "INSERT INTO customers (id, programme_id, external_id, chain_id, status, created_at, updated_at, version, \
+             event_seq, event_head, challenge, challenge_expires_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
+        )
+        .bind(customer.id)
+        .bind(customer.programme_id)
+        .bind(customer.external_id.as_str())
+        .bind(customer.chain_id.as_str())
+        .bind(customer.status.as_str())
+        .bind(customer.created_at)
+        .bind(customer.updated_at)
+        .bind(customer.version)
+        .bind(chain.seq)
+        .bind(chain.head.as_slice())
+        .bind(challenge.as_ref().map(|challenge| challenge.text.as_slice()))
+        .bind(challenge.as_ref().map(|challenge| challenge.expires_at))
+        .execute()
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// The customers that stand in the way of `customer`: the one with its chain id, the one with its external id.
+pub async fn conflict(on: &mut impl Connection, customer: &Customer) -> Result<Vec<Customer>, Error> {
+    let rows: Vec<CustomerRow> = on
+        .query(
+            "SELECT id, programme_id, external_id, chain_id, status, created_at, updated_at, version FROM customers \
+             WHERE programme_id = $1 AND (chain_id = $2 OR external_id = $3)",
+        )
+        .bind(customer.programme_id)
+        .bind(customer.chain_id.as_str())
+        .bind(customer.external_id.as_str())
+        .all()
+        .await?;
+    rows.into_iter().map(CustomerRow::read).collect()
+}
+
+/// A programme's customer.
+pub async fn get(on: &mut impl Connection, programme_id: Uuid, id: Uuid) -> Result<Option<Customer>, Error> {
+    let row: Option<CustomerRow> = on
+        .query(
+            "SELECT id, programme_id, external_id, chain_id, status, created_at, updated_at, version FROM customers \
+             WHERE id = $1 AND programme_id = $2",
+        )
+        .bind(id)
+        .bind(programme_id)
+        .optional()
+        .await?;
+    row.map(CustomerRow::read).transpose()
+}
+
+/// A customer held for a change, of any programme.
+pub async fn hold(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
+    let row: Option<HeldRow> = tx
+        .query(
+            "SELECT id, programme_id, external_id, chain_id, status, created_at, updated_at, version, event_seq, event_head, \
+             challenge, challenge_expires_at FROM customers WHERE id = $1",
+        )
+        .bind(id)
+        .for_update()
+        .optional()
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let head = Hash::try_from(row.event_head.as_slice())
+        .map_err(|_| Error::unreadable("customers.event_head", &row.event_head.len().to_string()))?;
+    let challenge = row.challenge.zip(row.challenge_expires_at).map(|(text, expires_at)| Challenge { text, expires_at });
+    let customer = CustomerRow {
+        id: row.id,
+        programme_id: row.programme_id,
+        external_id: row.external_id,
+        chain_id: row.chain_id,
+        status: row.status,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        version: row.version,
+    };
+    Ok(Some(Held { customer: customer.read()?, chain: Chain { seq: row.event_seq, head }, challenge }))
+}
+
+/// Writes back what [`hold`] gave and a change left.
+pub async fn update(tx: &mut Tx, held: &Held) -> Result<(), Error> {
+    let Held { customer, chain, challenge } = held;
+    tx.query(
+        "UPDATE customers SET status = $2, updated_at = $3, version = $4, event_seq = $5, event_head = $6, challenge = $7, \
+         challenge_expires_at = $8 WHERE id = $1",
+    )
+    .bind(customer.id)
+    .bind(customer.status.as_str())
+    .bind(customer.updated_at)
+    .bind(customer.version)
+    .bind(chain.seq)
+    .bind(chain.head.as_slice())
+    .bind(challenge.as_ref().map(|challenge| challenge.text.as_slice()))
+    .bind(challenge.as_ref().map(|challenge| challenge.expires_at))
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Which customers to list: newest first.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Whose.
+    pub programme_id: Uuid,
+    /// In this status.
+    pub status: Option<Status>,
+    /// With this chain id, canonical.
+    pub chain_id: Option<String>,
+    /// With this external id.
+    pub external_id: Option<String>,
+    /// Created after this, exclusive.
+    pub created_after: Option<Timestamp>,
+    /// Created before this, exclusive.
+    pub created_before: Option<Timestamp>,
+    /// After this one in the list: where the last page ended.
+    pub after: Option<(Timestamp, Uuid)>,
+    /// How many at the most.
+    pub limit: i64,
+}
+
+/// A page of customers. Its cost does not depend on how deep it is: each condition is a range of an index.
+pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<Customer>, Error> {
+    let mut query = on
+        .query(
+            "SELECT id, programme_id, external_id, chain_id, status, created_at, updated_at, version FROM customers \
+             WHERE programme_id = $1",
+        )
+        .bind(filter.programme_id);
+    if let Some(status) = filter.status {
+        query = query.push(" AND status = ").push_bind(status.as_str());
+    }
+    if let Some(chain_id) = &filter.chain_id {
+        query = query.push(" AND chain_id = ").push_bind(chain_id.as_str());
+    }
+    if let Some(external_id) = &filter.external_id {
+        query = query.push(" AND external_id = ").push_bind(external_id.as_str());
+    }
+    if let Some(after) = filter.created_after {
+        query = query.push(" AND created_at > ").push_bind(after);
+    }
+    if let Some(before) = filter.created_before {
+        query = query.push(" AND created_at < ").push_bind(before);
+    }
+    if let Some((at, id)) = filter.after {
+        query = query.push(" AND (created_at, id) < (").push_bind(at).push(", ").push_bind(id).push(")");
+    }
+    let rows: Vec<CustomerRow> =
+        query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(filter.limit).all().await?;
+    rows.into_iter().map(CustomerRow::read).collect()
+}

@@ -1,0 +1,106 @@
+//! The audit trail and outbox.
+
+use uuid::Uuid;
+
+use super::value::row;
+use super::{Connection, Error, Tx};
+use crate::domain::Timestamp;
+use crate::domain::event::{Event, Hash};
+
+row! {
+    struct EventRow {
+        id: Uuid,
+        programme_id: Uuid,
+        customer_id: Uuid,
+        seq: i64,
+        entity_type: String,
+        entity_id: Uuid,
+        actor: String,
+        cause: String,
+        from_status: Option<String>,
+        to_status: String,
+        version: i64,
+        created_at: Timestamp,
+        body: String,
+        traceparent: Option<String>,
+        previous_hash: Vec<u8>,
+        hash: Vec<u8>,
+    }
+}
+
+impl EventRow {
+    fn read(self) -> Result<Event, Error> {
+        let hash = |column, bytes: &[u8]| {
+            Hash::try_from(bytes).map_err(|_| Error::unreadable(column, &format!("{} bytes", bytes.len())))
+        };
+        Ok(Event {
+            id: self.id,
+            programme_id: self.programme_id,
+            customer_id: self.customer_id,
+            seq: self.seq,
+            entity_type: self.entity_type,
+            entity_id: self.entity_id,
+            actor: self.actor,
+            cause: self.cause,
+            from: self.from_status,
+            to: self.to_status,
+            version: self.version,
+            created_at: self.created_at,
+            body: self.body,
+            traceparent: self.traceparent,
+            previous_hash: hash("events.previous_hash", &self.previous_hash)?,
+            hash: hash("events.hash", &self.hash)?,
+        })
+    }
+}
+
+/// Records events, in order.
+pub async fn insert(tx: &mut Tx, events: &[Event]) -> Result<(), Error> {
+    for event in events {
+        tx.query(
+            "INSERT INTO events (id, programme_id, customer_id, seq, entity_type, entity_id, actor, cause, from_status, \
+             to_status, version, created_at, body, traceparent, previous_hash, hash) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+        )
+        .bind(event.id)
+        .bind(event.programme_id)
+        .bind(event.customer_id)
+        .bind(event.seq)
+        .bind(event.entity_type.as_str())
+        .bind(event.entity_id)
+        .bind(event.actor.as_str())
+        .bind(event.cause.as_str())
+        .bind(event.from.as_deref())
+        .bind(event.to.as_str())
+        .bind(event.version)
+        .bind(event.created_at)
+        .bind(event.body.as_str())
+        .bind(event.traceparent.as_deref())
+        .bind(event.previous_hash.as_slice())
+        .bind(event.hash.as_slice())
+        .execute()
+        .await?;
+    }
+    Ok(())
+}
+
+/// At most `limit` events of a customer's chain before place `before` (the end with `None`), newest first.
+pub async fn trail(
+    on: &mut impl Connection,
+    customer_id: Uuid,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Event>, Error> {
+    let rows: Vec<EventRow> = on
+        .query(
+            "SELECT id, programme_id, customer_id, seq, entity_type, entity_id, actor, cause, from_status, to_status, version, \
+             created_at, body, traceparent, previous_hash, hash FROM events WHERE customer_id = $1 AND seq < $2 \
+             ORDER BY seq DESC LIMIT $3",
+        )
+        .bind(customer_id)
+        .bind(before.unwrap_or(i64::MAX))
+        .bind(limit)
+        .all()
+        .await?;
+    rows.into_iter().map(EventRow::read).collect()
+}
