@@ -2,12 +2,13 @@
 //!
 //! One POST a call, over HTTP/1.1 only (fewer ways to flood than HTTP/2). Addresses are checked where the connection is
 //! made; TLS is verified against the webpki roots by host name; no redirects, proxies, cookies or decompression; one
-//! deadline over everything; limits on headers and body. Signing is [`standard`].
+//! deadline over everything; limits on headers and body. Signing is [`standard`] and [`signed`].
 
 mod answer;
 mod connector;
 mod error;
 mod network;
+pub mod signed;
 pub mod standard;
 mod stream;
 
