@@ -2,6 +2,7 @@
 
 mod documents;
 mod edge;
+pub mod pages;
 
 pub use documents::documents;
 pub use edge::Edge;

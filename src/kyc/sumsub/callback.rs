@@ -5,7 +5,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{instant, reasons};
+use super::instant;
+use super::reasons::{self, Purpose};
 use crate::kyc::{Callback, Decision, Refused};
 
 /// The fields that are read. `clientComment` is not among them: it must not be shown, stored or logged, so it never
@@ -46,7 +47,7 @@ fn meaning(kind: &str) -> Meaning {
         "applicantPending" | "applicantPrechecked" | "applicantOnHold" | "applicantAwaitingService" => {
             Meaning::Is(Decision::InReview)
         }
-        "applicantAwaitingUser" => Meaning::Is(Decision::NeedsInformation(vec![reasons::more_information()])),
+        "applicantAwaitingUser" => Meaning::Is(Decision::NeedsInformation(vec![Purpose::Request.reason()])),
         "applicantReviewed" | "applicantWorkflowCompleted" | "applicantWorkflowFailed" => Meaning::Reviewed,
         // applicantPersonalInfoChanged, …TagsChanged, …LevelChanged, …Activated, …Deactivated, …Deleted, the events of
         // actions, of video calls and of transactions, and whatever comes in future.
@@ -90,9 +91,9 @@ fn reviewed(review: Option<&Review>) -> Decision {
             let labels = review.reject_labels.as_deref().unwrap_or_default();
             let comment = review.moderation_comment.as_deref();
             if review.review_reject_type.as_deref() == Some("FINAL") {
-                Decision::Rejected(reasons::from(labels, comment, reasons::declined))
+                Decision::Rejected(reasons::from(labels, comment, Purpose::Rejection))
             } else {
-                Decision::NeedsInformation(reasons::from(labels, comment, reasons::more_information))
+                Decision::NeedsInformation(reasons::from(labels, comment, Purpose::Request))
             }
         }
         _ => Decision::InReview,
