@@ -2,13 +2,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests")]
 
 mod support;
+#[path = "store_core/tasks.rs"]
+mod tasks;
 
 use customerd::domain::Timestamp;
 use customerd::store::{Connection, Error, service_key};
 use secrecy::ExposeSecret;
 use support::stores::{TestStore, on_both};
+use tasks::{claims_pass_over_locked_rows, claims_take_the_longest_due_once, only_the_lease_settles};
 
 on_both![commit_lasts, drop_undoes, first_key_wins];
+mod task {
+    use super::*;
+    on_both![claims_pass_over_locked_rows, claims_take_the_longest_due_once, only_the_lease_settles];
+}
 
 async fn names(test: &TestStore) -> Vec<String> {
     let rows: Vec<(String,)> =

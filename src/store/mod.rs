@@ -50,6 +50,7 @@ pub mod idempotency;
 pub mod operators;
 pub mod programmes;
 pub mod signing_keys;
+pub mod tasks;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,0 +1,146 @@
+//! What the workers have to do.
+//!
+//! A task is written in the transaction that makes it necessary. A worker claims it under a lease, does the work with no
+//! transaction open, and settles it in the transaction that records the outcome: [`settle`] tells whether the lease still
+//! counts, and where it does not the outcome must not be recorded.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::value::row;
+use super::{Connection, Error, Tx};
+use crate::domain::Timestamp;
+
+/// A kind of work. Each has its own line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Ask the screening provider about a customer's blockchain account.
+    Screening,
+}
+
+impl Kind {
+    /// The name in the database and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Screening => "screening",
+        }
+    }
+}
+
+/// A task about to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTask {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// What is to be done.
+    pub kind: Kind,
+    /// For which programme.
+    pub programme_id: Uuid,
+    /// The customer that the entity is or belongs to: the row to hold before recording an outcome.
+    pub customer_id: Uuid,
+    /// The customer, account or card that the work is about.
+    pub entity_id: Uuid,
+    /// Not before this.
+    pub run_at: Timestamp,
+    /// When it was written.
+    pub created_at: Timestamp,
+}
+
+row! {
+    /// A claimed task.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Task {
+        /// Its id.
+        pub id: Uuid,
+        /// For which programme.
+        pub programme_id: Uuid,
+        /// The customer that the entity is or belongs to.
+        pub customer_id: Uuid,
+        /// What it is about.
+        pub entity_id: Uuid,
+        /// When it was due.
+        pub run_at: Timestamp,
+        /// How often it was claimed, this time included.
+        pub attempts: i64,
+        /// Why the attempt before failed.
+        pub last_error: Option<String>,
+        /// When it was written.
+        pub created_at: Timestamp,
+    }
+}
+
+/// Writes a task.
+pub async fn enqueue(tx: &mut Tx, task: &NewTask) -> Result<(), Error> {
+    tx.query(
+        "INSERT INTO tasks (id, kind, programme_id, customer_id, entity_id, run_at, attempts, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, 0, $7)",
+    )
+    .bind(task.id)
+    .bind(task.kind.as_str())
+    .bind(task.programme_id)
+    .bind(task.customer_id)
+    .bind(task.entity_id)
+    .bind(task.run_at)
+    .bind(task.created_at)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Claims at most `limit` due tasks under `lease` (its id, and how long it counts), the longest due first. Reads no more
+/// rows than that, however many wait, and passes over those that another claim holds.
+pub async fn claim(
+    tx: &mut Tx,
+    (kind, now): (Kind, Timestamp),
+    (lease, length): (Uuid, Duration),
+    limit: i64,
+) -> Result<Vec<Task>, Error> {
+    let due = "SELECT id, programme_id, customer_id, entity_id, run_at, attempts, last_error, created_at FROM tasks \
+               WHERE kind = $1 AND run_at <= $2 ORDER BY kind, run_at, id LIMIT $3";
+    let due = tx.query(due).bind(kind.as_str()).bind(now).bind(limit).for_update_skip_locked();
+    let mut tasks: Vec<Task> = due.all().await?;
+    if tasks.is_empty() {
+        return Ok(tasks);
+    }
+    tx.query("UPDATE tasks SET run_at = $1, lease = $2, attempts = attempts + 1 WHERE id IN ")
+        .bind(now + length)
+        .bind(lease)
+        .push_list(tasks.iter().map(|task| task.id))
+        .once()
+        .execute()
+        .await?;
+    for task in &mut tasks {
+        task.attempts += 1;
+    }
+    Ok(tasks)
+}
+
+/// Ends a task. `false`, and nothing is changed, when the lease was lost: another claim has it, or it is done.
+pub async fn settle(tx: &mut Tx, id: Uuid, lease: Uuid) -> Result<bool, Error> {
+    let ended = tx.query("DELETE FROM tasks WHERE id = $1 AND lease = $2").bind(id).bind(lease).execute().await?;
+    Ok(ended == 1)
+}
+
+/// Gives a task back, to be tried again at `run_at`. `false`, and nothing is changed, when the lease was lost.
+pub async fn retry(tx: &mut Tx, (id, lease): (Uuid, Uuid), run_at: Timestamp, error: &str) -> Result<bool, Error> {
+    let given = tx
+        .query("UPDATE tasks SET run_at = $3, lease = NULL, last_error = $4 WHERE id = $1 AND lease = $2")
+        .bind(id)
+        .bind(lease)
+        .bind(run_at)
+        .bind(error)
+        .execute()
+        .await?;
+    Ok(given == 1)
+}
+
+/// When the next task of a kind is due: past or future; `None` when there is none.
+pub async fn due_at(on: &mut impl Connection, kind: Kind) -> Result<Option<Timestamp>, Error> {
+    let row: Option<(Timestamp,)> = on
+        .query("SELECT run_at FROM tasks WHERE kind = $1 ORDER BY kind, run_at, id LIMIT 1")
+        .bind(kind.as_str())
+        .optional()
+        .await?;
+    Ok(row.map(|(run_at,)| run_at))
+}
