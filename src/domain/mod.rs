@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod callback_url;
 pub mod chain;
+pub mod challenge;
 pub mod customer;
 pub mod delivery;
 pub mod error;
