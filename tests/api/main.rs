@@ -1,0 +1,12 @@
+//! The service from outside: real sockets, real databases, the clock in the test's hands.
+//!
+//! Each story is an `async fn(House)` named in its module's [`everywhere!`](support::everywhere), which runs it on SQLite
+//! and on PostgreSQL, in one process and with the REST front apart from its backend.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test fails by panicking")]
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+
+#[path = "../support/postgres.rs"]
+mod postgres;
+mod support;
+
+mod create;

@@ -1,0 +1,162 @@
+//! One request of a partner: right in every way unless the story says otherwise.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::Method;
+use sha2::Digest as _;
+
+use super::{Answer, Http, Partner, Signing, exchange};
+
+/// A request about to be sent. Await it for its answer.
+pub struct Call<'a> {
+    partner: &'a Partner,
+    method: Method,
+    target: String,
+    body: Vec<u8>,
+    /// Fields given by the story; they replace ours of the same name.
+    own: Vec<(String, String)>,
+    without: Vec<String>,
+    bare: bool,
+    version: Http,
+    edits: Vec<Box<dyn FnOnce(&mut Signing) + Send + 'a>>,
+    unsigned: bool,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(partner: &'a Partner, method: Method, target: &str) -> Self {
+        Self {
+            partner,
+            method,
+            target: target.to_owned(),
+            body: Vec::new(),
+            own: Vec::new(),
+            without: Vec::new(),
+            bare: false,
+            version: Http::One,
+            edits: Vec::new(),
+            unsigned: false,
+        }
+    }
+
+    /// With this body, whatever the method.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// With this header field. A field that we would send is replaced; a second one of the same name is a second line.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.own.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Without a header field that we would send. Signatures do not cover it.
+    pub fn without(mut self, name: &str) -> Self {
+        self.without.push(name.to_owned());
+        self
+    }
+
+    /// Under this idempotency key.
+    pub fn key(self, key: &str) -> Self {
+        self.header("idempotency-key", key)
+    }
+
+    /// With another bearer token.
+    pub fn bearer(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    /// Without bearer, signature, digest and idempotency key.
+    pub fn bare(mut self) -> Self {
+        self.bare = true;
+        self.unsigned = true;
+        self
+    }
+
+    /// Without a signature.
+    pub fn unsigned(mut self) -> Self {
+        self.unsigned = true;
+        self
+    }
+
+    /// Over HTTP/2.
+    pub fn http2(mut self) -> Self {
+        self.version = Http::Two;
+        self
+    }
+
+    /// With a signature that differs from ours.
+    pub fn signing(mut self, edit: impl FnOnce(&mut Signing) + Send + 'a) -> Self {
+        self.edits.push(Box::new(edit));
+        self
+    }
+
+    fn fields(&self) -> Vec<(String, String)> {
+        let number = self.partner.number();
+        let mut ours = vec![("x-request-id", format!("request-{number}"))];
+        if !self.body.is_empty() {
+            ours.push(("content-type", "application/json".to_owned()));
+        }
+        if !self.bare {
+            ours.push(("authorization", format!("Bearer {}", self.partner.token)));
+            if !self.method.is_safe() {
+                ours.push(("idempotency-key", format!("00000000-0000-4000-8000-{number:012}")));
+            }
+            if !self.body.is_empty() {
+                ours.push(("content-digest", sha256(&self.body)));
+            }
+        }
+        let given = |name: &str| self.own.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+        let dropped = |name: &str| self.without.iter().any(|without| without == name);
+        let ours = ours.into_iter().filter(|(name, _)| !given(name) && !dropped(name));
+        ours.map(|(name, value)| (name.to_owned(), value)).chain(self.own.iter().cloned()).collect()
+    }
+
+    async fn send(mut self) -> Answer {
+        let mut fields = self.fields();
+        if !self.unsigned {
+            let covered = ["content-digest", "idempotency-key"];
+            let there = |name: &&str| fields.iter().any(|(field, _)| field.eq_ignore_ascii_case(name));
+            let covered = covered.into_iter().filter(there);
+            let mut signing = Signing {
+                label: "sig1".to_owned(),
+                components: ["@method", "@target-uri"].into_iter().chain(covered).map(str::to_owned).collect(),
+                params: Vec::new(),
+                key: Arc::clone(&self.partner.key),
+                lies: Vec::new(),
+                bend: |signature| signature,
+            };
+            signing.param("created", self.partner.clock.now().unix_seconds());
+            signing.text("keyid", &self.partner.key_id);
+            for edit in self.edits.drain(..) {
+                edit(&mut signing);
+            }
+            let (input, signature) = signing.sign(&self.method, &self.target, &fields);
+            for (name, value) in [("signature-input", input), ("signature", signature)] {
+                let given = |(own, _): &(String, String)| own.eq_ignore_ascii_case(name);
+                if !self.without.iter().any(|without| without == name) && !self.own.iter().any(given) {
+                    fields.push((name.to_owned(), value));
+                }
+            }
+        }
+        exchange((self.partner.http, self.version), (&self.method, &self.target), &fields, self.body).await
+    }
+}
+
+impl<'a> IntoFuture for Call<'a> {
+    type Output = Answer;
+    type IntoFuture = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}
+
+/// `Content-Digest` of a body (RFC 9530).
+pub fn sha256(body: &[u8]) -> String {
+    format!("sha-256=:{}:", STANDARD.encode(sha2::Sha256::digest(body)))
+}

@@ -1,0 +1,39 @@
+//! What the stories are told with.
+
+#![allow(dead_code, unused_imports, reason = "a vocabulary: not every story uses every word")]
+
+mod answer;
+mod call;
+mod partner;
+mod service;
+mod signing;
+mod wire;
+
+pub use answer::Answer;
+pub use call::Call;
+pub use partner::{Operator, Partner};
+pub use service::{AUTHORITY, House, ORIGIN, START, Service};
+pub use signing::Signing;
+pub use wire::{Http, exchange};
+
+/// Makes of every story `async fn name(House)` four tests: `sqlite::name`, `sqlite_split::name`, `postgres::name`,
+/// `postgres_split::name`.
+macro_rules! everywhere {
+    ($($name:ident),* $(,)?) => {
+        $crate::support::everywhere!(@ sqlite, Sqlite, false, $($name)*);
+        $crate::support::everywhere!(@ sqlite_split, Sqlite, true, $($name)*);
+        $crate::support::everywhere!(@ postgres, Postgres, false, $($name)*);
+        $crate::support::everywhere!(@ postgres_split, Postgres, true, $($name)*);
+    };
+    (@ $module:ident, $database:ident, $split:literal, $($name:ident)*) => {
+        mod $module {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if let Some(house) = $crate::support::House::$database($split).await {
+                    super::$name(house).await;
+                }
+            })*
+        }
+    };
+}
+pub(crate) use everywhere;

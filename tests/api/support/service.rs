@@ -1,0 +1,156 @@
+//! The service under test, started as `customerd serve` starts it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use customerd::app::{self, Running, create_programme};
+use customerd::cli::{Cli, Command};
+use customerd::clock::Clock;
+use customerd::domain::Timestamp;
+use customerd::serve::Shutdown;
+use customerd::service::{OPERATOR_TOKEN, token_hash};
+use customerd::store::{Store, operators};
+use tonic::transport::Channel;
+
+use super::{Operator, Partner};
+
+/// 2026-01-02T03:04:05.000006Z: where every story begins.
+pub const START: Timestamp = Timestamp(1_767_323_045_000_006);
+
+/// The service's name on the outside, which no socket of the test has: signatures must name it all the same.
+pub const ORIGIN: &str = "https://customers.test";
+/// Its authority.
+pub const AUTHORITY: &str = "customers.test";
+
+/// Where a story takes place: a database and a topology, nothing started yet.
+pub struct House {
+    database_url: String,
+    split: bool,
+    directory: tempfile::TempDir,
+}
+
+impl House {
+    /// On SQLite, in a directory of its own.
+    #[expect(non_snake_case, reason = "named as the macro names databases")]
+    pub async fn Sqlite(split: bool) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let database_url = format!("sqlite://{}/customerd.db", directory.path().display());
+        Some(Self { database_url, split, directory })
+    }
+
+    /// On a database of its own in the throw-away cluster; `None` where PostgreSQL is not installed.
+    #[expect(non_snake_case, reason = "named as the macro names databases")]
+    pub async fn Postgres(split: bool) -> Option<Self> {
+        let database_url = crate::postgres::database().await?;
+        Some(Self { database_url, split, directory: tempfile::tempdir().unwrap() })
+    }
+
+    /// The service with every setting at its default, but for addresses.
+    pub async fn start(self) -> Service {
+        self.start_with(&[]).await
+    }
+
+    /// The service with further flags of `customerd serve`.
+    pub async fn start_with(self, flags: &[&str]) -> Service {
+        let clock = Clock::manual(START, 1);
+        let shutdown = Shutdown::new();
+        let mut nodes = Vec::new();
+        if self.split {
+            nodes.push(self.node(&clock, &shutdown, &[&["--only", "grpc"], flags].concat()).await);
+            let upstream = format!("http://{}", nodes[0].grpc.unwrap());
+            let front = ["--only", "rest", "--upstream", &upstream];
+            nodes.push(self.node(&clock, &shutdown, &[&front, flags].concat()).await);
+        } else {
+            nodes.push(self.node(&clock, &shutdown, flags).await);
+        }
+        let http = nodes.iter().find_map(|node| node.http).unwrap();
+        let grpc = nodes.iter().find_map(|node| node.grpc).unwrap();
+        let store = nodes.iter().find_map(|node| node.store.clone()).unwrap();
+        Service { http, grpc, store, clock, shutdown, nodes, house: self }
+    }
+
+    async fn node(&self, clock: &Clock, shutdown: &Shutdown, flags: &[&str]) -> Running {
+        let ours = [
+            ["--http-addr", "127.0.0.1:0"],
+            ["--grpc-addr", "127.0.0.1:0"],
+            ["--public-url", ORIGIN],
+            ["--data-dir", self.directory.path().to_str().unwrap()],
+            ["--database-url", &self.database_url],
+            ["--database-pool-size", "4"],
+            // Time jumps in the stories; connections are not to end by that.
+            ["--idle-timeout", "9999h"],
+        ];
+        let mut arguments = vec!["customerd", "serve", "--no-sandbox"];
+        arguments.extend(ours.iter().filter(|[flag, _]| !flags.contains(flag)).flatten());
+        arguments.extend(flags);
+        let cli = Cli::read(arguments.iter().map(Into::into)).unwrap();
+        let Some(Command::Serve(serve)) = cli.command else { panic!("not serve") };
+        app::start(&cli.common, &serve, clock.clone(), shutdown.clone()).await.unwrap()
+    }
+}
+
+/// The running service.
+pub struct Service {
+    /// Where REST is.
+    pub http: SocketAddr,
+    /// Where gRPC is.
+    pub grpc: SocketAddr,
+    /// Its store, for what no door shows.
+    pub store: Store,
+    /// Its clock, which stands still.
+    pub clock: Clock,
+    /// What SIGTERM starts.
+    pub shutdown: Shutdown,
+    nodes: Vec<Running>,
+    house: House,
+}
+
+impl Service {
+    /// A partner with a live programme, a P-384 key and a bearer token.
+    pub async fn partner(&self, name: &str) -> Partner {
+        self.enrol(name, false).await
+    }
+
+    /// A partner whose programme is a sandbox.
+    pub async fn sandbox_partner(&self, name: &str) -> Partner {
+        self.enrol(name, true).await
+    }
+
+    async fn enrol(&self, name: &str, sandbox: bool) -> Partner {
+        let addresses = (format!("{ORIGIN}/v1"), self.grpc.to_string());
+        let profile = create_programme(&self.store, &self.clock, (name, sandbox), addresses).await.unwrap();
+        let mut partner = Partner::new(self.http, self.clock.clone(), &profile);
+        partner.sign_in().await;
+        partner
+    }
+
+    /// An internal service that may act for any programme.
+    pub async fn operator(&self, name: &str) -> Operator {
+        let secret = self.clock.token(32);
+        let mut tx = self.store.begin().await.unwrap();
+        let named = (name, &token_hash(&secret)[..]);
+        assert!(operators::insert(&mut tx, self.clock.id(), named, self.clock.now()).await.unwrap());
+        tx.commit().await.unwrap();
+        Operator { token: format!("{OPERATOR_TOKEN}{secret}") }
+    }
+
+    /// A connection to the gRPC door.
+    pub async fn channel(&self) -> Channel {
+        Channel::from_shared(format!("http://{}", self.grpc)).unwrap().connect().await.unwrap()
+    }
+
+    /// Time goes by.
+    pub fn wait(&self, time: Duration) {
+        assert!(self.clock.advance(time));
+    }
+
+    /// Stops in order, as SIGTERM does, and gives the place back for another start on the same data.
+    pub async fn stop(self) -> House {
+        self.shutdown.start();
+        drop(self.store);
+        for node in self.nodes.into_iter().rev() {
+            node.finish().await.unwrap();
+        }
+        self.house
+    }
+}
