@@ -3,12 +3,15 @@
 mod backend;
 mod front;
 mod profile;
+mod providers;
 mod serve;
 mod start;
+mod work;
 
 pub use backend::Backend;
 pub use profile::{Profile, create_programme};
 pub use serve::{Running, start};
+pub use work::work;
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;

@@ -11,6 +11,7 @@ use tonic_health::ServingStatus;
 use super::front::Front;
 use super::backend::rpcs;
 use super::start::{Start, store_check, upstream_check};
+use super::work::worker;
 use super::{Backend, open_store};
 use crate::clock::Clock;
 use crate::config::{Common, Only, Serve};
@@ -72,6 +73,10 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
         start.sandbox(&store, &origins, addr).await?;
         let api = Api::new(store.clone(), clock.clone(), start.settings(origins.clone())?).await?;
         let backend = Arc::new(Backend::new(api).await?);
+        if !serve.no_worker {
+            let (worker, shutdown) = (worker(&store, &serve.work, clock.clone())?, shutdown.clone());
+            tasks.spawn(worker.run(async move { shutdown.started().await }));
+        }
         let observed = backend.services.clone().into_axum_router().layer(ObserveLayer::in_process(clock.clone(), rpcs()));
         (Transport::from(Routes::from(observed)), store_check(store.clone()), Some(store), Some(backend))
     } else {

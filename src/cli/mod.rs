@@ -9,6 +9,7 @@ mod operator;
 mod programme;
 mod serve;
 mod token;
+mod worker;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::config::{Common, Serve};
+use crate::config::{Common, Serve, Work};
 
 /// Customer onboarding for partners: signed REST and gRPC over one protobuf contract.
 ///
@@ -46,6 +47,8 @@ Every flag has an environment variable, shown beside it. Exit codes: 0 done, 1 f
 pub enum Command {
     /// Serve (what happens without a subcommand)
     Serve(Box<Serve>),
+    /// Run the worker alone (webhooks, screening, sweeps): `serve` includes it
+    Worker(Box<Work>),
     /// Bring the database up to date and end
     Migrate,
     /// Partners and their credentials
@@ -70,6 +73,7 @@ impl Command {
     pub async fn run(self, common: &Common) -> anyhow::Result<ExitCode> {
         let done = match self {
             Self::Serve(args) => serve::run(*args, common).await,
+            Self::Worker(args) => worker::run(&args, common).await,
             Self::Migrate => migrate::run(common).await,
             Self::Programme(command) => programme::run(command, common).await,
             Self::Operator(command) => operator::run(command, common).await,

@@ -11,6 +11,7 @@ mod providers;
 mod secret;
 mod serve;
 mod units;
+mod work;
 
 pub use database::Database;
 pub use limits::LimitArgs;
@@ -19,6 +20,7 @@ pub use log::{Log, LogFormat};
 pub use providers::{Kyc, Screening, Sumsub};
 pub use serve::{Only, Serve, Tls, Upstream};
 pub use units::{ByteSize, RateLimit, Span};
+pub use work::Work;
 
 use std::path::PathBuf;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use super::{CertFiles, Kyc, LimitArgs, Screening};
+use super::{CertFiles, Kyc, LimitArgs, Work};
 
 /// Settings of the running service.
 #[derive(Debug, Clone, clap::Args)]
@@ -22,10 +22,6 @@ pub struct Serve {
     #[arg(long, env = "CUSTOMERD_NO_SANDBOX")]
     pub no_sandbox: bool,
 
-    /// Let sandbox programmes have webhooks at http and private addresses, loopback included
-    #[arg(long, env = "CUSTOMERD_ALLOW_PRIVATE_CALLBACKS")]
-    pub allow_private_callbacks: bool,
-
     /// Chains that customers may come from, as CAIP-2 ids separated by commas, such as eip155:1 [default: all known]
     #[arg(long, env = "CUSTOMERD_CHAINS", value_name = "ID", value_delimiter = ',')]
     pub chains: Vec<String>,
@@ -42,9 +38,9 @@ pub struct Serve {
     /// Identity verification.
     #[command(flatten)]
     pub kyc: Kyc,
-    /// Screening.
+    /// What the worker needs.
     #[command(flatten)]
-    pub screening: Screening,
+    pub work: Work,
 }
 
 /// One door of two.

@@ -68,6 +68,8 @@ pub use tx::{Connection, Reader, Tx};
 
 pub use value::{Row, Value};
 
+use tokio::sync::watch;
+
 use postgres::PgStore;
 use sqlite::SqliteStore;
 
@@ -137,6 +139,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     database: Database,
     tickets: AtomicU64,
+    commits: watch::Sender<()>,
 }
 
 enum Database {
@@ -164,15 +167,16 @@ impl Store {
                 )));
             }
         };
-        Ok(Self(Arc::new(Inner { database, tickets: AtomicU64::new(u64::from(std::process::id())) })))
+        let tickets = AtomicU64::new(u64::from(std::process::id()));
+        Ok(Self(Arc::new(Inner { database, tickets, commits: watch::Sender::new(()) })))
     }
 
     /// Opens a transaction, waiting for a connection if need be; [`Error::Unavailable`] after
     /// [`acquire_timeout`](StoreOptions::acquire_timeout).
     pub async fn begin(&self) -> Result<Tx, Error> {
         match &self.0.database {
-            Database::Sqlite(store) => Ok(Tx::sqlite(store.begin().await?)),
-            Database::Postgres(store) => Ok(Tx::postgres(store.begin().await?)),
+            Database::Sqlite(store) => Ok(Tx::sqlite(store.begin().await?, self.0.commits.clone())),
+            Database::Postgres(store) => Ok(Tx::postgres(store.begin().await?, self.0.commits.clone())),
         }
     }
 
@@ -225,6 +229,12 @@ impl Store {
                 Ok(())
             }
         }
+    }
+
+    /// Changes whenever a transaction of this process that [left work](Tx::leaves_work) behind has been committed. What
+    /// other processes leave is not heard of: look for it now and then.
+    pub fn committed(&self) -> watch::Receiver<()> {
+        self.0.commits.subscribe()
     }
 
     /// Which database it is.

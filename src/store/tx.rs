@@ -2,6 +2,7 @@
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Postgres, Sqlite};
+use tokio::sync::watch;
 
 use super::dialect::Dialect;
 use super::error::Error;
@@ -25,7 +26,12 @@ pub trait Connection: Send {
 ///
 /// On SQLite an open transaction holds up every other writer: no network calls, no waiting while it lives.
 #[must_use = "dropping a transaction rolls it back"]
-pub struct Tx(Inner);
+pub struct Tx {
+    inner: Inner,
+    /// Told of the commit if the transaction left work behind.
+    commits: watch::Sender<()>,
+    leaves_work: bool,
+}
 
 enum Inner {
     Sqlite(Member),
@@ -33,12 +39,18 @@ enum Inner {
 }
 
 impl Tx {
-    pub(super) const fn sqlite(member: Member) -> Self {
-        Self(Inner::Sqlite(member))
+    pub(super) const fn sqlite(member: Member, commits: watch::Sender<()>) -> Self {
+        Self { inner: Inner::Sqlite(member), commits, leaves_work: false }
     }
 
-    pub(super) fn postgres(tx: PgTx) -> Self {
-        Self(Inner::Postgres(Box::new(tx)))
+    pub(super) fn postgres(tx: PgTx, commits: watch::Sender<()>) -> Self {
+        Self { inner: Inner::Postgres(Box::new(tx)), commits, leaves_work: false }
+    }
+
+    /// Says that this transaction wrote something for a worker to do: [`Store::committed`](super::Store::committed)
+    /// fires once it is durable. Called by whatever inserts into a queue.
+    pub const fn leaves_work(&mut self) {
+        self.leaves_work = true;
     }
 
     /// Makes the changes last. Returns after they are durable.
@@ -46,15 +58,19 @@ impl Tx {
     /// After [`Error::Unavailable`] the outcome is unknown (all of the changes or none); after any other error, or if
     /// an earlier statement failed, none was made. Dropping the future leaves the outcome unknown too.
     pub async fn commit(self) -> Result<(), Error> {
-        match self.0 {
-            Inner::Sqlite(member) => member.commit().await,
-            Inner::Postgres(tx) => tx.commit().await,
+        match self.inner {
+            Inner::Sqlite(member) => member.commit().await?,
+            Inner::Postgres(tx) => tx.commit().await?,
         }
+        if self.leaves_work {
+            self.commits.send_replace(());
+        }
+        Ok(())
     }
 
     /// Undoes the changes and waits until that is done; dropping does the same in the background.
     pub async fn rollback(self) -> Result<(), Error> {
-        match self.0 {
+        match self.inner {
             Inner::Sqlite(member) => {
                 member.rollback().await;
                 Ok(())
@@ -67,7 +83,7 @@ impl Tx {
 impl Connection for Tx {
     fn query(&mut self, sql: &'static str) -> Query<'_> {
         Query::new(
-            match &mut self.0 {
+            match &mut self.inner {
                 Inner::Sqlite(member) => Target::SqliteTx(member),
                 Inner::Postgres(tx) => Target::PostgresTx(tx),
             },
@@ -76,7 +92,7 @@ impl Connection for Tx {
     }
 
     fn dialect(&self) -> Dialect {
-        match &self.0 {
+        match &self.inner {
             Inner::Sqlite(_) => Dialect::Sqlite,
             Inner::Postgres(_) => Dialect::Postgres,
         }

@@ -70,6 +70,11 @@ fn describe() {
     describe_counter!("grpc_requests_total", "RPCs by name and status code, in process ones included");
     describe_histogram!("grpc_request_duration_seconds", "Time until the status was sent");
     describe_gauge!("grpc_requests_in_flight", "RPCs without a status");
+    describe_gauge!("worker_queue_depth", "Items waiting, by queue; counting stops at some thousands");
+    describe_gauge!("worker_queue_lag_seconds", "How long the first waiting item has been due, by queue");
+    describe_counter!("worker_items_total", "Items settled, by queue and outcome");
+    describe_histogram!("worker_item_duration_seconds", "From the claim of an item to its settlement, by queue");
+    describe_counter!("worker_swept_rows_total", "Expired rows removed");
     describe_gauge!("process_uptime_seconds", "Time since start");
     describe_gauge!("process_resident_memory_bytes", "Memory resident (Linux)");
 }

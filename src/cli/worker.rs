@@ -1,0 +1,20 @@
+//! `customerd worker`: the worker alone, until it is told to stop.
+
+use crate::app;
+use crate::clock::Clock;
+use crate::config::{Common, Work};
+use crate::serve::{Shutdown, on_signals};
+use crate::telemetry;
+
+/// Works.
+///
+/// # Errors
+///
+/// The worker cannot start, or the store not be closed in order.
+pub(super) async fn run(work: &Work, common: &Common) -> anyhow::Result<()> {
+    let clock = Clock::system();
+    telemetry::init(&common.log, &clock)?;
+    let shutdown = Shutdown::new();
+    on_signals(shutdown.clone())?;
+    app::work(common, work, clock, shutdown).await
+}

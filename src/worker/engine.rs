@@ -1,0 +1,215 @@
+//! Claim, do, settle: the loop that every queue runs in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt as _, Shared};
+use metrics::{counter, gauge, histogram};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::domain::Timestamp;
+use crate::store::{Error, Store};
+
+/// How often to look for what other processes left in the store, and for what a missed wake-up would leave waiting.
+const POLL: Duration = Duration::from_secs(1);
+/// How often the backlog is measured.
+const MEASURE: Duration = Duration::from_secs(15);
+
+/// Says when to claim no more.
+pub type Stop = Shared<BoxFuture<'static, ()>>;
+
+/// One kind of work that waits in the store. See the [module](super) for how to add one.
+pub trait Queue: Send + Sync + 'static {
+    /// What was claimed: everything that doing it takes, and the lease to settle it under.
+    type Item: Send + Sync + 'static;
+    /// What doing it gave.
+    type Done: Send;
+
+    /// The name in metrics and logs.
+    const NAME: &'static str;
+    /// How long [`perform`](Self::perform) may take. The lease must be longer, by at least what settling takes.
+    const DEADLINE: Duration;
+    /// Items at work at once, those that take longer than [`PATIENCE`](Self::PATIENCE) not counted.
+    const CONCURRENCY: usize = 64;
+    /// Items at work at once, counted all: what a partner that hangs can pile up.
+    const CEILING: usize = 1024;
+    /// After this long an item gives its place to the next, so that a partner that hangs for some does not hold up others.
+    const PATIENCE: Duration = Duration::from_millis(250);
+
+    /// When the next item falls due; `None` when nothing waits. A cheap read.
+    fn next_due(&self) -> impl Future<Output = Result<Option<Timestamp>, Error>> + Send;
+
+    /// Claims at most `limit` items that are due at `now`, in one short transaction: nobody else gets them before their
+    /// lease is over.
+    fn claim(&self, now: Timestamp, limit: usize) -> impl Future<Output = Result<Vec<Self::Item>, Error>> + Send;
+
+    /// Does it: calls out, with no transaction open.
+    fn perform(&self, item: &Self::Item) -> impl Future<Output = Self::Done> + Send;
+
+    /// Writes down what came of it, in one transaction that first looks whether the lease and the state that the item
+    /// is about are still what they were. `done` is `None` when the deadline came first. Gives the outcome's name for
+    /// metrics, such as `clear` or `retry`.
+    fn settle(
+        &self,
+        item: Self::Item,
+        done: Option<Self::Done>,
+    ) -> impl Future<Output = Result<&'static str, Error>> + Send;
+
+    /// How many items wait (it may stop counting at some thousands) and since when the first is due.
+    fn backlog(&self) -> impl Future<Output = Result<Backlog, Error>> + Send;
+}
+
+/// What waits in a queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many items.
+    pub waiting: i64,
+    /// When the first fell due, or will.
+    pub due: Option<Timestamp>,
+}
+
+/// What runs queues.
+#[derive(Clone)]
+pub struct Engine {
+    store: Store,
+    clock: Clock,
+    stop: Stop,
+}
+
+impl Engine {
+    /// An engine that claims until `stop` is done.
+    pub fn new(store: Store, clock: Clock, stop: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { store, clock, stop: stop.boxed().shared() }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Works on a queue until told to stop, then finishes what it has claimed.
+    pub async fn run<Q: Queue>(self, queue: Q) {
+        let queue = Arc::new(queue);
+        tokio::join!(self.pump(&queue), self.measure(&*queue));
+    }
+
+    /// Waits that long. `false` when told to stop.
+    pub(super) async fn pause(&self, wait: Duration) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stop.clone() => false,
+            () = self.clock.sleep(wait) => true,
+        }
+    }
+
+    async fn pump<Q: Queue>(&self, queue: &Arc<Q>) {
+        let places = Arc::new(Semaphore::new(Q::CONCURRENCY));
+        let mut commits = self.store.committed();
+        let mut at_work = JoinSet::new();
+        while self.stop.clone().now_or_never().is_none() {
+            // Before looking: what is committed while we look wakes us again.
+            commits.mark_unchanged();
+            let free = places.available_permits().min(Q::CEILING.saturating_sub(at_work.len()));
+            let found = self.claim(&**queue, free).await;
+            for item in found.items {
+                // Only this loop takes places: there is one for each of them.
+                if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                    at_work.spawn(work(Arc::clone(queue), self.clock.clone(), item, place));
+                }
+            }
+            // When more is waiting, the next claim is worth while once half of the places are free.
+            let enough = u32::try_from(Q::CONCURRENCY.div_ceil(2)).unwrap_or(u32::MAX);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = self.stop.clone() => break,
+                    Some(ended) = at_work.join_next() => complain::<Q>(ended),
+                    _ = places.acquire_many(enough), if found.more && at_work.len() < Q::CEILING => break,
+                    // The store lives as long as this engine: the channel is not closed.
+                    _ = commits.changed(), if !found.more => break,
+                    () = self.clock.sleep_until(found.again), if !found.more => break,
+                }
+            }
+        }
+        while let Some(ended) = at_work.join_next().await {
+            complain::<Q>(ended);
+        }
+    }
+
+    async fn claim<Q: Queue>(&self, queue: &Q, free: usize) -> Found<Q::Item> {
+        let now = self.clock.now();
+        let idle = |again| Found { items: Vec::new(), more: false, again };
+        let found = async {
+            match queue.next_due().await? {
+                Some(due) if due <= now && free > 0 => {
+                    let items = queue.claim(now, free).await?;
+                    let more = items.len() >= free;
+                    Ok(Found { items, more, again: now + POLL })
+                }
+                Some(due) if due <= now => Ok(Found { more: true, ..idle(now) }),
+                Some(due) => Ok(idle(due.min(now + POLL))),
+                None => Ok(idle(now + POLL)),
+            }
+        };
+        found.await.unwrap_or_else(|error: Error| {
+            tracing::warn!(queue = Q::NAME, %error, "cannot claim work");
+            idle(now + POLL)
+        })
+    }
+
+    async fn measure<Q: Queue>(&self, queue: &Q) {
+        while self.pause(MEASURE).await {
+            match queue.backlog().await {
+                Ok(backlog) => {
+                    let lag = backlog.due.map_or(0.0, |due| self.clock.now().since(due).as_secs_f64());
+                    gauge!("worker_queue_depth", "queue" => Q::NAME).set(backlog.waiting as f64);
+                    gauge!("worker_queue_lag_seconds", "queue" => Q::NAME).set(lag);
+                }
+                Err(error) => tracing::warn!(queue = Q::NAME, %error, "cannot measure the backlog"),
+            }
+        }
+    }
+}
+
+struct Found<T> {
+    items: Vec<T>,
+    /// Whether there may be more that is due.
+    more: bool,
+    /// When to look again at the latest.
+    again: Timestamp,
+}
+
+async fn work<Q: Queue>(queue: Arc<Q>, clock: Clock, item: Q::Item, place: OwnedSemaphorePermit) {
+    let began = clock.monotonic();
+    let done = {
+        let mut performed = Box::pin(clock.timeout(Q::DEADLINE, queue.perform(&item)));
+        let quick = clock.timeout(Q::PATIENCE, performed.as_mut()).await;
+        if quick.is_err() {
+            drop(place);
+        }
+        match quick {
+            Ok(done) => done,
+            Err(_) => performed.await,
+        }
+    };
+    let outcome = queue.settle(item, done.ok()).await.unwrap_or_else(|error| {
+        tracing::warn!(queue = Q::NAME, %error, "cannot settle: the item is taken up again when its lease is over");
+        "unsettled"
+    });
+    counter!("worker_items_total", "queue" => Q::NAME, "outcome" => outcome).increment(1);
+    let took = clock.monotonic().saturating_sub(began);
+    histogram!("worker_item_duration_seconds", "queue" => Q::NAME).record(took.as_secs_f64());
+}
+
+fn complain<Q: Queue>(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(queue = Q::NAME, %error, "the worker broke off: the item is taken up again when its lease is over");
+    }
+}

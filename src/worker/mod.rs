@@ -1,0 +1,44 @@
+//! What happens without anybody asking: work that waits in the store is claimed, done and settled.
+//!
+//! Many nodes may work on one database. A claim is a short transaction that gives an item to one of them for the time of
+//! a lease; what a killed node held is taken up by another when the lease is over. Everything that goes out over the
+//! network happens between two transactions, each item under a deadline of its own.
+//!
+//! To add a queue:
+//!
+//! 1. Its table, and in `store` a file with `next_due`, `claim`, `settle`, `backlog`. Claimed rows stay in the table with
+//!    a lease (a random id and a time at which they fall due again). Whatever inserts a row that is due calls
+//!    [`Tx::leaves_work`](crate::store::Tx::leaves_work) in the same transaction: that is what wakes the engine at once.
+//! 2. A file here with a struct that implements [`Queue`]: what doing it means, and what settling means.
+//! 3. A line in [`Worker::run`].
+//!
+//! Tests can drive a queue without the engine: `claim`, `perform`, `settle`.
+
+mod engine;
+mod sweep;
+
+pub use engine::{Backlog, Engine, Queue, Stop};
+
+use crate::clock::Clock;
+use crate::screening::Screening;
+use crate::store::Store;
+
+/// Everything that works on one store.
+pub struct Worker {
+    store: Store,
+    clock: Clock,
+    screening: Screening,
+}
+
+impl Worker {
+    /// A worker on a store, with the partners that it asks.
+    pub fn new(store: Store, clock: Clock, screening: Screening) -> Self {
+        Self { store, clock, screening }
+    }
+
+    /// Works until `stop` is done, then finishes what it holds.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) {
+        let engine = Engine::new(self.store, self.clock, stop);
+        sweep::run(&engine).await;
+    }
+}
