@@ -70,8 +70,9 @@ row! {
     }
 }
 
-/// Writes a task.
+/// Writes a task, and wakes this process's worker when it is committed.
 pub async fn enqueue(tx: &mut Tx, task: &NewTask) -> Result<(), Error> {
+    tx.leaves_work();
     tx.query(
         "INSERT INTO tasks (id, kind, programme_id, customer_id, entity_id, run_at, attempts, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, 0, $7)",
