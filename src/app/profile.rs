@@ -92,8 +92,9 @@ pub async fn create_programme(
     (name, sandbox): (&str, bool),
     (base_url, grpc_addr): (String, String),
 ) -> anyhow::Result<Profile> {
-    text::printable("name", name, 64)
-        .map_err(|error| anyhow::anyhow!("the name: {}", error.violations.first().map_or("", |v| v.message.as_str())))?;
+    text::printable("name", name, 64).map_err(|error| {
+        anyhow::anyhow!("the name: {}", error.violations.first().map_or("", |v| v.message.as_str()))
+    })?;
     let programme = Programme { id: clock.id(), name: name.to_owned(), sandbox };
     let api_secret = SecretString::from(clock.token(32));
     let hash = hash_secret(api_secret.clone(), clock.random()).await?;

@@ -39,7 +39,12 @@ pub(super) struct Start<'a> {
 
 impl Start<'_> {
     /// Takes an address, with TLS if there are certificates for it.
-    pub(super) async fn listen(&self, addr: SocketAddr, cert: Option<CertFiles>, grpc: bool) -> anyhow::Result<Listener> {
+    pub(super) async fn listen(
+        &self,
+        addr: SocketAddr,
+        cert: Option<CertFiles>,
+        grpc: bool,
+    ) -> anyhow::Result<Listener> {
         let alpn: &[&str] = if grpc { &["h2"] } else { &["h2", "http/1.1"] };
         let client_ca = self.serve.tls.grpc_client_ca.clone().filter(|_| grpc);
         let tls = match cert {
@@ -84,8 +89,10 @@ impl Start<'_> {
     pub(super) fn upstream(&self) -> anyhow::Result<Channel> {
         let upstream = &self.serve.upstream;
         let url = upstream.upstream.as_ref().context("--only rest needs --upstream URL")?;
-        let read = |path: &std::path::PathBuf| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-        let mut endpoint = Channel::from_shared(url.to_string())?.connect_timeout(Duration::from_secs(5)).tcp_nodelay(true);
+        let read =
+            |path: &std::path::PathBuf| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+        let mut endpoint =
+            Channel::from_shared(url.to_string())?.connect_timeout(Duration::from_secs(5)).tcp_nodelay(true);
         if url.scheme() == "https" {
             let mut tls = ClientTlsConfig::new().with_webpki_roots();
             if let Some(ca) = &upstream.upstream_ca {
@@ -106,7 +113,11 @@ impl Start<'_> {
             .layer(self.guard.clone())
             .service(routes);
         let door = health.fallback_service(guarded);
-        run(listener, ServiceBuilder::new().layer(IdentifyLayer::new(self.clock.clone())).service(door), self.shutdown.clone())
+        run(
+            listener,
+            ServiceBuilder::new().layer(IdentifyLayer::new(self.clock.clone())).service(door),
+            self.shutdown.clone(),
+        )
     }
 
     /// The gRPC door at work.
@@ -145,7 +156,8 @@ pub(super) fn upstream_check(channel: Channel) -> Check {
         let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
         Box::pin(async move {
             let asked = health.check(tonic_health::pb::HealthCheckRequest { service: String::new() }).await;
-            let answer = asked.map_err(|status| format!("the backend does not answer: {}", status.message()))?.into_inner();
+            let answer =
+                asked.map_err(|status| format!("the backend does not answer: {}", status.message()))?.into_inner();
             let serving = answer.status() == tonic_health::pb::health_check_response::ServingStatus::Serving;
             if serving { Ok(()) } else { Err("the backend is not serving".to_owned()) }
         })

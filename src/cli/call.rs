@@ -41,7 +41,11 @@ pub struct Call {
 }
 
 fn path(text: &str) -> Result<String, String> {
-    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("want a path that begins with /, such as /v1/customers".into()) }
+    if text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err("want a path that begins with /, such as /v1/customers".into())
+    }
 }
 
 /// Calls.
@@ -117,7 +121,8 @@ impl Client {
         let url = self.origin.join("/v1/auth/token")?;
         let credentials = json!({"apiKey": self.profile.api_key, "apiSecret": self.profile.api_secret.expose_secret()});
         let sent = self.http.post(url).json(&credentials).timeout(Duration::from_secs(30)).send().await;
-        let answer = sent.with_context(|| format!("no answer from {}: is `customerd` running?", self.profile.base_url))?;
+        let answer =
+            sent.with_context(|| format!("no answer from {}: is `customerd` running?", self.profile.base_url))?;
         let status = answer.status();
         let body: Value = answer.json().await.context("the answer is no JSON")?;
         let token = body["token"].as_str().map(str::to_owned);

@@ -28,8 +28,9 @@ pub enum Operator {
 /// The name is taken or not printable, or the database cannot.
 pub(super) async fn run(command: Operator, common: &Common) -> anyhow::Result<()> {
     let Operator::Create { name } = command;
-    text::printable("name", &name, 64)
-        .map_err(|error| anyhow::anyhow!("the name: {}", error.violations.first().map_or("", |v| v.message.as_str())))?;
+    text::printable("name", &name, 64).map_err(|error| {
+        anyhow::anyhow!("the name: {}", error.violations.first().map_or("", |v| v.message.as_str()))
+    })?;
     let clock = Clock::system();
     let store = app::open_store(common, Migrations::Run).await?;
     let secret = clock.token(32);

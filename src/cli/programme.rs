@@ -78,7 +78,8 @@ async fn act(command: Programme, common: &Common, store: &Store) -> anyhow::Resu
         Programme::List => list(store).await,
         Programme::RotateSecret { id } => rotate(store, &clock, id).await,
         Programme::AddKey { id, public_key } => {
-            let pem = std::fs::read_to_string(&public_key).with_context(|| format!("cannot read {}", public_key.display()))?;
+            let pem = std::fs::read_to_string(&public_key)
+                .with_context(|| format!("cannot read {}", public_key.display()))?;
             add_key(store, &clock, id, &pem).await
         }
         Programme::Disable { id } => {

@@ -1,7 +1,10 @@
 //! Pure rules and values: no I/O, nothing of ours from outside this room.
 
+pub mod account;
+pub mod address;
 pub mod backoff;
 pub mod callback_url;
+pub mod card;
 pub mod chain;
 pub mod challenge;
 pub mod customer;

@@ -9,6 +9,7 @@ const OPENAPI: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
 
 /// `GET /openapi.json`.
 pub fn documents() -> Router {
-    let openapi = || async { ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "max-age=300")], OPENAPI) };
+    let openapi =
+        || async { ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "max-age=300")], OPENAPI) };
     Router::new().route("/openapi.json", get(openapi))
 }

@@ -36,7 +36,8 @@ impl Edge {
     fn headers(call: &Incoming<'_>, metadata: &mut MetadataMap) -> Result<bool, Error> {
         if !call.method.is_safe() {
             let key = signature::idempotency_key(call.headers).map_err(|error| refusal(&error))?.ok_or_else(|| {
-                let detail = "Idempotency-Key is missing: send a new UUID with every new request, and the same with a retry.";
+                let detail =
+                    "Idempotency-Key is missing: send a new UUID with every new request, and the same with a retry.";
                 Error::new(Code::IdempotencyKeyInvalid, detail)
             })?;
             metadata.insert(metadata::IDEMPOTENCY_KEY, value(&key.to_string())?);
@@ -65,7 +66,8 @@ impl Edge {
         let head = Head { method: call.method, uri: call.uri, version: call.version, headers: call.headers };
         let policy = Policy::for_request(call.method, !call.body.is_empty());
         let now = self.clock.now().unix_seconds();
-        let evidence = Message::received(head, &self.origins).and_then(|message| signature::check(&message, policy, now));
+        let evidence =
+            Message::received(head, &self.origins).and_then(|message| signature::check(&message, policy, now));
         evidence.map(|evidence| Some(evidence.to_bytes())).map_err(|error| refusal(&error))
     }
 
@@ -94,7 +96,8 @@ impl Gate for Edge {
         let signed = Self::headers(call, &mut metadata).map_err(|error| error::status(&error, id))?;
         match self.content(call, signed) {
             Ok(evidence) => {
-                metadata.insert(metadata::FRONT, MetadataValue::from_static(if signed { "signed" } else { "unsigned" }));
+                metadata
+                    .insert(metadata::FRONT, MetadataValue::from_static(if signed { "signed" } else { "unsigned" }));
                 if let Some(evidence) = evidence {
                     metadata.insert_bin(metadata::SIGNATURE_EVIDENCE, MetadataValue::from_bytes(&evidence));
                 }

@@ -90,7 +90,8 @@ pub(super) async fn authenticate(
 
 fn bearer_token(metadata: &MetadataMap) -> Outcome<&str> {
     let mut values = metadata.get_all(metadata::AUTHORIZATION).iter();
-    let value = values.next().ok_or_else(|| refused("The bearer token is missing: send `Authorization: Bearer <token>`."))?;
+    let value =
+        values.next().ok_or_else(|| refused("The bearer token is missing: send `Authorization: Bearer <token>`."))?;
     if values.next().is_some() {
         return Err(refused("There is more than one Authorization.").into());
     }
@@ -157,7 +158,8 @@ async fn verify(
     })?;
     let Some(nonce) = candidate.nonce() else { return Ok(()) };
     let life = std::time::Duration::from_secs((MAX_AGE + MAX_SKEW).unsigned_abs());
-    let nonce = UseNonce(Nonce { programme_id: programme.id, key_id: candidate.key_id(), nonce, expires_at: now + life });
+    let nonce =
+        UseNonce(Nonce { programme_id: programme.id, key_id: candidate.key_id(), nonce, expires_at: now + life });
     if api.store.transact(&nonce).await? {
         return Ok(());
     }

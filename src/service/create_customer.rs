@@ -55,7 +55,8 @@ impl Change for CreateCustomer {
     async fn apply(&self, tx: &mut Tx) -> Outcome<v1::Customer> {
         let mut held = self.held.clone();
         let customer = &held.customer;
-        let event = held.chain.append(self.api.clock.id(), customer.created_at, customer.event(None, "created"), &self.origin);
+        let event =
+            held.chain.append(self.api.clock.id(), customer.created_at, customer.event(None, "created"), &self.origin);
         if !customers::insert(tx, &held).await? {
             return Err(self.conflict(tx).await?.into());
         }
@@ -72,7 +73,8 @@ impl CreateCustomer {
     /// Names the fields that are taken, and by whom.
     async fn conflict(&self, tx: &mut Tx) -> Outcome<Error> {
         let wanted = &self.held.customer;
-        let mut error = Error::new(Code::CustomerExists, "The programme has a customer with this chainId or externalId already.");
+        let mut error =
+            Error::new(Code::CustomerExists, "The programme has a customer with this chainId or externalId already.");
         for existing in customers::conflict(tx, wanted).await? {
             if error.extra.is_empty() {
                 error = error.with("existingId", existing.id.to_string());

@@ -21,12 +21,14 @@ pub(super) async fn create_token(
 
 async fn exchange(api: &Api, request: CreateTokenRequest) -> Outcome<CreateTokenResponse> {
     let secret = SecretString::from(request.api_secret);
-    let missing: Vec<Violation> =
-        [("apiKey", request.api_key.is_empty()), ("apiSecret", secrecy::ExposeSecret::expose_secret(&secret).is_empty())]
-            .into_iter()
-            .filter(|(_, missing)| *missing)
-            .map(|(field, _)| Violation { field: field.into(), code: "REQUIRED", message: "Must be given.".into() })
-            .collect();
+    let missing: Vec<Violation> = [
+        ("apiKey", request.api_key.is_empty()),
+        ("apiSecret", secrecy::ExposeSecret::expose_secret(&secret).is_empty()),
+    ]
+    .into_iter()
+    .filter(|(_, missing)| *missing)
+    .map(|(field, _)| Violation { field: field.into(), code: "REQUIRED", message: "Must be given.".into() })
+    .collect();
     if !missing.is_empty() {
         return Err(Error::violations(missing).into());
     }

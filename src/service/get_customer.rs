@@ -20,5 +20,8 @@ impl Read for GetCustomerRequest {
 
 /// No such customer, or another programme's: the same answer.
 pub(super) fn not_found() -> Error {
-    Error::new(Code::CustomerNotFound, "The programme has no customer with this id. GET /v1/customers lists those it has.")
+    Error::new(
+        Code::CustomerNotFound,
+        "The programme has no customer with this id. GET /v1/customers lists those it has.",
+    )
 }

@@ -155,7 +155,9 @@ impl<C: Change> store::Change for Plain<'_, C> {
     async fn apply(&self, tx: &mut Tx) -> Outcome<Self::Out> {
         match self.change.apply(tx).await {
             Ok(reply) => Ok(Ok(reply)),
-            Err(Failure::Refused(refusal)) if refusal.is_business() => Ok(Err(error::status(&refusal, self.request_id))),
+            Err(Failure::Refused(refusal)) if refusal.is_business() => {
+                Ok(Err(error::status(&refusal, self.request_id)))
+            }
             Err(failure) => Err(failure),
         }
     }

@@ -15,7 +15,8 @@ use crate::domain::Error;
 static AT_WORK: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
 
 /// What a missing programme's secret is compared with, so that a wrong key costs the same time as a wrong secret.
-static NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+static NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// The PHC string of a secret, salted with `salt`.
 ///
@@ -24,7 +25,8 @@ static NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAA
 /// `INTERNAL` when the machine has no memory for it.
 pub async fn hash(secret: SecretString, salt: [u8; 16]) -> Result<String, Error> {
     blocking(move || {
-        let hash: Result<PasswordHash, _> = Argon2::default().hash_password_with_salt(secret.expose_secret().as_bytes(), &salt);
+        let hash: Result<PasswordHash, _> =
+            Argon2::default().hash_password_with_salt(secret.expose_secret().as_bytes(), &salt);
         hash.map(|hash| hash.to_string()).map_err(|_| Error::internal())
     })
     .await?

@@ -145,7 +145,8 @@ pub async fn hold(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
     let Some(row) = row else { return Ok(None) };
     let head = Hash::try_from(row.event_head.as_slice())
         .map_err(|_| Error::unreadable("customers.event_head", &row.event_head.len().to_string()))?;
-    let challenge = row.challenge.zip(row.challenge_expires_at).map(|(text, expires_at)| Challenge { text, expires_at });
+    let challenge =
+        row.challenge.zip(row.challenge_expires_at).map(|(text, expires_at)| Challenge { text, expires_at });
     let customer = CustomerRow {
         id: row.id,
         programme_id: row.programme_id,

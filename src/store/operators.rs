@@ -8,7 +8,9 @@ use crate::domain::Timestamp;
 /// Inserts an operator. `false` when the name is taken.
 pub async fn insert(tx: &mut Tx, id: Uuid, (name, token_hash): (&str, &[u8]), at: Timestamp) -> Result<bool, Error> {
     let inserted = tx
-        .query("INSERT INTO operators (id, name, token_hash, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
+        .query(
+            "INSERT INTO operators (id, name, token_hash, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        )
         .bind(id)
         .bind(name)
         .bind(token_hash)

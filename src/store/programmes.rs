@@ -101,7 +101,9 @@ pub async fn any(on: &mut impl Connection) -> Result<bool, Error> {
 
 /// All programmes, oldest first.
 pub async fn list(on: &mut impl Connection) -> Result<Vec<Listed>, Error> {
-    on.query("SELECT id, name, sandbox, disabled, api_key, created_at FROM programmes ORDER BY created_at, id").all().await
+    on.query("SELECT id, name, sandbox, disabled, api_key, created_at FROM programmes ORDER BY created_at, id")
+        .all()
+        .await
 }
 
 /// A live programme.

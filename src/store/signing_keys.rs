@@ -51,8 +51,11 @@ pub async fn list(on: &mut impl Connection, programme_id: Uuid) -> Result<Vec<Si
 
 /// Whether the programme has any key.
 pub async fn any(on: &mut impl Connection, programme_id: Uuid) -> Result<bool, Error> {
-    let row: Option<(String,)> =
-        on.query("SELECT key_id FROM signing_keys WHERE programme_id = $1 LIMIT 1").bind(programme_id).optional().await?;
+    let row: Option<(String,)> = on
+        .query("SELECT key_id FROM signing_keys WHERE programme_id = $1 LIMIT 1")
+        .bind(programme_id)
+        .optional()
+        .await?;
     Ok(row.is_some())
 }
 

@@ -1,0 +1,166 @@
+//! Postal addresses, and the guard against card numbers in free text.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Violation};
+use super::text;
+
+/// A postal address. Its JSON is that of the API, and of the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Address {
+    /// Street and number.
+    pub first_line: String,
+    /// What the first line has no room for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second_line: Option<String>,
+    /// Town or city.
+    pub city: String,
+    /// State, province or region.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// ISO 3166-1 alpha-2.
+    pub country: String,
+    /// Postal code.
+    pub post_code: String,
+}
+
+impl Address {
+    /// The violations of an address under `path`; none when it is valid.
+    pub fn violations(&self, path: &str) -> Vec<Violation> {
+        let fields = [
+            ("firstLine", Some(&self.first_line), 128),
+            ("secondLine", self.second_line.as_ref(), 128),
+            ("city", Some(&self.city), 128),
+            ("state", self.state.as_ref(), 64),
+            ("postCode", Some(&self.post_code), 16),
+        ];
+        let mut found = Vec::new();
+        for (name, value, max) in fields {
+            let Some(value) = value else { continue };
+            let field = format!("{path}.{name}");
+            let checked = text::printable(&field, value, max).and_then(|()| no_card_number(&field, value));
+            found.extend(checked.err().into_iter().flat_map(|error| error.violations));
+        }
+        if !COUNTRIES.contains(&self.country.as_str()) {
+            found.push(Violation {
+                field: format!("{path}.country"),
+                code: if self.country.is_empty() { "REQUIRED" } else { "INVALID_COUNTRY" },
+                message: "Must be a country of ISO 3166-1 alpha-2 in upper case, such as DE.".into(),
+            });
+        }
+        found
+    }
+}
+
+/// Refuses text that holds what looks like a full card number: a run of 12 to 19 digits, spaces, dots and dashes between
+/// them ignored, of which 12 or more in a row end with their Luhn check digit (ISO/IEC 7812-1). A run of that length is
+/// nothing that an address or a name needs, so that a false alarm costs little.
+///
+/// # Errors
+///
+/// `CARD_NUMBER_FORBIDDEN` on `field`; the number is not repeated.
+pub fn no_card_number(field: &str, value: &str) -> Result<(), Error> {
+    let mut digits: Vec<u32> = Vec::new();
+    for c in value.chars().chain(['\n']) {
+        if let Some(digit) = c.to_digit(10) {
+            digits.push(digit);
+        } else if !matches!(c, ' ' | '-' | '.' | '\u{a0}') {
+            if holds_pan(&digits) {
+                let message = "Must not hold a card number.";
+                return Err(Error::invalid(field, "CARD_NUMBER_FORBIDDEN", message));
+            }
+            digits.clear();
+        }
+    }
+    Ok(())
+}
+
+fn holds_pan(digits: &[u32]) -> bool {
+    (12..=19).any(|length| digits.windows(length).any(luhn))
+}
+
+fn luhn(digits: &[u32]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(at, digit)| match (at % 2, digit * 2) {
+            (0, _) => *digit,
+            (_, doubled) if doubled > 9 => doubled - 9,
+            (_, doubled) => doubled,
+        })
+        .sum();
+    sum.is_multiple_of(10) && digits.iter().any(|digit| *digit != 0)
+}
+
+/// ISO 3166-1 alpha-2, officially assigned (2026).
+const COUNTRIES: [&str; 249] = [
+    "AD", "AE", "AF", "AG", "AI", "AL", "AM", "AO", "AQ", "AR", "AS", "AT", "AU", "AW", "AX", "AZ", "BA", "BB", "BD",
+    "BE", "BF", "BG", "BH", "BI", "BJ", "BL", "BM", "BN", "BO", "BQ", "BR", "BS", "BT", "BV", "BW", "BY", "BZ", "CA",
+    "CC", "CD", "CF", "CG", "CH", "CI", "CK", "CL", "CM", "CN", "CO", "CR", "CU", "CV", "CW", "CX", "CY", "CZ", "DE",
+    "DJ", "DK", "DM", "DO", "DZ", "EC", "EE", "EG", "EH", "ER", "ES", "ET", "FI", "FJ", "FK", "FM", "FO", "FR", "GA",
+    "GB", "GD", "GE", "GF", "GG", "GH", "GI", "GL", "GM", "GN", "GP", "GQ", "GR", "GS", "GT", "GU", "GW", "GY", "HK",
+    "HM", "HN", "HR", "HT", "HU", "ID", "IE", "IL", "IM", "IN", "IO", "IQ", "IR", "IS", "IT", "JE", "JM", "JO", "JP",
+    "KE", "KG", "KH", "KI", "KM", "KN", "KP", "KR", "KW", "KY", "KZ", "LA", "LB", "LC", "LI", "LK", "LR", "LS", "LT",
+    "LU", "LV", "LY", "MA", "MC", "MD", "ME", "MF", "MG", "MH", "MK", "ML", "MM", "MN", "MO", "MP", "MQ", "MR", "MS",
+    "MT", "MU", "MV", "MW", "MX", "MY", "MZ", "NA", "NC", "NE", "NF", "NG", "NI", "NL", "NO", "NP", "NR", "NU", "NZ",
+    "OM", "PA", "PE", "PF", "PG", "PH", "PK", "PL", "PM", "PN", "PR", "PS", "PT", "PW", "PY", "QA", "RE", "RO", "RS",
+    "RU", "RW", "SA", "SB", "SC", "SD", "SE", "SG", "SH", "SI", "SJ", "SK", "SL", "SM", "SN", "SO", "SR", "SS", "ST",
+    "SV", "SX", "SY", "SZ", "TC", "TD", "TF", "TG", "TH", "TJ", "TK", "TL", "TM", "TN", "TO", "TR", "TT", "TV", "TW",
+    "TZ", "UA", "UG", "UM", "US", "UY", "UZ", "VA", "VC", "VE", "VG", "VI", "VN", "VU", "WF", "WS", "YE", "YT", "ZA",
+    "ZM", "ZW",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address() -> Address {
+        Address {
+            first_line: "Unter den Linden 1".into(),
+            second_line: None,
+            city: "Berlin".into(),
+            state: None,
+            country: "DE".into(),
+            post_code: "10117".into(),
+        }
+    }
+
+    #[test]
+    fn every_fault_is_named() {
+        assert_eq!(address().violations("billingAddress"), []);
+        let bad = Address {
+            first_line: String::new(),
+            second_line: Some(" x".into()),
+            country: "de".into(),
+            post_code: "1".repeat(17),
+            ..address()
+        };
+        let found: Vec<_> = bad.violations("billingAddress").into_iter().map(|v| (v.field, v.code)).collect();
+        let expected = [
+            ("billingAddress.firstLine", "REQUIRED"),
+            ("billingAddress.secondLine", "INVALID_VALUE"),
+            ("billingAddress.postCode", "TOO_LONG"),
+            ("billingAddress.country", "INVALID_COUNTRY"),
+        ];
+        assert_eq!(found, expected.map(|(field, code)| (field.to_owned(), code)));
+    }
+
+    #[test]
+    fn card_numbers_are_seen_in_any_dress_and_nothing_else() {
+        for pan in [
+            "4111111111111111",
+            "5555 5555 5555 4444",
+            "3782-822463-10005",
+            "Flat 4111111111111111 b",
+            "00 4111 1111 1111 1111",
+        ] {
+            let error = no_card_number("name", pan).unwrap_err();
+            assert!(!format!("{error:?}").contains("1111"), "{error:?}");
+        }
+        for fine in ["41111111112", "Street 12345", "+49 30 1234567", "000000000000", "**** **** **** 1111"] {
+            assert_eq!(no_card_number("name", fine), Ok(()), "{fine}");
+        }
+    }
+}
