@@ -110,7 +110,7 @@ impl Move {
 
     const fn participle(self) -> &'static str {
         match self {
-            Self::ProveOwnership => "sent to screening",
+            Self::ProveOwnership => "signed for",
             Self::Clear => "cleared",
             Self::Approve => "approved",
             Self::Deactivate => "deactivated",

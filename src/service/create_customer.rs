@@ -43,7 +43,7 @@ impl Prepare for v1::CreateCustomerRequest {
             updated_at: cx.now,
             version: 1,
         };
-        let challenge = Some(challenge::issue(cx.api, &account, challenge::CUSTOMER, cx.now));
+        let challenge = Some(challenge::issue(cx.api, account, challenge::CUSTOMER, cx.now)?);
         let held = Held { customer, chain: Chain::default(), challenge };
         Ok(CreateCustomer { api: cx.api.clone(), origin: cx.origin.clone(), held })
     }

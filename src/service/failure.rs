@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::api::error;
 use crate::domain::{Code, Error};
 use crate::signature;
+use crate::store::moves::NotMoved;
 use crate::store::{self, Retry};
 
 /// A refusal, or a store that could not.
@@ -24,6 +25,15 @@ pub(crate) type Outcome<T> = Result<T, Failure>;
 impl Retry for Failure {
     fn is_retry(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_retry())
+    }
+}
+
+impl From<NotMoved> for Failure {
+    fn from(why: NotMoved) -> Self {
+        match why {
+            NotMoved::Refused(refusal) => Self::Refused(refusal),
+            NotMoved::Store(error) => Self::Store(error),
+        }
     }
 }
 

@@ -25,9 +25,18 @@ mod put_credentials;
 mod put_signing_key;
 mod who_am_i;
 // CustomerService
+mod activate_customer;
 mod create_customer;
+mod deactivate_customer;
 mod get_customer;
+mod get_customer_challenge;
+mod list_customer_events;
 mod list_customers;
+mod move_customer;
+mod reject_customer;
+mod sign_customer_challenge;
+// SimulatorService
+mod simulate_customer;
 
 pub use api::{Api, Settings};
 pub use caller::{OPERATOR_TOKEN, token_hash};
@@ -78,25 +87,41 @@ impl customer_service_server::CustomerService for Api {
     async fn get_customer(&self, request: Request<GetCustomerRequest>) -> Answer<Customer> {
         self.read(request).await
     }
-    async fn deactivate_customer(&self, _: Request<DeactivateCustomerRequest>) -> Answer<Customer> {
-        Err(Status::unimplemented("soon"))
+    async fn deactivate_customer(&self, request: Request<DeactivateCustomerRequest>) -> Answer<Customer> {
+        self.change(request).await
     }
-    async fn activate_customer(&self, _: Request<ActivateCustomerRequest>) -> Answer<Customer> {
-        Err(Status::unimplemented("soon"))
+    async fn activate_customer(&self, request: Request<ActivateCustomerRequest>) -> Answer<Customer> {
+        self.change(request).await
     }
-    async fn reject_customer(&self, _: Request<RejectCustomerRequest>) -> Answer<Customer> {
-        Err(Status::unimplemented("soon"))
+    async fn reject_customer(&self, request: Request<RejectCustomerRequest>) -> Answer<Customer> {
+        self.change(request).await
     }
-    async fn get_customer_challenge(&self, _: Request<GetCustomerChallengeRequest>) -> Answer<Challenge> {
-        Err(Status::unimplemented("soon"))
+    async fn get_customer_challenge(&self, request: Request<GetCustomerChallengeRequest>) -> Answer<Challenge> {
+        self.read(request).await
     }
-    async fn sign_customer_challenge(&self, _: Request<SignCustomerChallengeRequest>) -> Answer<()> {
-        Err(Status::unimplemented("soon"))
+    async fn sign_customer_challenge(&self, request: Request<SignCustomerChallengeRequest>) -> Answer<()> {
+        self.change(request).await
     }
     async fn get_verification(&self, _: Request<GetVerificationRequest>) -> Answer<Verification> {
         Err(Status::unimplemented("soon"))
     }
-    async fn list_customer_events(&self, _: Request<ListCustomerEventsRequest>) -> Answer<ListCustomerEventsResponse> {
+    async fn list_customer_events(&self, request: Request<ListCustomerEventsRequest>) -> Answer<ListCustomerEventsResponse> {
+        self.read(request).await
+    }
+}
+
+#[tonic::async_trait]
+impl simulator_service_server::SimulatorService for Api {
+    async fn simulate_customer_verified(&self, request: Request<SimulateCustomerVerifiedRequest>) -> Answer<()> {
+        self.change(request).await
+    }
+    async fn simulate_customer_rejected(&self, request: Request<SimulateCustomerRejectedRequest>) -> Answer<()> {
+        self.change(request).await
+    }
+    async fn simulate_card_issued(&self, _: Request<SimulateCardIssuedRequest>) -> Answer<()> {
+        Err(Status::unimplemented("soon"))
+    }
+    async fn simulate_card_failed(&self, _: Request<SimulateCardFailedRequest>) -> Answer<()> {
         Err(Status::unimplemented("soon"))
     }
 }

@@ -29,12 +29,17 @@ pub(crate) fn after(token: &str) -> Result<Option<(Timestamp, Uuid)>, Error> {
     }
     let bytes: Option<[u8; 24]> = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| bytes.try_into().ok());
     let Some(bytes) = bytes else {
-        return Err(Error::invalid("pageToken", "INVALID_VALUE", "Must be the nextPageToken of the page before."));
+        return Err(bad_token());
     };
     let (mut at, mut id) = ([0; 8], [0; 16]);
     at.copy_from_slice(&bytes[..8]);
     id.copy_from_slice(&bytes[8..]);
     Ok(Some((Timestamp::from_micros(i64::from_be_bytes(at)), Uuid::from_bytes(id))))
+}
+
+/// A page token that we did not make.
+pub(crate) fn bad_token() -> Error {
+    Error::invalid("pageToken", "INVALID_VALUE", "Must be the nextPageToken of the page before.")
 }
 
 /// Cuts a page that was read with one row too many, and gives the token of the next one, empty on the last.

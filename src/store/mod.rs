@@ -47,6 +47,7 @@ mod writer;
 pub mod customers;
 pub mod events;
 pub mod idempotency;
+pub mod moves;
 pub mod operators;
 pub mod programmes;
 pub mod signing_keys;
