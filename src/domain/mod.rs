@@ -18,6 +18,7 @@ pub mod reach;
 pub mod screening;
 pub mod text;
 pub mod timestamp;
+pub mod verification;
 pub mod webhook;
 
 pub use error::{Code, Error, Violation};

@@ -180,6 +180,30 @@ pub async fn update(tx: &mut Tx, held: &Held) -> Result<(), Error> {
     Ok(())
 }
 
+row! {
+    /// What screening a customer takes.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Screened {
+        /// The customer.
+        pub id: Uuid,
+        /// Its CAIP-10 account id, canonical.
+        pub chain_id: String,
+        /// Whether its programme is a sandbox.
+        pub sandbox: bool,
+    }
+}
+
+/// What screening these customers takes. There must be at least one.
+pub async fn to_screen(on: &mut impl Connection, ids: impl IntoIterator<Item = Uuid>) -> Result<Vec<Screened>, Error> {
+    on.query(
+        "SELECT c.id, c.chain_id, p.sandbox FROM customers c JOIN programmes p ON p.id = c.programme_id WHERE c.id IN ",
+    )
+    .push_list(ids)
+    .once()
+    .all()
+    .await
+}
+
 /// Which customers to list: newest first.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {

@@ -52,6 +52,7 @@ pub mod operators;
 pub mod programmes;
 pub mod signing_keys;
 pub mod tasks;
+pub mod verifications;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -145,3 +145,14 @@ pub async fn due_at(on: &mut impl Connection, kind: Kind) -> Result<Option<Times
         .await?;
     Ok(row.map(|(run_at,)| run_at))
 }
+
+/// How many tasks of a kind wait, claimed ones included. Stops counting at `limit`.
+pub async fn waiting(on: &mut impl Connection, kind: Kind, limit: i64) -> Result<i64, Error> {
+    let (count,): (i64,) = on
+        .query("SELECT count(*) FROM (SELECT 1 FROM tasks WHERE kind = $1 LIMIT $2) AS waiting")
+        .bind(kind.as_str())
+        .bind(limit)
+        .one()
+        .await?;
+    Ok(count)
+}

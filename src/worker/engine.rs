@@ -10,12 +10,15 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;
-use crate::store::{Error, Store};
+use crate::store::Store;
 
 /// How often to look for what other processes left in the store, and for what a missed wake-up would leave waiting.
 const POLL: Duration = Duration::from_secs(1);
 /// How often the backlog is measured.
 const MEASURE: Duration = Duration::from_secs(15);
+
+/// What keeps a queue from its work. It is logged, and the work tried again.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Says when to claim no more.
 pub type Stop = Shared<BoxFuture<'static, ()>>;
@@ -39,11 +42,11 @@ pub trait Queue: Send + Sync + 'static {
     const PATIENCE: Duration = Duration::from_millis(250);
 
     /// When the next item falls due; `None` when nothing waits. A cheap read.
-    fn next_due(&self) -> impl Future<Output = Result<Option<Timestamp>, Error>> + Send;
+    fn next_due(&self) -> impl Future<Output = Result<Option<Timestamp>, Failure>> + Send;
 
     /// Claims at most `limit` items that are due at `now`, in one short transaction: nobody else gets them before their
     /// lease is over.
-    fn claim(&self, now: Timestamp, limit: usize) -> impl Future<Output = Result<Vec<Self::Item>, Error>> + Send;
+    fn claim(&self, now: Timestamp, limit: usize) -> impl Future<Output = Result<Vec<Self::Item>, Failure>> + Send;
 
     /// Does it: calls out, with no transaction open.
     fn perform(&self, item: &Self::Item) -> impl Future<Output = Self::Done> + Send;
@@ -55,10 +58,10 @@ pub trait Queue: Send + Sync + 'static {
         &self,
         item: Self::Item,
         done: Option<Self::Done>,
-    ) -> impl Future<Output = Result<&'static str, Error>> + Send;
+    ) -> impl Future<Output = Result<&'static str, Failure>> + Send;
 
     /// How many items wait (it may stop counting at some thousands) and since when the first is due.
-    fn backlog(&self) -> impl Future<Output = Result<Backlog, Error>> + Send;
+    fn backlog(&self) -> impl Future<Output = Result<Backlog, Failure>> + Send;
 }
 
 /// What waits in a queue.
@@ -158,7 +161,7 @@ impl Engine {
                 None => Ok(idle(now + POLL)),
             }
         };
-        found.await.unwrap_or_else(|error: Error| {
+        found.await.unwrap_or_else(|error: Failure| {
             tracing::warn!(queue = Q::NAME, %error, "cannot claim work");
             idle(now + POLL)
         })

@@ -15,9 +15,12 @@
 //! Tests can drive a queue without the engine: `claim`, `perform`, `settle`.
 
 mod engine;
+mod screening;
 mod sweep;
+mod tasks;
 
-pub use engine::{Backlog, Engine, Queue, Stop};
+pub use engine::{Backlog, Engine, Failure, Queue, Stop};
+pub use screening::ScreeningQueue;
 
 use crate::clock::Clock;
 use crate::screening::Screening;
@@ -39,6 +42,7 @@ impl Worker {
     /// Works until `stop` is done, then finishes what it holds.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) {
         let engine = Engine::new(self.store, self.clock, stop);
-        sweep::run(&engine).await;
+        let screening = ScreeningQueue::new(engine.store().clone(), engine.clock().clone(), self.screening);
+        tokio::join!(engine.clone().run(screening), sweep::run(&engine));
     }
 }

@@ -1,0 +1,173 @@
+//! Screening: is the customer's blockchain account on a list?
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::tasks::{self, Claim};
+use super::{Backlog, Failure, Queue};
+use crate::clock::Clock;
+use crate::domain::customer::{Move, Status};
+use crate::domain::event::Origin;
+use crate::domain::kyc::{KycState, KycStatus, Reason};
+use crate::domain::screening::Hit;
+use crate::domain::{Timestamp, backoff};
+use crate::screening::{Outage, Screening, Verdict};
+use crate::store::customers::{self, Held};
+use crate::store::moves::{self, NotMoved, Step};
+use crate::store::tasks::{Kind, Task, retry, settle};
+use crate::store::verifications::{self, Verification};
+use crate::store::{Change, Store, Tx};
+
+/// A lease outlives the deadline by what settling may take on a busy database.
+const LEASE: Duration = Duration::from_secs(60);
+/// The longest wait between two tries, unless the provider asks for more: a customer should not wait for hours after
+/// the provider is back.
+const WAIT_MAX: Duration = Duration::from_mins(15);
+
+/// Asks the screening providers about each customer that has proven ownership, until there is a verdict.
+pub struct ScreeningQueue {
+    store: Store,
+    clock: Clock,
+    screening: Screening,
+}
+
+/// A claimed customer.
+pub struct Claimed {
+    task: Task,
+    lease: Uuid,
+    account: String,
+    sandbox: bool,
+}
+
+impl ScreeningQueue {
+    /// The queue on a store, with the providers to ask.
+    pub fn new(store: Store, clock: Clock, screening: Screening) -> Self {
+        Self { store, clock, screening }
+    }
+
+    fn settlement(&self, claimed: &Claimed, answer: Result<Verdict, Outage>) -> Settlement<'_> {
+        let next = match answer {
+            Ok(verdict) => Next::Decide(verdict),
+            Err(outage) => {
+                let wait = self.wait(claimed.task.attempts, outage.retry_after);
+                tracing::warn!(
+                    customer = %claimed.task.customer_id, attempt = claimed.task.attempts, ?wait, %outage,
+                    "screening did not take place: the customer stays in screening"
+                );
+                Next::Retry { at: self.clock.now() + wait, error: outage.message }
+            }
+        };
+        Settlement { clock: &self.clock, task: claimed.task.id, customer: claimed.task.customer_id, lease: claimed.lease, next }
+    }
+
+    fn wait(&self, attempts: i64, retry_after: Option<Duration>) -> Duration {
+        let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+        let random = u64::from_be_bytes(self.clock.random());
+        // However long it takes: there is no time after which a customer would pass unscreened, or be given up.
+        let failure = backoff::Failure { attempts, elapsed: Duration::ZERO, retry_after, random };
+        failure.next_delay().unwrap_or(WAIT_MAX).min(WAIT_MAX.max(retry_after.unwrap_or_default()))
+    }
+}
+
+impl Queue for ScreeningQueue {
+    type Item = Claimed;
+    type Done = Result<Verdict, Outage>;
+
+    const NAME: &'static str = "screening";
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
+        tasks::next_due(&self.store, Kind::Screening).await
+    }
+
+    async fn claim(&self, now: Timestamp, limit: usize) -> Result<Vec<Claimed>, Failure> {
+        let lease = self.clock.id();
+        let claim = Claim { kind: Kind::Screening, now, lease, length: LEASE, limit };
+        let claimed = self.store.transact(&claim).await?;
+        if claimed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = claimed.iter().map(|task| task.customer_id);
+        let customers = customers::to_screen(&mut self.store.reader().await?, ids).await?;
+        let mut known: HashMap<Uuid, _> = customers.into_iter().map(|customer| (customer.id, customer)).collect();
+        let with_account = |task: Task| {
+            let customer = known.remove(&task.customer_id)?;
+            Some(Claimed { task, lease, account: customer.chain_id, sandbox: customer.sandbox })
+        };
+        Ok(claimed.into_iter().filter_map(with_account).collect())
+    }
+
+    async fn perform(&self, item: &Claimed) -> Result<Verdict, Outage> {
+        self.screening.screen(&item.account, item.sandbox).await
+    }
+
+    async fn settle(&self, item: Claimed, done: Option<Self::Done>) -> Result<&'static str, Failure> {
+        let answer = done.unwrap_or_else(|| Err(Outage::new("no answer before the deadline")));
+        Ok(self.store.transact(&self.settlement(&item, answer)).await?)
+    }
+
+    async fn backlog(&self) -> Result<Backlog, Failure> {
+        tasks::backlog(&self.store, Kind::Screening).await
+    }
+}
+
+enum Next {
+    Decide(Verdict),
+    Retry { at: Timestamp, error: String },
+}
+
+struct Settlement<'a> {
+    clock: &'a Clock,
+    task: Uuid,
+    customer: Uuid,
+    lease: Uuid,
+    next: Next,
+}
+
+impl Change for Settlement<'_> {
+    type Out = &'static str;
+    type Error = NotMoved;
+
+    async fn apply(&self, tx: &mut Tx) -> Result<&'static str, NotMoved> {
+        let verdict = match &self.next {
+            Next::Retry { at, error } => {
+                return Ok(if retry(tx, (self.task, self.lease), *at, error).await? { "retry" } else { "lost" });
+            }
+            Next::Decide(verdict) => verdict,
+        };
+        let held = customers::hold(tx, self.customer).await?;
+        if !settle(tx, self.task, self.lease).await? {
+            return Ok("lost");
+        }
+        // Somebody else may have decided meanwhile: the simulator, an operator.
+        let Some(mut held) = held.filter(|held| held.customer.status == Status::Screening) else { return Ok("moot") };
+        match verdict {
+            Verdict::Clear => clear(tx, &mut held, self.clock).await,
+            Verdict::Hit(hit) => reject(tx, &mut held, hit, self.clock).await,
+        }
+    }
+}
+
+/// On to identity verification; a partner's decision that came early is followed at once.
+async fn clear(tx: &mut Tx, held: &mut Held, clock: &Clock) -> Result<&'static str, NotMoved> {
+    let origin = Origin::internal("screening");
+    moves::make(tx, held, Step { by: Move::Clear, reason: None, origin: &origin }, clock).await?;
+    if let Some(known) = verifications::get(tx, held.customer.id).await? {
+        verifications::follow(tx, held, &known.state, clock).await?;
+    }
+    Ok("clear")
+}
+
+async fn reject(tx: &mut Tx, held: &mut Held, hit: &Hit, clock: &Clock) -> Result<&'static str, NotMoved> {
+    let reason = format!("{}: {}", hit.reason_code, hit.list);
+    let origin = Origin::internal("screening");
+    moves::make(tx, held, Step { by: Move::Reject, reason: Some(&reason), origin: &origin }, clock).await?;
+    // The list is named in the programme's audit trail, not to the person.
+    let shown = Reason::new("SCREENING_HIT", "This blockchain account cannot be accepted.");
+    let state = KycState { status: KycStatus::Rejected, reasons: vec![shown], ..KycState::default() };
+    let verification = Verification { state, provider: Some("screening".to_owned()), updated_at: held.customer.updated_at };
+    verifications::put(tx, held.customer.id, &verification).await?;
+    Ok("hit")
+}

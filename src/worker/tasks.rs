@@ -1,0 +1,46 @@
+//! What the queues over the `tasks` table have in common.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{Backlog, Failure};
+use crate::domain::Timestamp;
+use crate::store::tasks::{self, Kind, Task};
+use crate::store::{Change, Error, Store, Tx};
+
+/// Where counting the backlog stops.
+const COUNTED: i64 = 10_000;
+
+/// When the next task of a kind falls due.
+pub(super) async fn next_due(store: &Store, kind: Kind) -> Result<Option<Timestamp>, Failure> {
+    Ok(tasks::due_at(&mut store.reader().await?, kind).await?)
+}
+
+/// How many tasks of a kind wait.
+pub(super) async fn backlog(store: &Store, kind: Kind) -> Result<Backlog, Failure> {
+    let mut reader = store.reader().await?;
+    let waiting = tasks::waiting(&mut reader, kind, COUNTED).await?;
+    Ok(Backlog { waiting, due: tasks::due_at(&mut reader, kind).await? })
+}
+
+/// A claim of tasks of one kind.
+pub(super) struct Claim {
+    pub(super) kind: Kind,
+    pub(super) now: Timestamp,
+    /// The lease's id.
+    pub(super) lease: Uuid,
+    /// How long it counts.
+    pub(super) length: Duration,
+    pub(super) limit: usize,
+}
+
+impl Change for Claim {
+    type Out = Vec<Task>;
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut Tx) -> Result<Vec<Task>, Error> {
+        let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
+        tasks::claim(tx, (self.kind, self.now), (self.lease, self.length), limit).await
+    }
+}
