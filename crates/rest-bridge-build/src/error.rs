@@ -51,6 +51,14 @@ impl Error {
     pub(crate) fn new(at: &str, rule: Rule, detail: impl Into<String>) -> Self {
         Self { at: at.to_owned(), rule, detail: detail.into() }
     }
+
+    /// The same error, naming the method that brought it up.
+    pub(crate) fn through(mut self, method: &str) -> Self {
+        if self.at != method {
+            self.detail = format!("{} (through {method})", self.detail);
+        }
+        self
+    }
 }
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;

@@ -84,8 +84,9 @@ impl<'a> Generator<'a> {
             codecs.want(&message.ok_or_else(|| Error::new(name, Rule::Descriptors, "no such message"))?)?;
         }
         for binding in &bindings {
-            codecs.want(&binding.rpc.input())?;
-            codecs.want(&binding.rpc.output())?;
+            for message in [binding.rpc.input(), binding.rpc.output()] {
+                codecs.want(&message).map_err(|error| error.through(binding.rpc.full_name()))?;
+            }
         }
         let source = service::emit(&codecs, &bindings)?;
         let file = syn::parse_file(&source)

@@ -1,6 +1,8 @@
 //! The service behind the tests: it shows what reached it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio_stream::Stream;
@@ -13,9 +15,21 @@ use crate::testing::{
     NamedRequest, Nothing, ScalarsRequest, UpdateBookRequest, UpdateBookResponse, WatchBooksRequest,
 };
 
-/// Answers every call from the request alone.
+/// Answers every call from the request alone, and counts the calls that were given up.
 #[derive(Debug, Clone, Default)]
-pub struct Shelves;
+pub struct Shelves {
+    /// Calls dropped before they ended.
+    pub dropped: Arc<AtomicUsize>,
+}
+
+/// Counts its drop.
+struct Guard(Arc<AtomicUsize>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 type Books = std::pin::Pin<Box<dyn Stream<Item = Result<Book, Status>> + Send>>;
 
@@ -96,7 +110,10 @@ impl Library for Shelves {
         let request = request.into_inner();
         match failure(&request.id) {
             Some(status) => Err(status),
-            None if request.id == "never" => std::future::pending().await,
+            None if request.id == "never" => {
+                let _guard = Guard(Arc::clone(&self.dropped));
+                std::future::pending().await
+            }
             None if request.id == "late" => Ok(Response::new(Book {
                 created_at: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
                 ..book("late")
@@ -121,12 +138,15 @@ impl Library for Shelves {
             items.truncate(at);
             items.extend(failure("missing").map(Err));
         }
-        let silent = cursor == "silent";
-        let items = tokio_stream::iter(items);
-        if silent {
-            return Ok(Response::new(Box::pin(tokio_stream::pending())));
+        if cursor != "silent" {
+            return Ok(Response::new(Box::pin(tokio_stream::iter(items))));
         }
-        Ok(Response::new(Box::pin(items)))
+        let guard = Guard(Arc::clone(&self.dropped));
+        let never = tokio_stream::StreamExt::map(tokio_stream::pending(), move |item: Result<Book, Status>| {
+            let _ = &guard;
+            item
+        });
+        Ok(Response::new(Box::pin(tokio_stream::StreamExt::chain(tokio_stream::iter(items), never))))
     }
 
     async fn tail(&self, request: Request<WatchBooksRequest>) -> Result<Response<Books>, Status> {

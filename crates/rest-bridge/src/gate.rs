@@ -138,7 +138,11 @@ impl Problem {
         });
         Self {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            code: reason.map_or(Cow::Borrowed(code_name(code)), |reason| Cow::Owned(reason.to_owned())),
+            // The reason of a failure that is ours would show the inside.
+            code: match reason.filter(|_| status < 500) {
+                Some(reason) => Cow::Owned(reason.to_owned()),
+                None => Cow::Borrowed(code_name(code)),
+            },
             title: Cow::Borrowed(title),
             kind: Cow::Borrowed("about:blank"),
         }

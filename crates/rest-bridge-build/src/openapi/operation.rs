@@ -51,20 +51,14 @@ pub(super) fn emit(document: &Document, binding: &Binding, all: &[Binding], sche
         }
     }
     operation["responses"] = responses(document, binding, schemas)?;
-    if binding.rpc.descriptor_options_deprecated() {
+    if deprecated(binding) {
         operation["deprecated"] = Value::Bool(true);
     }
     Ok(operation)
 }
 
-trait Deprecated {
-    fn descriptor_options_deprecated(&self) -> bool;
-}
-
-impl Deprecated for prost_reflect::MethodDescriptor {
-    fn descriptor_options_deprecated(&self) -> bool {
-        self.method_descriptor_proto().options.as_ref().is_some_and(|options| options.deprecated())
-    }
+fn deprecated(binding: &Binding) -> bool {
+    binding.rpc.method_descriptor_proto().options.as_ref().is_some_and(|options| options.deprecated())
 }
 
 fn security(document: &Document) -> Value {

@@ -48,8 +48,8 @@ impl<'a> Reader<'a> {
             Some(b'{') => "an object",
             Some(b'[') => "an array",
             Some(b'0'..=b'9' | b'-') => "a number",
-            Some(b't' | b'f') if self.literal_ahead(b"true") || self.literal_ahead(b"false") => "a boolean",
-            Some(b'n') if self.literal_ahead(b"null") => "null",
+            Some(b't' | b'f') if self.word(b"true") || self.word(b"false") => "a boolean",
+            Some(b'n') if self.word(b"null") => "null",
             Some(_) => return self.malformed("unexpected character"),
             None => return self.malformed("the text ends early"),
         };

@@ -189,6 +189,7 @@ impl Writer {
     pub fn double(&mut self, value: f64) {
         if value.is_finite() {
             let _ = write!(self.out, "{value:?}");
+            self.integral();
         } else {
             self.not_finite(value);
         }
@@ -198,8 +199,16 @@ impl Writer {
     pub fn float(&mut self, value: f32) {
         if value.is_finite() {
             let _ = write!(self.out, "{value:?}");
+            self.integral();
         } else {
             self.not_finite(f64::from(value));
+        }
+    }
+
+    /// Rust writes `1.0`, JSON needs only `1`.
+    fn integral(&mut self) {
+        if self.out.ends_with(b".0") {
+            self.out.truncate(self.out.len() - 2);
         }
     }
 
