@@ -7,7 +7,7 @@ use super::error::Error;
 use super::tx::Tx;
 
 /// How often a change is run at most.
-const ATTEMPTS: u32 = 10;
+const ATTEMPTS: u32 = 8;
 /// The longest wait before a second run; it doubles with every further one.
 const FIRST_WAIT: Duration = Duration::from_millis(4);
 
@@ -45,4 +45,10 @@ pub(super) fn wait(attempt: u32, ticket: u64) -> Option<Duration> {
     // Fibonacci hashing: consecutive tickets land far apart.
     let spread = (ticket.wrapping_add(u64::from(attempt) << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     Some(most.mul_f64(spread as f64 / f64::from(u32::MAX)))
+}
+
+/// Lets the others go first.
+#[expect(clippy::disallowed_methods, reason = "a pause between attempts decides nothing: the store needs no clock")]
+pub(super) async fn pause(duration: Duration) {
+    tokio::time::sleep(duration).await;
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 
+use super::change::pause;
 use super::dialect::Dialect;
 use super::error::Error;
 
@@ -62,7 +63,7 @@ pub(super) async fn run(connection: &mut impl Migrate, dialect: Dialect) -> Resu
             return Err(Error::Migration(error.to_string()));
         }
         tracing::info!(%error, "a migration failed, perhaps because another node runs it: looking again");
-        tokio::time::sleep(Duration::from_millis(50 << lost)).await;
+        pause(Duration::from_millis(50 << lost)).await;
     }
 }
 

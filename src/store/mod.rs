@@ -86,7 +86,8 @@ pub struct StoreOptions {
     pub acquire_timeout: Duration,
     /// How long one statement may take (PostgreSQL). Default 10 s.
     pub statement_timeout: Duration,
-    /// How long a statement may wait for a row lock (PostgreSQL). Default 5 s.
+    /// How long a statement may wait for a row lock (PostgreSQL), or for another process that writes to the file
+    /// (SQLite). Default 5 s.
     pub lock_timeout: Duration,
     /// How long a transaction may idle between statements before the server ends it (PostgreSQL). Default 30 s.
     pub idle_in_transaction_timeout: Duration,
@@ -174,7 +175,8 @@ impl Store {
     }
 
     /// Opens a transaction, waiting for a connection if need be; [`Error::Unavailable`] after
-    /// [`acquire_timeout`](StoreOptions::acquire_timeout).
+    /// [`acquire_timeout`](StoreOptions::acquire_timeout). Who holds one must not begin another: on SQLite it would
+    /// wait for itself.
     pub async fn begin(&self) -> Result<Tx, Error> {
         match &self.0.database {
             Database::Sqlite(store) => Ok(Tx::sqlite(store.begin().await?, self.0.commits.clone())),
@@ -191,7 +193,7 @@ impl Store {
     }
 
     /// Begins, applies, commits; again, after a short and growing wait, while the error is one that a new run may not
-    /// meet, at most ten times in all.
+    /// meet, at most eight times in all.
     pub async fn transact<C: Change>(&self, change: &C) -> Result<C::Out, C::Error> {
         let mut attempt = 1;
         loop {
@@ -202,7 +204,7 @@ impl Store {
             };
             let ticket = self.0.tickets.fetch_add(1, Ordering::Relaxed);
             let Some(wait) = change::wait(attempt, ticket) else { return Err(error) };
-            tokio::time::sleep(wait).await;
+            change::pause(wait).await;
             attempt += 1;
         }
     }

@@ -59,8 +59,15 @@ impl PgStore {
 
     pub(super) async fn begin(&self) -> Result<PgTx, Error> {
         let _waiting = Waiting::count(&self.waiting);
-        let tx = self.pool.begin().await?;
-        Ok(PgTx { tx, sound: true, commits: Arc::clone(&self.commits) })
+        let mut tx = self.pool.begin().await;
+        // After a restart of the server every pooled connection is dead, and nothing was lost with them yet.
+        for _ in 0..self.pool.options().get_max_connections() {
+            if !tx.as_ref().is_err_and(is_dead) {
+                break;
+            }
+            tx = self.pool.begin().await;
+        }
+        Ok(PgTx { tx: tx?, sound: true, commits: Arc::clone(&self.commits) })
     }
 
     pub(super) async fn reader(&self) -> Result<PoolConnection<Postgres>, Error> {
@@ -114,6 +121,12 @@ impl PgTx {
     pub(super) async fn rollback(self) -> Result<(), Error> {
         Ok(self.tx.rollback().await?)
     }
+}
+
+/// The connection had been closed by the server.
+fn is_dead(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(error, sqlx::Error::Io(_)) || code.is_some_and(|code| code.starts_with("57P"))
 }
 
 /// Counts callers that wait for a connection.

@@ -172,9 +172,9 @@ impl<'c> Query<'c> {
         if let Some(error) = self.invalid {
             return Err(error.into());
         }
-        let Self { target, sql, persistent, .. } = self;
-        debug_assert_eq!(parameters(&sql), bound(&self.arguments), "parameters and values differ in number: {sql}");
-        match (target, self.arguments) {
+        debug_assert_eq!(parameters(&self.sql), self.bound(), "parameters and values differ in number: {}", self.sql);
+        let Self { target, sql, arguments, persistent, .. } = self;
+        match (target, arguments) {
             (Target::SqliteTx(member), Args::Sqlite(arguments)) => {
                 let (changed, rows) = member.run(sql, arguments, persistent).await?;
                 Ok(Answer::Sqlite(changed, rows))
@@ -236,13 +236,6 @@ pub(super) async fn on_postgres(
         }
     }
     Ok((changed, rows))
-}
-
-fn bound(arguments: &Args) -> usize {
-    match arguments {
-        Args::Sqlite(arguments) => arguments.len(),
-        Args::Postgres(arguments) => arguments.len(),
-    }
 }
 
 /// The highest `$n` of a text. SQLite would take a missing value for NULL and ignore a superfluous one.

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -17,8 +16,6 @@ use super::{Migrations, Stats, StoreOptions, migrate};
 const STATEMENTS: usize = 512;
 /// Connections that read, at most. Each is a thread and is opened when first needed.
 const READERS: u32 = 4;
-/// How long a statement waits for another process (the command line) that writes to the same file.
-const BUSY: Duration = Duration::from_secs(5);
 
 pub(super) struct SqliteStore {
     writer: Arc<Writer>,
@@ -35,7 +32,7 @@ impl SqliteStore {
         }
         let base = SqliteConnectOptions::new()
             .filename(path)
-            .busy_timeout(BUSY)
+            .busy_timeout(options.lock_timeout)
             .foreign_keys(true)
             .statement_cache_capacity(STATEMENTS);
         let write = base

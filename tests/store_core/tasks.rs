@@ -6,7 +6,9 @@ use customerd::domain::Timestamp;
 use customerd::store::tasks::{self, Kind, NewTask, Task};
 use uuid::Uuid;
 
-use super::support::stores::TestStore;
+use crate::support::stores::{TestStore, on_both};
+
+on_both![claims_pass_over_locked_rows, claims_take_the_longest_due_once, only_the_lease_settles];
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -45,7 +47,7 @@ fn ids(tasks: &[Task]) -> Vec<(u128, i64)> {
     tasks.iter().map(|task| (task.id.as_u128(), task.attempts)).collect()
 }
 
-pub(crate) async fn claims_take_the_longest_due_once(test: TestStore) {
+async fn claims_take_the_longest_due_once(test: TestStore) {
     assert_eq!(tasks::due_at(&mut test.store.reader().await.unwrap(), Kind::Screening).await.unwrap(), None);
     for (id, run_at) in [(1, 50), (2, 10), (3, 20), (4, 20)] {
         write(&test, id, run_at).await;
@@ -64,7 +66,7 @@ pub(crate) async fn claims_take_the_longest_due_once(test: TestStore) {
     assert_eq!(ids(&claim(&test, 50, 74, 10).await), [(1, 1), (2, 2), (3, 2), (4, 2)]);
 }
 
-pub(crate) async fn only_the_lease_settles(test: TestStore) {
+async fn only_the_lease_settles(test: TestStore) {
     write(&test, 1, 0).await;
     claim(&test, 0, 71, 1).await;
     claim(&test, 30, 72, 1).await;
@@ -86,7 +88,7 @@ pub(crate) async fn only_the_lease_settles(test: TestStore) {
 }
 
 /// A claim that has not committed hides its tasks from others, which do not wait for it. (SQLite has one writer.)
-pub(crate) async fn claims_pass_over_locked_rows(test: TestStore) {
+async fn claims_pass_over_locked_rows(test: TestStore) {
     if test.store.dialect() == customerd::store::Dialect::Sqlite {
         return;
     }

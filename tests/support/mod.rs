@@ -1,4 +1,6 @@
 //! What several test programmes share.
+#![allow(dead_code, unused_imports, reason = "no programme uses all of it")]
 
-pub mod postgres;
-pub mod stores;
+pub(crate) mod cancel;
+pub(crate) mod postgres;
+pub(crate) mod stores;

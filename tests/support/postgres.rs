@@ -14,13 +14,13 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 /// Whether the cluster must survive a crash of the machine, as production does, or may be fast.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[allow(dead_code, reason = "tests are fast, benches and crash tests are durable")]
-pub enum Durability {
+pub(crate) enum Durability {
     Fast,
     Durable,
 }
 
 /// A running cluster.
-pub struct Cluster {
+pub(crate) struct Cluster {
     port: u16,
     databases: AtomicU32,
     /// Its standard input is a pipe that ends with this process; then the server is killed and its files removed.
@@ -29,8 +29,8 @@ pub struct Cluster {
 
 /// An empty database in this process's cluster: its URL. `None`, loudly, where PostgreSQL is not installed; a panic
 /// there if `CI` is set.
-#[allow(dead_code, reason = "benches start a durable cluster of their own")]
-pub async fn database() -> Option<String> {
+#[allow(dead_code, reason = "the bench starts a durable cluster of its own")]
+pub(crate) async fn database() -> Option<String> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
     match CLUSTER.get_or_init(|| Cluster::start(Durability::Fast)) {
         Some(cluster) => Some(cluster.database().await),
@@ -40,7 +40,7 @@ pub async fn database() -> Option<String> {
 
 impl Cluster {
     /// Starts one. `None` where PostgreSQL is not installed.
-    pub fn start(durability: Durability) -> Option<Self> {
+    pub(crate) fn start(durability: Durability) -> Option<Self> {
         let Some(programmes) = programmes() else {
             let text = "no initdb and postgres in PATH or /usr/lib/postgresql/*/bin (Debian: apt install postgresql)";
             assert!(std::env::var_os("CI").is_none(), "CI must run the PostgreSQL half: {text}");
@@ -72,7 +72,7 @@ impl Cluster {
     }
 
     /// An empty database: its URL.
-    pub async fn database(&self) -> String {
+    pub(crate) async fn database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::SeqCst));
         let mut connection =
             PgConnection::connect(&self.url("postgres")).await.expect("the cluster accepts connections");
@@ -90,6 +90,7 @@ impl Cluster {
 }
 
 /// Runs the server under a shell that waits for the end of its input.
+#[allow(clippy::zombie_processes, reason = "the watchdog ends with this process; one that failed is waited for")]
 fn serve(
     programmes: &Path,
     directory: &Path,

@@ -3,24 +3,30 @@
 use customerd::store::{Store, StoreOptions};
 
 /// A migrated database for one test.
-pub struct TestStore {
-    pub store: Store,
-    #[allow(dead_code, reason = "for tests that open it again")]
-    pub url: String,
+pub(crate) struct TestStore {
+    pub(crate) store: Store,
+    pub(crate) url: String,
     _directory: Option<tempfile::TempDir>,
 }
 
 impl TestStore {
     /// On a file in a temporary directory.
-    pub async fn sqlite() -> Self {
+    pub(crate) async fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let url = format!("sqlite://{}/customerd.db", directory.path().display());
         Self::open(url, Some(directory)).await
     }
 
     /// In the throw-away cluster; `None` where PostgreSQL is not installed.
-    pub async fn postgres() -> Option<Self> {
+    pub(crate) async fn postgres() -> Option<Self> {
         Some(Self::open(super::postgres::database().await?, None).await)
+    }
+
+    /// Closes the store and opens the same database with other options.
+    pub(crate) async fn reopen(self, options: StoreOptions) -> Self {
+        self.store.close().await.expect("the store closes");
+        let store = Store::open(&self.url, options).await.expect("the same database opens");
+        Self { store, ..self }
     }
 
     async fn open(url: String, directory: Option<tempfile::TempDir>) -> Self {
@@ -35,13 +41,13 @@ macro_rules! on_both {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                super::$name(super::support::stores::TestStore::sqlite().await).await;
+                super::$name(crate::support::stores::TestStore::sqlite().await).await;
             })*
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                if let Some(test) = super::support::stores::TestStore::postgres().await {
+                if let Some(test) = crate::support::stores::TestStore::postgres().await {
                     super::$name(test).await;
                 }
             })*
