@@ -9,6 +9,7 @@ mod operator;
 mod programme;
 mod serve;
 mod token;
+mod verify_audit;
 mod worker;
 
 use std::io::Write as _;
@@ -51,6 +52,8 @@ pub enum Command {
     Worker(Box<Work>),
     /// Bring the database up to date and end
     Migrate,
+    /// Recompute every customer's audit trail and compare it with what is stored
+    VerifyAudit,
     /// Partners and their credentials
     #[command(subcommand)]
     Programme(programme::Programme),
@@ -75,6 +78,7 @@ impl Command {
             Self::Serve(args) => serve::run(*args, common).await,
             Self::Worker(args) => worker::run(&args, common).await,
             Self::Migrate => migrate::run(common).await,
+            Self::VerifyAudit => return verify_audit::run(common).await,
             Self::Programme(command) => programme::run(command, common).await,
             Self::Operator(command) => operator::run(command, common).await,
             Self::Keygen(args) => keygen::run(&args),

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod address;
+pub mod audit;
 pub mod backoff;
 pub mod callback_url;
 pub mod card;

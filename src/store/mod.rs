@@ -44,6 +44,7 @@ mod tx;
 mod value;
 mod writer;
 
+pub mod audit;
 pub mod customers;
 pub mod events;
 pub mod idempotency;

@@ -1,0 +1,130 @@
+//! Whether a customer's trail of events is whole, and says what the rows say.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use uuid::Uuid;
+
+use super::event::{Chain, Event};
+
+/// A fault in a customer's trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Whose trail.
+    pub customer_id: Uuid,
+    /// The event at fault, its place and id; `None` where it is not one event.
+    pub event: Option<(i64, Uuid)>,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "customer {}: ", self.customer_id)?;
+        if let Some((seq, id)) = self.event {
+            write!(f, "event {id} at place {seq}: ")?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+/// What the row of a customer, an account or a card says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entity {
+    /// `customer`, `account` or `card`.
+    pub entity_type: String,
+    /// Its id.
+    pub id: Uuid,
+    /// Its status.
+    pub status: String,
+    /// Its version.
+    pub version: i64,
+}
+
+/// A customer's trail while it is read, oldest event first. Takes as much memory as the customer has entities.
+#[derive(Debug)]
+pub struct Trail {
+    customer_id: Uuid,
+    end: Chain,
+    entities: HashMap<Uuid, Entity>,
+    faults: Vec<Fault>,
+}
+
+impl Trail {
+    /// Nothing read yet.
+    pub fn new(customer_id: Uuid) -> Self {
+        Self { customer_id, end: Chain::default(), entities: HashMap::new(), faults: Vec::new() }
+    }
+
+    /// Reads the next event. Each is held against the one before as it is stored, so that one alteration is one fault.
+    pub fn add(&mut self, event: &Event) {
+        let at = Some((event.seq, event.id));
+        if event.seq != self.end.seq + 1 {
+            self.fault(at, format!("it follows place {}: events are missing", self.end.seq));
+        }
+        if event.previous_hash != self.end.head {
+            self.fault(at, "its previous hash is not the hash of the event before".to_owned());
+        }
+        if event.digest() != event.hash {
+            self.fault(at, "its hash is not that of its content: it was altered".to_owned());
+        }
+        self.end = Chain { seq: event.seq, head: event.hash };
+        let (status, version) = match self.entities.get(&event.entity_id) {
+            Some(entity) => (Some(entity.status.clone()), entity.version),
+            None => (None, 0),
+        };
+        if event.version != version + 1 {
+            let what = format!("version {} of the {} follows version {version}", event.version, event.entity_type);
+            self.fault(at, what);
+        }
+        if event.from != status {
+            let (from, status) = (event.from.as_deref().unwrap_or("nothing"), status.as_deref().unwrap_or("nothing"));
+            self.fault(at, format!("the {} comes from {from}, but was {status}", event.entity_type));
+        }
+        let entity = Entity {
+            entity_type: event.entity_type.clone(),
+            id: event.entity_id,
+            status: event.to.clone(),
+            version: event.version,
+        };
+        self.entities.insert(event.entity_id, entity);
+    }
+
+    /// Everything was read: holds the trail against the customer's end of the chain (`None` where there is no customer)
+    /// and the rows of its entities. Gives the faults.
+    pub fn end(mut self, chain: Option<Chain>, rows: &[Entity]) -> Vec<Fault> {
+        match chain {
+            None => self.fault(None, "it has events, but does not exist".to_owned()),
+            Some(chain) if chain != self.end => {
+                let what = format!("its chain ends at place {}, its events at {}", chain.seq, self.end.seq);
+                let what = if chain.seq == self.end.seq { format!("{what}, with another hash") } else { what };
+                self.fault(None, what);
+            }
+            Some(_) => {}
+        }
+        for row in rows {
+            let told = self.entities.remove(&row.id);
+            if told.as_ref() != Some(row) {
+                let told = told
+                    .map_or_else(|| "nothing".to_owned(), |told| format!("{}, version {}", told.status, told.version));
+                let Entity { entity_type, id, status, version } = row;
+                self.fault(None, format!("{entity_type} {id} is {status}, version {version}; its events say {told}"));
+            }
+        }
+        if chain.is_some() {
+            let mut gone: Vec<Entity> = std::mem::take(&mut self.entities).into_values().collect();
+            gone.sort_by_key(|entity| entity.id);
+            for entity in gone {
+                self.fault(None, format!("{} {} has events, but does not exist", entity.entity_type, entity.id));
+            }
+        }
+        self.faults
+    }
+
+    fn fault(&mut self, event: Option<(i64, Uuid)>, what: String) {
+        self.faults.push(Fault { customer_id: self.customer_id, event, what });
+    }
+}
+
+#[cfg(test)]
+mod tests;

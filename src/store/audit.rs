@@ -1,0 +1,152 @@
+//! Verifies every trail: reads customers and their events side by side, in pages, so that its memory does not grow with
+//! the database.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::value::row;
+use super::{Connection, Error, Store, Tx, events};
+use crate::domain::audit::{Entity, Fault, Trail};
+use crate::domain::event::{Chain, Event, Hash};
+
+/// Customers, and events, that are read at a time.
+const PAGE: i64 = 500;
+
+/// How much was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Read {
+    /// Customers.
+    pub customers: u64,
+    /// Events.
+    pub events: u64,
+}
+
+/// What [`verify`] tells while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Something is wrong.
+    Fault(Fault),
+    /// So much was read.
+    Progress(Read),
+}
+
+row! {
+    struct AuditRow {
+        id: Uuid,
+        status: String,
+        version: i64,
+        event_seq: i64,
+        event_head: Vec<u8>,
+    }
+}
+
+impl AuditRow {
+    fn chain(&self) -> Chain {
+        Chain { seq: self.event_seq, head: Hash::try_from(self.event_head.as_slice()).unwrap_or([0xff; 32]) }
+    }
+
+    fn entity(&self) -> Entity {
+        let (status, version) = (self.status.clone(), self.version);
+        Entity { entity_type: "customer".to_owned(), id: self.id, status, version }
+    }
+}
+
+/// Verifies every customer's trail while the service may be at work: pages are read without locks, and a trail that looks
+/// wrong is read again with its customer held, so that a change under way is no fault.
+///
+/// # Errors
+///
+/// Those of the store.
+pub async fn verify(store: &Store, mut on: impl FnMut(Found) + Send) -> Result<Read, Error> {
+    let (mut read, mut after) = (Read::default(), Uuid::nil());
+    loop {
+        let mut reader = store.reader().await?;
+        let rows: Vec<AuditRow> = reader
+            .query(
+                "SELECT id, status, version, event_seq, event_head FROM customers WHERE id > $1 ORDER BY id LIMIT $2",
+            )
+            .bind(after)
+            .bind(PAGE)
+            .all()
+            .await?;
+        read.customers += rows.len() as u64;
+        let last = (rows.len() as i64) < PAGE;
+        let upto = rows.last().filter(|_| !last).map_or(Uuid::max(), |row| row.id);
+        let mut trails: BTreeMap<Uuid, Trail> = rows.iter().map(|row| (row.id, Trail::new(row.id))).collect();
+        let mut from = (after, i64::MAX);
+        loop {
+            let page = events_between(&mut reader, from, upto).await?;
+            for event in &page {
+                trails.entry(event.customer_id).or_insert_with(|| Trail::new(event.customer_id)).add(event);
+            }
+            read.events += page.len() as u64;
+            on(Found::Progress(read));
+            match page.last() {
+                Some(event) if page.len() as i64 == PAGE => from = (event.customer_id, event.seq),
+                _ => break,
+            }
+        }
+        drop(reader);
+        let mut rows = rows.into_iter().map(|row| (row.id, row)).collect::<BTreeMap<_, _>>();
+        for (id, trail) in trails {
+            let row = rows.remove(&id);
+            let entities: Vec<Entity> = row.iter().map(AuditRow::entity).collect();
+            if !trail.end(row.as_ref().map(AuditRow::chain), &entities).is_empty() {
+                again(store, id).await?.into_iter().map(Found::Fault).for_each(&mut on);
+            }
+        }
+        if last {
+            return Ok(read);
+        }
+        after = upto;
+    }
+}
+
+/// The faults of one customer's trail, with the customer held.
+async fn again(store: &Store, customer_id: Uuid) -> Result<Vec<Fault>, Error> {
+    let mut tx = store.begin().await?;
+    let faults = held(&mut tx, customer_id).await;
+    tx.rollback().await?;
+    faults
+}
+
+async fn held(tx: &mut Tx, customer_id: Uuid) -> Result<Vec<Fault>, Error> {
+    let row: Option<AuditRow> = tx
+        .query("SELECT id, status, version, event_seq, event_head FROM customers WHERE id = $1")
+        .bind(customer_id)
+        .for_update()
+        .optional()
+        .await?;
+    let (mut trail, mut from) = (Trail::new(customer_id), (customer_id, 0));
+    loop {
+        let page = events_between(tx, from, customer_id).await?;
+        page.iter().for_each(|event| trail.add(event));
+        match page.last() {
+            Some(event) if page.len() as i64 == PAGE => from = (customer_id, event.seq),
+            _ => break,
+        }
+    }
+    let entities: Vec<Entity> = row.iter().map(AuditRow::entity).collect();
+    Ok(trail.end(row.as_ref().map(AuditRow::chain), &entities))
+}
+
+/// A page of events after a place, up to a customer, in the order of customers and places.
+async fn events_between(
+    on: &mut impl Connection,
+    (customer_id, seq): (Uuid, i64),
+    upto: Uuid,
+) -> Result<Vec<Event>, Error> {
+    on.query(events::SELECT)
+        .push(" WHERE (customer_id, seq) > (")
+        .push_bind(customer_id)
+        .push(", ")
+        .push_bind(seq)
+        .push(") AND customer_id <= ")
+        .push_bind(upto)
+        .push(" ORDER BY customer_id, seq LIMIT ")
+        .push_bind(PAGE)
+        .all()
+        .await
+        .map(|rows: Vec<events::EventRow>| rows.into_iter().map(events::EventRow::lenient).collect())
+}
