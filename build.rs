@@ -6,12 +6,13 @@ use std::{env, error::Error, fs, path::PathBuf};
 use rest_bridge_build::{Document, Generator, Header, When};
 use serde_json::json;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "customerd/v1/accounts.proto",
     "customerd/v1/address.proto",
     "customerd/v1/auth.proto",
     "customerd/v1/cards.proto",
     "customerd/v1/customers.proto",
+    "customerd/v1/portal.proto",
     "customerd/v1/simulator.proto",
     "customerd/v1/webhooks.proto",
 ];

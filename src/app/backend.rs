@@ -7,12 +7,13 @@ use tonic_health::server::HealthReporter;
 use crate::api;
 use crate::api::v1::auth_service_server::{AuthServiceServer, SERVICE_NAME as AUTH};
 use crate::api::v1::customer_service_server::{CustomerServiceServer, SERVICE_NAME as CUSTOMERS};
+use crate::api::v1::portal_service_server::{PortalServiceServer, SERVICE_NAME as PORTAL};
 use crate::api::v1::simulator_service_server::{SERVICE_NAME as SIMULATOR, SimulatorServiceServer};
 use crate::service::Api;
 use crate::telemetry::Rpcs;
 
 /// The services that reflection and health show, besides the whole server (the empty name).
-const SERVICES: [&str; 3] = [AUTH, CUSTOMERS, SIMULATOR];
+const SERVICES: [&str; 4] = [AUTH, CUSTOMERS, SIMULATOR, PORTAL];
 
 /// Every descriptor set that reflection shows.
 const DESCRIPTORS: [&[u8]; 3] =
@@ -36,6 +37,7 @@ impl Backend {
     pub async fn new(api: Api) -> anyhow::Result<Self> {
         let services = Routes::new(AuthServiceServer::new(api.clone()))
             .add_service(CustomerServiceServer::new(api.clone()))
+            .add_service(PortalServiceServer::new(api.clone()))
             .add_service(SimulatorServiceServer::new(api));
         let (health, health_service) = tonic_health::server::health_reporter();
         let builder = || {

@@ -7,7 +7,7 @@ use rest_bridge::Transport;
 
 use crate::api;
 use crate::clock::Clock;
-use crate::http::{Edge, documents};
+use crate::http::{Edge, documents, portal};
 use crate::signature::Origins;
 
 /// What the front is made of.
@@ -34,6 +34,7 @@ impl Front {
             error_domain: api::error::DOMAIN.to_owned(),
             ..rest_bridge::Options::default()
         };
-        api::rest::router(self.transport, edge, options).merge(documents())
+        let portal = portal(self.transport.clone());
+        api::rest::router(self.transport, edge, options).merge(documents()).merge(portal)
     }
 }

@@ -14,7 +14,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tower::{Service, ServiceBuilder};
 
 use super::backend::rpcs;
-use super::{Backend, create_programme};
+use super::{Backend, create_programme, providers};
 use crate::api;
 use crate::clock::Clock;
 use crate::config::{CertFiles, Common, Serve};
@@ -67,7 +67,8 @@ impl Start<'_> {
             ids => ChainSet::parse(ids).context("--chains")?,
         };
         let rate = self.serve.limits.rate_limit.map(|rate| (rate.requests, rate.window));
-        Ok(Settings { origins, chains, rate })
+        let kyc = Arc::new(providers::kyc(&self.serve.kyc)?);
+        Ok(Settings { origins, chains, rate, kyc })
     }
 
     /// Makes the sandbox programme on a database that has no programme yet, and writes its profile.

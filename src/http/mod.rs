@@ -3,6 +3,8 @@
 mod documents;
 mod edge;
 pub mod pages;
+mod portal;
 
 pub use documents::documents;
 pub use edge::Edge;
+pub use portal::portal;

@@ -76,6 +76,16 @@ pub enum Kyc {
     Sumsub(Box<Sumsub>),
 }
 
+impl Kyc {
+    /// The name under which it calls back, as in the address of its callbacks.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Sandbox(_) => "sandbox",
+            Self::Sumsub(_) => "sumsub",
+        }
+    }
+}
+
 impl KycProvider for Kyc {
     async fn start_or_resume(&self, session: Session<'_>) -> Result<Redirect, Outage> {
         match self {

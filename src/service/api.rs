@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::domain::chain::ChainSet;
 use crate::domain::event::Origin;
 use crate::domain::{Code, Error};
+use crate::kyc::Kyc;
 use crate::signature::Origins;
 use crate::store::{self, Store, service_key};
 
@@ -34,6 +35,8 @@ pub struct Settings {
     pub chains: ChainSet,
     /// Requests per window for each programme; no limit with `None`.
     pub rate: Option<(u32, Duration)>,
+    /// Who verifies people.
+    pub kyc: Arc<Kyc>,
 }
 
 /// The service. Cheap to clone; clones share everything.
@@ -82,6 +85,16 @@ pub(crate) trait Prepare: Message + Name + Default {
     fn prepare(self, cx: &Context<'_>) -> impl Future<Output = Outcome<Self::Change>> + Send;
 }
 
+/// A call without a bearer, which authenticates itself by what it brings. Implemented by its request message, in the
+/// file named after the RPC.
+pub(crate) trait Open: Sized + Send {
+    /// The answer.
+    type Reply: Message;
+
+    /// Answers.
+    fn answer(self, api: &Api) -> impl Future<Output = Outcome<Self::Reply>> + Send;
+}
+
 impl Api {
     /// The service on a store. Reads the service's own keys from it, or makes them.
     ///
@@ -110,6 +123,13 @@ impl Api {
         let (cx, left) = self.context(&metadata, R::SIGNATURE).await.map_err(|f| f.status(request_id.as_deref()))?;
         let reply = message.read(&cx).await.map_err(|failure| failure.status(request_id.as_deref()));
         answer(reply, left.as_ref(), false)
+    }
+
+    /// Runs a call that authenticates itself.
+    pub(crate) async fn open<O: Open>(&self, request: Request<O>) -> Result<Response<O::Reply>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let request_id = request_id(&metadata);
+        message.answer(self).await.map(Response::new).map_err(|failure| failure.status(request_id.as_deref()))
     }
 
     /// Runs a call that changes something, at most once under its idempotency key.

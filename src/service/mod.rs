@@ -30,6 +30,7 @@ mod create_customer;
 mod deactivate_customer;
 mod get_customer;
 mod get_customer_challenge;
+mod get_verification;
 mod list_customer_events;
 mod list_customers;
 mod move_customer;
@@ -37,6 +38,14 @@ mod reject_customer;
 mod sign_customer_challenge;
 // SimulatorService
 mod simulate_customer;
+
+// PortalService
+mod decide_sandbox;
+mod open_verification;
+mod receive_kyc_callback;
+mod sandbox;
+mod show_sandbox;
+mod subject;
 
 pub use api::{Api, Settings};
 pub use caller::{OPERATOR_TOKEN, token_hash};
@@ -102,11 +111,27 @@ impl customer_service_server::CustomerService for Api {
     async fn sign_customer_challenge(&self, request: Request<SignCustomerChallengeRequest>) -> Answer<()> {
         self.change(request).await
     }
-    async fn get_verification(&self, _: Request<GetVerificationRequest>) -> Answer<Verification> {
-        Err(Status::unimplemented("soon"))
+    async fn get_verification(&self, request: Request<GetVerificationRequest>) -> Answer<Verification> {
+        self.read(request).await
     }
     async fn list_customer_events(&self, request: Request<ListCustomerEventsRequest>) -> Answer<ListCustomerEventsResponse> {
         self.read(request).await
+    }
+}
+
+#[tonic::async_trait]
+impl portal_service_server::PortalService for Api {
+    async fn open_verification(&self, request: Request<OpenVerificationRequest>) -> Answer<OpenVerificationResponse> {
+        self.open(request).await
+    }
+    async fn show_sandbox(&self, request: Request<ShowSandboxRequest>) -> Answer<SandboxPortal> {
+        self.open(request).await
+    }
+    async fn decide_sandbox(&self, request: Request<DecideSandboxRequest>) -> Answer<()> {
+        self.open(request).await
+    }
+    async fn receive_kyc_callback(&self, request: Request<ReceiveKycCallbackRequest>) -> Answer<()> {
+        self.open(request).await
     }
 }
 

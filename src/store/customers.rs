@@ -131,6 +131,19 @@ pub async fn get(on: &mut impl Connection, programme_id: Uuid, id: Uuid) -> Resu
     row.map(CustomerRow::read).transpose()
 }
 
+/// A customer of any programme.
+pub async fn of_any(on: &mut impl Connection, id: Uuid) -> Result<Option<Customer>, Error> {
+    let row: Option<CustomerRow> = on
+        .query(
+            "SELECT id, programme_id, external_id, chain_id, status, created_at, updated_at, version FROM customers \
+             WHERE id = $1",
+        )
+        .bind(id)
+        .optional()
+        .await?;
+    row.map(CustomerRow::read).transpose()
+}
+
 /// A customer held for a change, of any programme.
 pub async fn hold(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
     let row: Option<HeldRow> = tx

@@ -1,0 +1,36 @@
+//! The customer behind a verification link.
+
+use super::Api;
+use super::failure::Outcome;
+use crate::domain::customer::Customer;
+use crate::domain::kyc::KycState;
+use crate::kyc::Kyc;
+use crate::store::{customers, programmes, verifications};
+
+/// The customer that a link's token was made for.
+pub(super) struct Subject {
+    pub(super) customer: Customer,
+    /// Where its verification stands.
+    pub(super) state: KycState,
+    /// Whether its programme is a sandbox.
+    pub(super) sandbox: bool,
+}
+
+impl Subject {
+    /// Whoever has the token of a live programme's customer; `None` for every other text.
+    pub(super) async fn of(api: &Api, token: &str) -> Outcome<Option<Self>> {
+        let Some(id) = api.links.read(token) else { return Ok(None) };
+        let mut reader = api.store.reader().await?;
+        let Some(customer) = customers::of_any(&mut reader, id).await? else { return Ok(None) };
+        let Some(programme) = programmes::get(&mut reader, customer.programme_id).await? else { return Ok(None) };
+        let known = verifications::get(&mut reader, id).await?;
+        let state = known.map(|known| known.state).unwrap_or_default();
+        Ok(Some(Self { customer, state, sandbox: programme.sandbox }))
+    }
+
+    /// Whether this customer is verified by the embedded portal. Live customers never are: anybody who has the link could
+    /// approve himself there.
+    pub(super) fn by_portal(&self, api: &Api) -> bool {
+        self.sandbox && matches!(*api.settings.kyc, Kyc::Sandbox(_))
+    }
+}
