@@ -202,8 +202,8 @@ impl Account {
             r#type: TYPE,
             currencies: [&self.currency],
             status: self.status.as_str(),
-            created_at: self.created_at.to_string(),
-            updated_at: self.updated_at.to_string(),
+            created_at: self.created_at.json(),
+            updated_at: self.updated_at.json(),
             version: self.version,
         };
         Draft {

@@ -266,8 +266,8 @@ impl Card {
             billing_address: &self.billing_address,
             shipping_address: self.shipping_address.as_ref(),
             status: self.status.as_str(),
-            created_at: self.created_at.to_string(),
-            updated_at: self.updated_at.to_string(),
+            created_at: self.created_at.json(),
+            updated_at: self.updated_at.json(),
             version: self.version,
         };
         Draft {

@@ -235,8 +235,8 @@ impl Customer {
             external_id: &self.external_id,
             chain_id: &self.chain_id,
             status: self.status.as_str(),
-            created_at: self.created_at.to_string(),
-            updated_at: self.updated_at.to_string(),
+            created_at: self.created_at.json(),
+            updated_at: self.updated_at.json(),
             version: self.version,
         };
         Draft {
@@ -304,6 +304,6 @@ mod tests {
             customer().event(None, "created"),
             &Origin::internal("programme"),
         );
-        insta::assert_snapshot!(event.body, @r#"{"webhookType":"customer.updated","eventId":"00000000-0000-0000-0000-000000000003","id":"00000000-0000-0000-0000-000000000001","externalId":"u-1","chainId":"eip155:1:0xab16a96D359eC26a11e2C2b3d8f8B8942d5Bfcdb","status":"initiating","createdAt":"1970-01-01T00:00:01.000000Z","updatedAt":"1970-01-01T00:00:01.000000Z","version":1}"#);
+        insta::assert_snapshot!(event.body, @r#"{"webhookType":"customer.updated","eventId":"00000000-0000-0000-0000-000000000003","id":"00000000-0000-0000-0000-000000000001","externalId":"u-1","chainId":"eip155:1:0xab16a96D359eC26a11e2C2b3d8f8B8942d5Bfcdb","status":"initiating","createdAt":"1970-01-01T00:00:01Z","updatedAt":"1970-01-01T00:00:01Z","version":1}"#);
     }
 }

@@ -49,6 +49,20 @@ impl Timestamp {
         (self.0.rem_euclid(MICROS) * 1000) as u32
     }
 
+    /// As ProtoJSON writes it, and so the REST API and webhooks: with as many groups of three decimals as it needs, none
+    /// for a whole second.
+    pub fn json(self) -> String {
+        let mut text = self.to_string();
+        text.pop();
+        while let Some(shorter) = text.strip_suffix("000").filter(|_| text.contains('.')) {
+            text.truncate(shorter.len());
+        }
+        let whole = text.trim_end_matches('.').len();
+        text.truncate(whole);
+        text.push('Z');
+        text
+    }
+
     /// How long after `earlier` this is; zero if it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -176,6 +190,19 @@ const fn civil(days: i64) -> (i64, i64, i64) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn json_has_no_more_decimals_than_it_needs() {
+        for (micros, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (250_000, "1970-01-01T00:00:00.250Z"),
+            (250_001, "1970-01-01T00:00:00.250001Z"),
+            (1, "1970-01-01T00:00:00.000001Z"),
+            (1_000, "1970-01-01T00:00:00.001Z"),
+        ] {
+            assert_eq!(Timestamp(micros).json(), expected);
+        }
+    }
 
     #[test]
     fn known_moments() {
