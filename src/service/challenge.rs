@@ -86,7 +86,7 @@ impl Proof<'_> {
             return Err(Error::new(Code::ChallengeExpired, detail));
         }
         let Err(why) = proven else { return Ok(()) };
-        let detail = format!("{} The challenge is void. Get the new one, and sign that.", sentence(&why.to_string()));
+        let detail = format!("The signature is refused: {why}. The challenge is void. Get the new one, and sign that.");
         Err(Error::new(Code::ChallengeSignatureInvalid, detail))
     }
 }

@@ -10,3 +10,6 @@ mod postgres;
 mod support;
 
 mod create;
+mod life;
+mod ownership;
+mod simulator;

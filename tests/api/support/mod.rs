@@ -7,6 +7,7 @@ mod call;
 mod partner;
 mod service;
 mod signing;
+mod wallet;
 mod wire;
 
 pub use answer::Answer;
@@ -14,6 +15,7 @@ pub use call::Call;
 pub use partner::{Operator, Partner};
 pub use service::{AUTHORITY, House, ORIGIN, START, Service};
 pub use signing::Signing;
+pub use wallet::{Evm, Solana, b64, unb64};
 pub use wire::{Http, exchange};
 
 /// Makes of every story `async fn name(House)` four tests: `sqlite::name`, `sqlite_split::name`, `postgres::name`,
