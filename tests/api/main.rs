@@ -7,9 +7,13 @@
 
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/sumsub.rs"]
+mod sumsub;
 mod support;
 
 mod create;
+mod kyc;
+mod kyc_sequences;
 mod life;
 mod ownership;
 mod simulator;

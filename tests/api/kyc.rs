@@ -1,0 +1,267 @@
+//! From ownership to active and back out again: screening, the portal, Sumsub's callbacks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::sumsub::{self, Fault, Signed, StandIn};
+use crate::support::{Answer, Evm, House, Http, Partner, Service, b64, everywhere, exchange, unb64};
+
+everywhere![
+    a_person_goes_through_the_portal_to_active,
+    a_listed_account_is_rejected_with_its_reason,
+    an_outage_keeps_the_customer_in_screening_and_is_retried,
+    sumsub_decides_by_authentic_callbacks_in_their_order,
+    a_partner_who_is_down_gets_a_page_and_fails_nothing,
+];
+
+/// A customer whose challenge is signed.
+async fn proven(partner: &Partner, wallet: &Evm) -> Value {
+    let body = json!({"chainId": wallet.account(), "externalId": "u-1"});
+    let customer = partner.post("/v1/customers", &body).await.is(201).json();
+    let signature = wallet.sign_hex(&unb64(&customer["challenge"]));
+    let signed = json!({"challenge": customer["challenge"], "signature": b64(signature)});
+    partner.post(&format!("{}/challenge/sign", path(&customer)), &signed).await.is(204);
+    customer
+}
+
+fn path(customer: &Value) -> String {
+    format!("/v1/customers/{}", customer["id"].as_str().unwrap())
+}
+
+/// The path of its verification link.
+fn link(customer: &Value) -> String {
+    let url = customer["verificationUrl"].as_str().unwrap();
+    url.strip_prefix("https://customers.test").unwrap().to_owned()
+}
+
+/// Asks until the worker has brought the customer there.
+async fn until(partner: &Partner, customer: &Value, status: &str) -> Value {
+    for _ in 0..2000 {
+        let now = partner.get(&path(customer)).await.is(200).json();
+        if now["status"] == status {
+            return now;
+        }
+    }
+    panic!("never {status}: {:?}", partner.get(&path(customer)).await);
+}
+
+async fn verification(partner: &Partner, customer: &Value) -> (String, Value) {
+    let answer = partner.get(&format!("{}/verification", path(customer))).await.is(200).json();
+    assert_eq!(answer["verificationUrl"], customer["verificationUrl"]);
+    (answer["status"].as_str().unwrap().to_owned(), answer["reasons"].clone())
+}
+
+/// Causes in the audit trail, oldest first.
+async fn causes(partner: &Partner, customer: &Value) -> Vec<String> {
+    let events = partner.get(&format!("{}/events", path(customer))).await.is(200).json();
+    let entry = |event: &Value| format!("{}: {}", event["actor"].as_str().unwrap(), event["cause"].as_str().unwrap());
+    events["events"].as_array().unwrap().iter().rev().map(entry).collect()
+}
+
+/// What a browser does.
+async fn browse(service: &Service, method: Method, target: &str, form: Option<&str>) -> Answer {
+    let fields: Vec<_> =
+        form.iter().map(|_| ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())).collect();
+    let body = form.unwrap_or_default().as_bytes().to_vec();
+    exchange((service.http, Http::One), (&method, target), &fields, body).await
+}
+
+async fn visit(service: &Service, target: &str) -> Answer {
+    browse(service, Method::GET, target, None).await
+}
+
+async fn call_back(service: &Service, callback: &Signed) -> u16 {
+    let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        (name.as_str().to_owned(), value.to_str().unwrap().to_owned())
+    };
+    let fields: Vec<_> = HeaderMap::iter(&callback.headers).map(field).collect();
+    let target = "/callbacks/kyc/sumsub";
+    exchange((service.http, Http::One), (&Method::POST, target), &fields, callback.body.clone()).await.status
+}
+
+async fn a_person_goes_through_the_portal_to_active(house: House) {
+    let service = house.start().await;
+    let partner = service.sandbox_partner("Wallet").await;
+    let wallet = Evm::new(7);
+    let body = json!({"chainId": wallet.account(), "externalId": "u-0"});
+    let early = partner.post("/v1/customers", &body).await.is(201).json();
+    assert_eq!(verification(&partner, &early).await, ("awaiting_challenge".into(), json!([])));
+    let page = visit(&service, &link(&early)).await.is(200);
+    assert!(page.text().contains("One step comes first"));
+    let portal = link(&early).replace("/verify/", "/kyc/sandbox/");
+    assert_eq!(visit(&service, &portal).await.is(303).header("location"), Some(&link(&early)[..]));
+    let signature = b64(wallet.sign_hex(&unb64(&early["challenge"])));
+    let signed = json!({"challenge": early["challenge"], "signature": signature});
+    partner.post(&format!("{}/challenge/sign", path(&early)), &signed).await.is(204);
+    let customer = early;
+
+    until(&partner, &customer, "verifying").await;
+    assert_eq!(verification(&partner, &customer).await.0, "not_started");
+    assert_eq!(visit(&service, &link(&customer)).await.is(302).header("location"), Some(&portal[..]));
+    assert_eq!(verification(&partner, &customer).await.0, "in_progress");
+    let page = visit(&service, &portal).await.is(200);
+    assert!(page.text().contains("…") && !page.text().contains(&wallet.account()[9..]), "the account is masked");
+
+    for (form, status) in [("decision=nonsense", 400), ("decision=approve&x=1", 400), ("", 400)] {
+        browse(&service, Method::POST, &portal, Some(form)).await.is(status);
+    }
+    exchange((service.http, Http::One), (&Method::POST, &portal), &[], b"decision=approve".to_vec()).await.is(415);
+    browse(&service, Method::POST, &portal, Some("decision=more_information")).await.is(200);
+    let (status, reasons) = verification(&partner, &customer).await;
+    assert_eq!((status.as_str(), reasons.as_array().unwrap().len()), ("needs_information", 1));
+    assert_eq!(until(&partner, &customer, "verifying").await["version"], 3);
+    let page = visit(&service, &link(&customer)).await.is(200);
+    assert!(page.text().contains(reasons[0].as_str().unwrap()) && page.text().contains("?resume=1"), "{page:?}");
+    visit(&service, &format!("{}?resume=1", link(&customer))).await.is(302);
+
+    browse(&service, Method::POST, &portal, Some("decision=approve")).await.is(200);
+    assert_eq!(partner.get(&path(&customer)).await.json()["status"], "active");
+    assert_eq!(verification(&partner, &customer).await, ("approved".into(), json!([])));
+    assert!(visit(&service, &link(&customer)).await.is(200).text().contains("You are verified"));
+    let trail = ["programme: created", "owner: ownership_proven", "screening: screening_clear", "kyc: kyc_approved"];
+    assert_eq!(causes(&partner, &customer).await, trail);
+
+    for unknown in ["/verify/x", "/kyc/sandbox/x", "/verify/..%2f..%2fetc"] {
+        assert!(!visit(&service, unknown).await.is(404).text().contains("etc"));
+    }
+    browse(&service, Method::DELETE, &portal, None).await.is(405);
+}
+
+async fn a_listed_account_is_rejected_with_its_reason(house: House) {
+    let (listed, clear) = (Evm::new(1), Evm::new(2));
+    let directory = tempfile::tempdir().unwrap();
+    let list = directory.path().join("list.txt");
+    std::fs::write(&list, format!("# by order\n{}\n", listed.account())).unwrap();
+    let service = house.start_with(&["--screening-list", list.to_str().unwrap()]).await;
+    let partner = service.partner("Wallet").await;
+    let customer = proven(&partner, &listed).await;
+    until(&partner, &customer, "rejected").await;
+    let (status, reasons) = verification(&partner, &customer).await;
+    assert_eq!((status.as_str(), reasons), ("rejected", json!(["This blockchain account cannot be accepted."])));
+    assert_eq!(causes(&partner, &customer).await[2], "screening: rejected: SANCTIONED_ADDRESS: list.txt");
+    assert!(visit(&service, &link(&customer)).await.is(200).text().contains("was not approved"));
+
+    let other = service.partner("Other").await;
+    let customer = proven(&other, &clear).await;
+    until(&other, &customer, "verifying").await;
+    // A live programme without a real partner: nobody can approve himself.
+    let portal = link(&customer).replace("/verify/", "/kyc/sandbox/");
+    visit(&service, &portal).await.is(404);
+    browse(&service, Method::POST, &portal, Some("decision=approve")).await.is(404);
+    visit(&service, &link(&customer)).await.is(503);
+}
+
+async fn an_outage_keeps_the_customer_in_screening_and_is_retried(house: House) {
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    let answer = move || async move {
+        let clear = (StatusCode::OK, r#"{"identifications": []}"#);
+        if count.fetch_add(1, Ordering::SeqCst) < 2 { (StatusCode::BAD_GATEWAY, "") } else { clear }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    let service = house.start_with(&["--chainalysis-url", &url, "--chainalysis-key", "key"]).await;
+    let partner = service.partner("Wallet").await;
+    let customer = proven(&partner, &Evm::new(3)).await;
+    for _ in 0..2000 {
+        if asked.load(Ordering::SeqCst) > 0 {
+            break;
+        }
+        assert_eq!(partner.get(&path(&customer)).await.json()["status"], "screening");
+    }
+    assert_eq!(partner.get(&path(&customer)).await.json()["status"], "screening");
+    assert_eq!(verification(&partner, &customer).await.0, "screening");
+    assert!(visit(&service, &link(&customer)).await.is(200).text().contains("checking your account"));
+    for _ in 0..500 {
+        service.wait(Duration::from_secs(2));
+        if partner.get(&path(&customer)).await.json()["status"] == "verifying" {
+            break;
+        }
+    }
+    assert_eq!(partner.get(&path(&customer)).await.json()["status"], "verifying");
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+}
+
+/// The service with the stand-in as its partner, and a customer on the way to it.
+async fn with_sumsub(house: House, standin: &StandIn) -> (Service, Partner, Value) {
+    let flags = [
+        ["--sumsub-url", standin.base.as_str()],
+        ["--sumsub-app-token", sumsub::APP_TOKEN],
+        ["--sumsub-secret", sumsub::SECRET],
+        ["--sumsub-webhook-secret", sumsub::WEBHOOK_SECRET],
+    ];
+    let service = house.start_with(&flags.concat()).await;
+    standin.seen.lock().unwrap().now_s = service.clock.now().unix_seconds();
+    let partner = service.partner("Wallet").await;
+    let customer = proven(&partner, &Evm::new(4)).await;
+    until(&partner, &customer, "verifying").await;
+    (service, partner, customer)
+}
+
+async fn sumsub_decides_by_authentic_callbacks_in_their_order(house: House) {
+    let standin = StandIn::start().await;
+    let (service, partner, customer) = with_sumsub(house, &standin).await;
+    let id: Uuid = customer["id"].as_str().unwrap().parse().unwrap();
+    let answer = visit(&service, &link(&customer)).await.is(302);
+    assert_eq!(answer.header("location"), Some("https://in.sumsub.example/websdk/p/applicant-1-1"));
+
+    let green = sumsub::reviewed(id, 500, json!({"reviewAnswer": "GREEN"}));
+    let retry = sumsub::reviewed(
+        id,
+        300,
+        json!({"reviewAnswer": "RED", "reviewRejectType": "RETRY", "rejectLabels": ["BAD_PROOF_OF_ADDRESS"],
+               "moderationComment": "Please send a newer bill.", "clientComment": "smells of fraud"}),
+    );
+    let fin = |at| sumsub::reviewed(id, at, json!({"reviewAnswer": "RED", "reviewRejectType": "FINAL"}));
+    assert_eq!(call_back(&service, &Signed::with("somebody's secret", &green)).await, 401);
+    assert_eq!(call_back(&service, &Signed { headers: HeaderMap::new(), ..Signed::new(&green) }).await, 401);
+    assert_eq!(partner.get(&path(&customer)).await.json()["version"], 3);
+
+    assert_eq!(call_back(&service, &Signed::new(&sumsub::event("applicantPending", id, 200))).await, 200);
+    assert_eq!(verification(&partner, &customer).await.0, "in_review");
+    assert!(visit(&service, &link(&customer)).await.is(200).text().contains("being reviewed"));
+    assert_eq!(call_back(&service, &Signed::new(&retry)).await, 200);
+    let (status, reasons) = verification(&partner, &customer).await;
+    assert_eq!(status, "needs_information");
+    assert!(!reasons.to_string().contains("fraud") && !reasons.as_array().unwrap().is_empty(), "{reasons}");
+    assert_eq!(partner.get(&path(&customer)).await.json()["status"], "verifying");
+
+    for _ in 0..2 {
+        assert_eq!(call_back(&service, &Signed::new(&green)).await, 200);
+        assert_eq!(partner.get(&path(&customer)).await.json()["version"], 4, "a duplicate changes nothing");
+    }
+    assert_eq!(partner.get(&path(&customer)).await.json()["status"], "active");
+    for late in [&retry, &fin(400)] {
+        assert_eq!(call_back(&service, &Signed::new(late)).await, 200);
+        assert_eq!(partner.get(&path(&customer)).await.json()["status"], "active", "older than the approval");
+    }
+    assert_eq!(call_back(&service, &Signed::new(&fin(600))).await, 200);
+    assert_eq!(partner.get(&path(&customer)).await.json()["status"], "rejected");
+    let again = sumsub::reviewed(id, 700, json!({"reviewAnswer": "GREEN"}));
+    assert_eq!(call_back(&service, &Signed::new(&again)).await, 200);
+    assert_eq!(partner.get(&path(&customer)).await.json()["status"], "rejected");
+    assert_eq!(verification(&partner, &customer).await.0, "rejected");
+    let stranger = sumsub::reviewed(Uuid::from_u128(5), 800, json!({"reviewAnswer": "GREEN"}));
+    assert_eq!(call_back(&service, &Signed::new(&stranger)).await, 200);
+}
+
+async fn a_partner_who_is_down_gets_a_page_and_fails_nothing(house: House) {
+    let standin = StandIn::start().await;
+    let (service, partner, customer) = with_sumsub(house, &standin).await;
+    let wait: &'static [(&str, &str)] = &[("retry-after", "90")];
+    standin.seen.lock().unwrap().fault = Some(Fault::Answer(503, wait, String::new()));
+    let page = visit(&service, &link(&customer)).await.is(503);
+    assert_eq!(page.header("retry-after"), Some("90"));
+    assert!(page.text().contains("not available right now") && page.text().contains(&link(&customer)));
+    assert_eq!(verification(&partner, &customer).await.0, "not_started");
+    partner.customer("u-2").await;
+    standin.seen.lock().unwrap().fault = None;
+    visit(&service, &link(&customer)).await.is(302);
+}
