@@ -5,7 +5,9 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::api;
+use crate::api::v1::account_service_server::{AccountServiceServer, SERVICE_NAME as ACCOUNTS};
 use crate::api::v1::auth_service_server::{AuthServiceServer, SERVICE_NAME as AUTH};
+use crate::api::v1::card_service_server::{CardServiceServer, SERVICE_NAME as CARDS};
 use crate::api::v1::customer_service_server::{CustomerServiceServer, SERVICE_NAME as CUSTOMERS};
 use crate::api::v1::portal_service_server::{PortalServiceServer, SERVICE_NAME as PORTAL};
 use crate::api::v1::simulator_service_server::{SERVICE_NAME as SIMULATOR, SimulatorServiceServer};
@@ -13,7 +15,7 @@ use crate::service::Api;
 use crate::telemetry::Rpcs;
 
 /// The services that reflection and health show, besides the whole server (the empty name).
-const SERVICES: [&str; 4] = [AUTH, CUSTOMERS, SIMULATOR, PORTAL];
+const SERVICES: [&str; 6] = [AUTH, CUSTOMERS, ACCOUNTS, CARDS, SIMULATOR, PORTAL];
 
 /// Every descriptor set that reflection shows.
 const DESCRIPTORS: [&[u8]; 3] =
@@ -38,6 +40,8 @@ impl Backend {
         let services = Routes::new(AuthServiceServer::new(api.clone()))
             .add_service(CustomerServiceServer::new(api.clone()))
             .add_service(PortalServiceServer::new(api.clone()))
+            .add_service(AccountServiceServer::new(api.clone()))
+            .add_service(CardServiceServer::new(api.clone()))
             .add_service(SimulatorServiceServer::new(api));
         let (health, health_service) = tonic_health::server::health_reporter();
         let builder = || {

@@ -6,6 +6,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::Timestamp;
+use super::chain::create2::create2;
+use super::chain::keccak256;
 use super::error::Error;
 use super::event::{Draft, EntityType, members};
 
@@ -220,6 +222,30 @@ impl Account {
     }
 }
 
+/// The factory that sandbox accounts would be deployed by: the deterministic deployment proxy, which has this address on
+/// every EVM chain.
+pub const SANDBOX_FACTORY: [u8; 20] = [
+    0x4e, 0x59, 0xb4, 0x48, 0x47, 0xb3, 0x79, 0x57, 0x85, 0x88, 0x92, 0x0c, 0xa7, 0x8f, 0xbf, 0x26, 0xc0, 0xb4, 0x95,
+    0x6c,
+];
+/// What stands for the account contract's init code in the sandbox.
+pub const SANDBOX_INIT_CODE: &[u8] = b"customerd sandbox card account";
+/// Where accounts of owners are deployed whose own chain has no CREATE2 (Solana): Ethereum's test network Sepolia.
+pub const SANDBOX_CHAIN: &str = "eip155:11155111";
+
+/// Where a sandbox account is deployed, CAIP-10: on its owner's chain, at the CREATE2 address (EIP-1014) of
+/// [`SANDBOX_FACTORY`] and [`SANDBOX_INIT_CODE`], the account's id being the last 16 bytes of the salt.
+pub fn sandbox_chain_id(account_id: Uuid, owner: &str) -> String {
+    let mut salt = [0; 32];
+    salt[16..].copy_from_slice(account_id.as_bytes());
+    let address = create2(&SANDBOX_FACTORY, &salt, &keccak256(&[SANDBOX_INIT_CODE]));
+    let chain = match owner.rsplit_once(':') {
+        Some((chain, _)) if chain.starts_with("eip155:") => chain,
+        _ => SANDBOX_CHAIN,
+    };
+    format!("{chain}:{address}")
+}
+
 /// The one type of account.
 pub const TYPE: &str = "card_account";
 
@@ -265,5 +291,18 @@ mod tests {
             assert_eq!(from.is_final(), Move::ALL.iter().all(|by| from.after(*by).is_none()), "{from}");
             assert_eq!(Status::parse(from.as_str()), Some(from));
         }
+    }
+
+    #[test]
+    fn sandbox_accounts_have_addresses_of_their_own_on_their_owners_chain() {
+        let at = |id, owner| sandbox_chain_id(Uuid::from_u128(id), owner);
+        let owner = "eip155:8453:0xab16a96D359eC26a11e2C2b3d8f8B8942d5Bfcdb";
+        let solana = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp:7S3P4HxJpyyigGzodYwHtCxZyUQe9JiBMHyRWXArAaKv";
+        insta::assert_snapshot!(at(1, owner), @"");
+        let address = |account: String| account.rsplit_once(':').map(|(_, address)| address.to_owned());
+        assert_eq!(address(at(1, solana)), address(at(1, owner)));
+        assert_eq!(at(1, solana).rsplit_once(':').map(|(chain, _)| chain.to_owned()).as_deref(), Some(SANDBOX_CHAIN));
+        assert_ne!(at(2, owner), at(1, owner));
+        assert!(at(2, owner).parse::<crate::domain::chain::ChainAccount>().is_ok());
     }
 }

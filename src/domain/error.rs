@@ -216,6 +216,14 @@ impl Error {
         .with("currentStatus", present)
     }
 
+    /// `entity` cannot wake, because its `parent` is not awake. The present status is the entity's own: inactive.
+    pub fn asleep(entity: &'static str, parent: &'static str, present: impl fmt::Display) -> Self {
+        let detail = format!(
+            "The {entity} is inactive and its {parent} is {present}, so the {entity} cannot be activated. Activate the {parent} first."
+        );
+        Self::new(Code::InvalidStateTransition, detail).with("currentStatus", "inactive")
+    }
+
     /// A fault of ours. The cause goes to the log, not to the caller.
     pub fn internal() -> Self {
         Self::new(

@@ -8,6 +8,7 @@ pub mod callback_url;
 pub mod card;
 pub mod chain;
 pub mod challenge;
+pub mod currency;
 pub mod customer;
 pub mod delivery;
 pub mod error;

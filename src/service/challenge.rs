@@ -11,6 +11,9 @@ use crate::store::customers::Challenge;
 /// What the owner of a customer's account signs.
 pub(super) const CUSTOMER: &str = "Prove that you own this account to open your customer profile.";
 
+/// What the owner of an account's customer signs.
+pub(super) const ACCOUNT: &str = "Prove that you own this account to open a card account.";
+
 /// Characters of a nonce: 142 bits.
 const NONCE: usize = 24;
 

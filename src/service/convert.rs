@@ -1,5 +1,11 @@
 //! Between messages and domain values.
 
+mod accounts;
+
+pub(crate) use accounts::{
+    account, account_id, account_not_found, account_status, address, card, card_id, card_not_found, card_status,
+};
+
 use prost_types::Timestamp as Proto;
 use uuid::Uuid;
 

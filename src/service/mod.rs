@@ -9,10 +9,12 @@ mod challenge;
 mod context;
 mod convert;
 mod failure;
+mod lease;
 mod links;
 mod once;
 mod paging;
 mod password;
+mod reason;
 mod throttle;
 mod token;
 
@@ -36,7 +38,33 @@ mod list_customers;
 mod move_customer;
 mod reject_customer;
 mod sign_customer_challenge;
+// AccountService
+mod activate_account;
+mod claim_deployments;
+mod close_account;
+mod complete_deployment;
+mod create_account;
+mod deactivate_account;
+mod get_account;
+mod get_account_challenge;
+mod list_accounts;
+mod move_account;
+mod sign_account_challenge;
+// CardService
+mod activate_card;
+mod block_card;
+mod claim_issuances;
+mod complete_issuance;
+mod create_card;
+mod deactivate_card;
+mod get_card;
+mod list_cards;
+mod move_card;
+mod suspend_card;
+mod terminate_card;
+mod unsuspend_card;
 // SimulatorService
+mod simulate_card;
 mod simulate_customer;
 
 // PortalService
@@ -114,7 +142,10 @@ impl customer_service_server::CustomerService for Api {
     async fn get_verification(&self, request: Request<GetVerificationRequest>) -> Answer<Verification> {
         self.read(request).await
     }
-    async fn list_customer_events(&self, request: Request<ListCustomerEventsRequest>) -> Answer<ListCustomerEventsResponse> {
+    async fn list_customer_events(
+        &self,
+        request: Request<ListCustomerEventsRequest>,
+    ) -> Answer<ListCustomerEventsResponse> {
         self.read(request).await
     }
 }
@@ -136,6 +167,83 @@ impl portal_service_server::PortalService for Api {
 }
 
 #[tonic::async_trait]
+impl account_service_server::AccountService for Api {
+    async fn create_account(&self, request: Request<CreateAccountRequest>) -> Answer<Account> {
+        self.change(request).await
+    }
+    async fn list_accounts(&self, request: Request<ListAccountsRequest>) -> Answer<ListAccountsResponse> {
+        self.read(request).await
+    }
+    async fn get_account(&self, request: Request<GetAccountRequest>) -> Answer<Account> {
+        self.read(request).await
+    }
+    async fn get_account_challenge(&self, request: Request<GetAccountChallengeRequest>) -> Answer<Challenge> {
+        self.read(request).await
+    }
+    async fn sign_account_challenge(&self, request: Request<SignAccountChallengeRequest>) -> Answer<()> {
+        self.change(request).await
+    }
+    async fn activate_account(&self, request: Request<ActivateAccountRequest>) -> Answer<Account> {
+        self.change(request).await
+    }
+    async fn deactivate_account(&self, request: Request<DeactivateAccountRequest>) -> Answer<Account> {
+        self.change(request).await
+    }
+    async fn close_account(&self, request: Request<CloseAccountRequest>) -> Answer<Account> {
+        self.change(request).await
+    }
+    async fn claim_deployments(&self, request: Request<ClaimDeploymentsRequest>) -> Answer<ClaimDeploymentsResponse> {
+        self.change(request).await
+    }
+    async fn complete_deployment(&self, request: Request<CompleteDeploymentRequest>) -> Answer<Account> {
+        self.change(request).await
+    }
+    async fn fail_deployment(&self, request: Request<FailDeploymentRequest>) -> Answer<Account> {
+        self.change(request).await
+    }
+}
+
+#[tonic::async_trait]
+impl card_service_server::CardService for Api {
+    async fn create_card(&self, request: Request<CreateCardRequest>) -> Answer<Card> {
+        self.change(request).await
+    }
+    async fn list_cards(&self, request: Request<ListCardsRequest>) -> Answer<ListCardsResponse> {
+        self.read(request).await
+    }
+    async fn get_card(&self, request: Request<GetCardRequest>) -> Answer<Card> {
+        self.read(request).await
+    }
+    async fn activate_card(&self, request: Request<ActivateCardRequest>) -> Answer<Card> {
+        self.change(request).await
+    }
+    async fn deactivate_card(&self, request: Request<DeactivateCardRequest>) -> Answer<Card> {
+        self.change(request).await
+    }
+    async fn terminate_card(&self, request: Request<TerminateCardRequest>) -> Answer<Card> {
+        self.change(request).await
+    }
+    async fn suspend_card(&self, request: Request<SuspendCardRequest>) -> Answer<Card> {
+        self.change(request).await
+    }
+    async fn unsuspend_card(&self, request: Request<UnsuspendCardRequest>) -> Answer<Card> {
+        self.change(request).await
+    }
+    async fn block_card(&self, request: Request<BlockCardRequest>) -> Answer<Card> {
+        self.change(request).await
+    }
+    async fn claim_issuances(&self, request: Request<ClaimIssuancesRequest>) -> Answer<ClaimIssuancesResponse> {
+        self.change(request).await
+    }
+    async fn complete_issuance(&self, request: Request<CompleteIssuanceRequest>) -> Answer<Card> {
+        self.change(request).await
+    }
+    async fn fail_issuance(&self, request: Request<FailIssuanceRequest>) -> Answer<Card> {
+        self.change(request).await
+    }
+}
+
+#[tonic::async_trait]
 impl simulator_service_server::SimulatorService for Api {
     async fn simulate_customer_verified(&self, request: Request<SimulateCustomerVerifiedRequest>) -> Answer<()> {
         self.change(request).await
@@ -143,10 +251,10 @@ impl simulator_service_server::SimulatorService for Api {
     async fn simulate_customer_rejected(&self, request: Request<SimulateCustomerRejectedRequest>) -> Answer<()> {
         self.change(request).await
     }
-    async fn simulate_card_issued(&self, _: Request<SimulateCardIssuedRequest>) -> Answer<()> {
-        Err(Status::unimplemented("soon"))
+    async fn simulate_card_issued(&self, request: Request<SimulateCardIssuedRequest>) -> Answer<()> {
+        self.change(request).await
     }
-    async fn simulate_card_failed(&self, _: Request<SimulateCardFailedRequest>) -> Answer<()> {
-        Err(Status::unimplemented("soon"))
+    async fn simulate_card_failed(&self, request: Request<SimulateCardFailedRequest>) -> Answer<()> {
+        self.change(request).await
     }
 }

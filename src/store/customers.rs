@@ -144,6 +144,14 @@ pub async fn of_any(on: &mut impl Connection, id: Uuid) -> Result<Option<Custome
     row.map(CustomerRow::read).transpose()
 }
 
+/// The chain ids of customers, of any programme, in no order; unknown ids are left out. At least one must be given.
+pub async fn chain_ids(
+    on: &mut impl Connection,
+    ids: impl IntoIterator<Item = Uuid>,
+) -> Result<Vec<(Uuid, String)>, Error> {
+    on.query("SELECT id, chain_id FROM customers WHERE id IN ").push_list(ids).once().all().await
+}
+
 /// A customer held for a change, of any programme.
 pub async fn hold(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
     let row: Option<HeldRow> = tx

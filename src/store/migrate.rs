@@ -29,8 +29,14 @@ macro_rules! embed {
     };
 }
 
-const MIGRATIONS: &[(&str, &str, &str)] =
-    embed!["0001_service_keys", "0002_programmes", "0003_customers", "0004_tasks", "0005_verifications"];
+const MIGRATIONS: &[(&str, &str, &str)] = embed![
+    "0001_service_keys",
+    "0002_programmes",
+    "0003_customers",
+    "0004_tasks",
+    "0005_verifications",
+    "0007_accounts_cards",
+];
 
 fn migrator(dialect: Dialect) -> Migrator {
     let migrations = MIGRATIONS.iter().map(|(name, sqlite, postgres)| {

@@ -32,6 +32,7 @@
 //! ```
 
 mod batch;
+mod cascade;
 mod change;
 mod dialect;
 mod error;
@@ -44,7 +45,11 @@ mod tx;
 mod value;
 mod writer;
 
+pub mod account_moves;
+pub mod accounts;
 pub mod audit;
+pub mod card_moves;
+pub mod cards;
 pub mod customers;
 pub mod events;
 pub mod idempotency;

@@ -17,6 +17,12 @@ use crate::domain::Timestamp;
 pub enum Kind {
     /// Ask the screening provider about a customer's blockchain account.
     Screening,
+    /// Deploy a live programme's account. The task has the account's id.
+    Deployment,
+    /// Deploy a sandbox programme's account. The task has the account's id.
+    SandboxDeployment,
+    /// Issue a card. The task has the card's id.
+    Issuance,
 }
 
 impl Kind {
@@ -24,6 +30,9 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Screening => "screening",
+            Self::Deployment => "deployment",
+            Self::SandboxDeployment => "sandbox_deployment",
+            Self::Issuance => "issuance",
         }
     }
 }
@@ -121,6 +130,14 @@ pub async fn claim(
 pub async fn settle(tx: &mut Tx, id: Uuid, lease: Uuid) -> Result<bool, Error> {
     let ended = tx.query("DELETE FROM tasks WHERE id = $1 AND lease = $2").bind(id).bind(lease).execute().await?;
     Ok(ended == 1)
+}
+
+/// Takes back tasks that are no longer wanted, whoever holds a lease on them. Unknown ids are passed over.
+pub async fn withdraw(tx: &mut Tx, ids: &[Uuid]) -> Result<(), Error> {
+    if !ids.is_empty() {
+        tx.query("DELETE FROM tasks WHERE id IN ").push_list(ids.iter().copied()).once().execute().await?;
+    }
+    Ok(())
 }
 
 /// Gives a task back, to be tried again at `run_at`. `false`, and nothing is changed, when the lease was lost.

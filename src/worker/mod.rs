@@ -14,11 +14,13 @@
 //!
 //! Tests can drive a queue without the engine: `claim`, `perform`, `settle`.
 
+mod deployment;
 mod engine;
 mod screening;
 mod sweep;
 mod tasks;
 
+pub use deployment::SandboxDeployments;
 pub use engine::{Backlog, Engine, Failure, Queue, Stop};
 pub use screening::ScreeningQueue;
 
@@ -43,6 +45,7 @@ impl Worker {
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) {
         let engine = Engine::new(self.store, self.clock, stop);
         let screening = ScreeningQueue::new(engine.store().clone(), engine.clock().clone(), self.screening);
-        tokio::join!(engine.clone().run(screening), sweep::run(&engine));
+        let deployments = SandboxDeployments::new(engine.store().clone(), engine.clock().clone());
+        tokio::join!(engine.clone().run(screening), engine.clone().run(deployments), sweep::run(&engine));
     }
 }

@@ -1,0 +1,55 @@
+//! ClaimIssuances.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::api::{Api, Prepare};
+use super::caller::Signature;
+use super::context::Context;
+use super::convert;
+use super::failure::Outcome;
+use super::lease::Wanted;
+use super::once::Change;
+use crate::api::v1::{ClaimIssuancesRequest, ClaimIssuancesResponse, Issuance};
+use crate::domain::Timestamp;
+use crate::store::tasks::{self, Kind};
+use crate::store::{Tx, cards};
+
+pub(crate) struct ClaimIssuances {
+    api: Api,
+    wanted: Wanted,
+    now: Timestamp,
+}
+
+impl Prepare for ClaimIssuancesRequest {
+    type Change = ClaimIssuances;
+    const SIGNATURE: Signature = Signature::Operator;
+
+    async fn prepare(self, cx: &Context<'_>) -> Outcome<ClaimIssuances> {
+        cx.operators_only()?;
+        Ok(ClaimIssuances { api: cx.api.clone(), wanted: Wanted::new(self.limit, self.lease)?, now: cx.now })
+    }
+}
+
+impl Change for ClaimIssuances {
+    type Reply = ClaimIssuancesResponse;
+
+    async fn apply(&self, tx: &mut Tx) -> Outcome<ClaimIssuancesResponse> {
+        let (lease, length) = (self.api.clock.id(), self.wanted.length);
+        let claimed = tasks::claim(tx, (Kind::Issuance, self.now), (lease, length), self.wanted.limit).await?;
+        if claimed.is_empty() {
+            return Ok(ClaimIssuancesResponse::default());
+        }
+        let found = cards::some(tx, claimed.iter().map(|task| task.entity_id)).await?;
+        let found: HashMap<Uuid, _> = found.into_iter().map(|card| (card.id, card)).collect();
+        let issuance = |task: &tasks::Task| {
+            Some(Issuance {
+                card: Some(convert::card(found.get(&task.entity_id)?)),
+                lease_id: lease.to_string(),
+                leased_until: self.wanted.until(self.now),
+            })
+        };
+        Ok(ClaimIssuancesResponse { issuances: claimed.iter().filter_map(issuance).collect() })
+    }
+}

@@ -1,0 +1,16 @@
+//! CloseAccount.
+
+use super::api::Prepare;
+use super::context::Context;
+use super::failure::Outcome;
+use super::move_account::MoveAccount;
+use crate::api::v1::CloseAccountRequest;
+use crate::domain::account::Move;
+
+impl Prepare for CloseAccountRequest {
+    type Change = MoveAccount;
+
+    async fn prepare(self, cx: &Context<'_>) -> Outcome<MoveAccount> {
+        Ok(MoveAccount::new(cx, self.account_id, Move::Close))
+    }
+}

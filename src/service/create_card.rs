@@ -1,0 +1,132 @@
+//! CreateCard.
+
+use uuid::Uuid;
+
+use super::api::{Api, Prepare};
+use super::context::Context;
+use super::convert;
+use super::failure::Outcome;
+use super::move_account::hold;
+use super::once::Change;
+use crate::api::v1::{self, CardType, CreateCardRequest};
+use crate::domain::card::{Card, Status, Type};
+use crate::domain::event::Origin;
+use crate::domain::{Code, Error, Violation, account, customer};
+use crate::store::tasks::{self, Kind, NewTask};
+use crate::store::{Tx, cards, customers, events};
+
+pub(crate) struct CreateCard {
+    api: Api,
+    origin: Origin,
+    card: Card,
+    account_id: String,
+}
+
+impl Prepare for CreateCardRequest {
+    type Change = CreateCard;
+
+    async fn prepare(self, cx: &Context<'_>) -> Outcome<CreateCard> {
+        let mut found = Vec::new();
+        let card_type = kind(self.r#type).map_err(|fault| found.push(fault));
+        let billing = self.billing_address.map(convert::address);
+        match &billing {
+            Some(address) => found.extend(address.violations("billingAddress")),
+            None => found.push(violation("billingAddress", "REQUIRED", "Must be given.")),
+        }
+        let shipping = self.shipping_address.map(convert::address);
+        match (&shipping, card_type) {
+            (Some(_), Ok(Type::Virtual)) => {
+                found.push(violation("shippingAddress", "NOT_ALLOWED", "A virtual card is not shipped."));
+            }
+            (Some(address), _) => found.extend(address.violations("shippingAddress")),
+            (None, Ok(Type::Physical)) => {
+                found.push(violation("shippingAddress", "REQUIRED", "Must be given for a physical card."));
+            }
+            (None, _) => {}
+        }
+        let (Ok(card_type), Some(billing_address), true) = (card_type, billing, found.is_empty()) else {
+            return Err(Error::violations(found).into());
+        };
+        let card = Card {
+            id: cx.api.clock.id(),
+            programme_id: cx.programme().id,
+            // Known once the account is held.
+            customer_id: Uuid::nil(),
+            account_id: Uuid::nil(),
+            card_type,
+            issued: None,
+            billing_address,
+            shipping_address: shipping,
+            status: Status::Issuing,
+            slept_by: None,
+            created_at: cx.now,
+            updated_at: cx.now,
+            version: 1,
+        };
+        Ok(CreateCard { api: cx.api.clone(), origin: cx.origin.clone(), card, account_id: self.account_id })
+    }
+}
+
+fn kind(value: i32) -> Result<Type, Violation> {
+    match CardType::try_from(value) {
+        Ok(CardType::Virtual) => Ok(Type::Virtual),
+        Ok(CardType::Physical) => Ok(Type::Physical),
+        Ok(CardType::Unspecified) => Err(violation("type", "REQUIRED", "Must be given: virtual or physical.")),
+        Err(_) => Err(violation("type", "INVALID_VALUE", "Must be virtual or physical.")),
+    }
+}
+
+fn violation(field: &str, code: &'static str, message: &str) -> Violation {
+    Violation { field: field.to_owned(), code, message: message.to_owned() }
+}
+
+impl Change for CreateCard {
+    type Reply = v1::Card;
+
+    async fn apply(&self, tx: &mut Tx) -> Outcome<v1::Card> {
+        let mut held = hold(tx, Some(self.card.programme_id), &self.account_id).await?;
+        let customer = held.customer.customer.status;
+        if held.account.status != account::Status::Active {
+            return Err(Error::transition("account", held.account.status, "given a card").into());
+        }
+        if customer != customer::Status::Active {
+            return Err(Error::transition("customer", customer, "given a card").into());
+        }
+        let (account_id, customer_id) = (held.account.id, held.account.customer_id);
+        let card = Card { account_id, customer_id, ..self.card.clone() };
+        if !cards::insert(tx, &card).await? {
+            return Err(conflict(tx, &card).await?.into());
+        }
+        let clock = &self.api.clock;
+        let chain = &mut held.customer.chain;
+        let event = chain.append(clock.id(), card.created_at, card.event(None, "created"), &self.origin);
+        events::insert(tx, &[event]).await?;
+        customers::update(tx, &held.customer).await?;
+        let task = NewTask {
+            id: card.id,
+            kind: Kind::Issuance,
+            programme_id: card.programme_id,
+            customer_id,
+            entity_id: card.id,
+            run_at: card.created_at,
+            created_at: card.created_at,
+        };
+        tasks::enqueue(tx, &task).await?;
+        Ok(convert::card(&card))
+    }
+}
+
+/// Names the card that has the place.
+async fn conflict(tx: &mut Tx, card: &Card) -> Outcome<Error> {
+    let kind = card.card_type.as_str();
+    let error =
+        Error::new(Code::CardExists, format!("The account has a live {kind} card already. Terminate it first."));
+    Ok(match cards::live(tx, card.account_id, card.card_type).await? {
+        Some(existing) => error.with("existingId", existing.to_string()).on(
+            "type",
+            "CARD_EXISTS",
+            format!("Card {existing} has this type already."),
+        ),
+        None => error,
+    })
+}

@@ -1,0 +1,16 @@
+//! DeactivateAccount.
+
+use super::api::Prepare;
+use super::context::Context;
+use super::failure::Outcome;
+use super::move_account::MoveAccount;
+use crate::api::v1::DeactivateAccountRequest;
+use crate::domain::account::Move;
+
+impl Prepare for DeactivateAccountRequest {
+    type Change = MoveAccount;
+
+    async fn prepare(self, cx: &Context<'_>) -> Outcome<MoveAccount> {
+        Ok(MoveAccount::new(cx, self.account_id, Move::Deactivate))
+    }
+}

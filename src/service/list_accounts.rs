@@ -1,0 +1,37 @@
+//! ListAccounts.
+
+use super::api::Read;
+use super::context::Context;
+use super::failure::Outcome;
+use super::get_customer::not_found;
+use super::{convert, paging};
+use crate::api::v1::{ListAccountsRequest, ListAccountsResponse};
+use crate::store::accounts::{self, Filter, Of};
+use crate::store::customers;
+
+impl Read for ListAccountsRequest {
+    type Reply = ListAccountsResponse;
+
+    async fn read(self, cx: &Context<'_>) -> Outcome<ListAccountsResponse> {
+        let size = paging::size(self.page_size)?;
+        let chain_id = self.chain_id.map(|text| convert::chain_account("chainId", &text, &cx.api.settings.chains));
+        let mut filter = Filter {
+            of: Of::Programme(cx.programme().id),
+            status: convert::account_status("status", self.status)?,
+            chain_id: chain_id.transpose()?.map(|account| account.to_string()),
+            created_after: convert::moment("createdAfter", self.created_after)?,
+            created_before: convert::moment("createdBefore", self.created_before)?,
+            after: paging::after(&self.page_token)?,
+            limit: size + 1,
+        };
+        let mut reader = cx.api.store.reader().await?;
+        if !self.customer_id.is_empty() {
+            let id = convert::id(&self.customer_id, not_found())?;
+            customers::get(&mut reader, cx.programme().id, id).await?.ok_or_else(not_found)?;
+            filter.of = Of::Parent(id);
+        }
+        let mut page = accounts::page(&mut reader, &filter).await?;
+        let next_page_token = paging::cut(&mut page, size, |account| (account.created_at, account.id));
+        Ok(ListAccountsResponse { accounts: page.iter().map(convert::account).collect(), next_page_token })
+    }
+}

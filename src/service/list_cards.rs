@@ -1,0 +1,33 @@
+//! ListCards.
+
+use super::api::Read;
+use super::context::Context;
+use super::failure::Outcome;
+use super::get_account::find;
+use super::{convert, paging};
+use crate::api::v1::{ListCardsRequest, ListCardsResponse};
+use crate::store::accounts::Of;
+use crate::store::cards::{self, Filter};
+
+impl Read for ListCardsRequest {
+    type Reply = ListCardsResponse;
+
+    async fn read(self, cx: &Context<'_>) -> Outcome<ListCardsResponse> {
+        let size = paging::size(self.page_size)?;
+        let mut filter = Filter {
+            of: Of::Programme(cx.programme().id),
+            status: convert::card_status("status", self.status)?,
+            created_after: convert::moment("createdAfter", self.created_after)?,
+            created_before: convert::moment("createdBefore", self.created_before)?,
+            after: paging::after(&self.page_token)?,
+            limit: size + 1,
+        };
+        let mut reader = cx.api.store.reader().await?;
+        if !self.account_id.is_empty() {
+            filter.of = Of::Parent(find(&mut reader, cx.programme().id, &self.account_id).await?.id);
+        }
+        let mut page = cards::page(&mut reader, &filter).await?;
+        let next_page_token = paging::cut(&mut page, size, |card| (card.created_at, card.id));
+        Ok(ListCardsResponse { cards: page.iter().map(convert::card).collect(), next_page_token })
+    }
+}

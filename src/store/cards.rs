@@ -1,0 +1,255 @@
+//! Cards. Every change holds the customer first: see [`hold`].
+
+use uuid::Uuid;
+
+use super::accounts::{self, Of, sleeper};
+use super::cascade::{self, Parent, Which};
+use super::value::row;
+use super::{Connection, Error, Tx, customers};
+use crate::domain::Timestamp;
+use crate::domain::account::{Account, Sleeper};
+use crate::domain::address::Address;
+use crate::domain::card::{Card, Issued, Status, Type};
+
+macro_rules! columns {
+    () => {
+        "id, programme_id, customer_id, account_id, card_type, name, network, last_four, expiration_date, billing_address, \
+         shipping_address, status, slept_by, created_at, updated_at, version"
+    };
+}
+
+row! {
+    #[derive(Debug)]
+    struct CardRow {
+        id: Uuid,
+        programme_id: Uuid,
+        customer_id: Uuid,
+        account_id: Uuid,
+        card_type: String,
+        name: Option<String>,
+        network: Option<String>,
+        last_four: Option<String>,
+        expiration_date: Option<String>,
+        billing_address: String,
+        shipping_address: Option<String>,
+        status: String,
+        slept_by: Option<String>,
+        created_at: Timestamp,
+        updated_at: Timestamp,
+        version: i64,
+    }
+}
+
+impl CardRow {
+    fn read(self) -> Result<Card, Error> {
+        let issued = match (self.name, self.network, self.last_four, self.expiration_date) {
+            (Some(name), Some(network), Some(last_four), Some(expiration_date)) => {
+                Some(Issued { name, network, last_four, expiration_date })
+            }
+            _ => None,
+        };
+        let address = |column, text: &str| {
+            serde_json::from_str(text).map_err(|_| Error::unreadable(column, &format!("{} bytes", text.len())))
+        };
+        let card_type = Type::parse(&self.card_type);
+        Ok(Card {
+            id: self.id,
+            programme_id: self.programme_id,
+            customer_id: self.customer_id,
+            account_id: self.account_id,
+            card_type: card_type.ok_or_else(|| Error::unreadable("cards.card_type", &self.card_type))?,
+            issued,
+            billing_address: address("cards.billing_address", &self.billing_address)?,
+            shipping_address: self.shipping_address.map(|text| address("cards.shipping_address", &text)).transpose()?,
+            status: Status::parse(&self.status).ok_or_else(|| Error::unreadable("cards.status", &self.status))?,
+            slept_by: sleeper("cards.slept_by", self.slept_by.as_deref())?,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            version: self.version,
+        })
+    }
+}
+
+/// A card held for a change, by holding its customer.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// Its customer, with the chain that its events go to.
+    pub customer: customers::Held,
+    /// Its account, which nobody else changes either.
+    pub account: Account,
+    /// The card.
+    pub card: Card,
+}
+
+fn json(address: &Address) -> String {
+    // Strings always serialise.
+    serde_json::to_string(address).unwrap_or_default()
+}
+
+/// Inserts a card that was ordered. `false`, and nothing is inserted, when the account has a live card of its type: see
+/// [`live`]. The caller holds the customer.
+pub async fn insert(tx: &mut Tx, card: &Card) -> Result<bool, Error> {
+    let inserted = tx
+        .query(
+            "INSERT INTO cards (id, programme_id, customer_id, account_id, card_type, billing_address, shipping_address, \
+             status, created_at, updated_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(card.id)
+        .bind(card.programme_id)
+        .bind(card.customer_id)
+        .bind(card.account_id)
+        .bind(card.card_type.as_str())
+        .bind(json(&card.billing_address))
+        .bind(card.shipping_address.as_ref().map(json))
+        .bind(card.status.as_str())
+        .bind(card.created_at)
+        .bind(card.updated_at)
+        .bind(card.version)
+        .execute()
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// The account's live card of a type.
+pub async fn live(on: &mut impl Connection, account_id: Uuid, card_type: Type) -> Result<Option<Uuid>, Error> {
+    let row: Option<(Uuid,)> = on
+        .query(
+            "SELECT id FROM cards WHERE account_id = $1 AND card_type = $2 \
+             AND status NOT IN ('blocked', 'issue_failed', 'terminated')",
+        )
+        .bind(account_id)
+        .bind(card_type.as_str())
+        .optional()
+        .await?;
+    Ok(row.map(|(id,)| id))
+}
+
+/// A card, of any programme.
+pub async fn get(on: &mut impl Connection, id: Uuid) -> Result<Option<Card>, Error> {
+    let query = on.query(concat!("SELECT ", columns!(), " FROM cards WHERE id = $1")).bind(id);
+    let row: Option<CardRow> = query.optional().await?;
+    row.map(CardRow::read).transpose()
+}
+
+/// A card held for a change, of any programme.
+pub async fn hold(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
+    let Some(seen) = get(tx, id).await? else { return Ok(None) };
+    let customer = customers::hold(tx, seen.customer_id).await?.ok_or(Error::NotFound)?;
+    let account = accounts::get(tx, seen.account_id).await?.ok_or(Error::NotFound)?;
+    let card = get(tx, id).await?.ok_or(Error::NotFound)?;
+    Ok(Some(Held { customer, account, card }))
+}
+
+/// Writes back what [`hold`] gave and a change left, the customer's chain included.
+pub async fn update(tx: &mut Tx, held: &Held) -> Result<(), Error> {
+    let card = &held.card;
+    let issued = card.issued.as_ref();
+    tx.query(
+        "UPDATE cards SET name = $2, network = $3, last_four = $4, expiration_date = $5, status = $6, slept_by = $7, \
+         updated_at = $8, version = $9 WHERE id = $1",
+    )
+    .bind(card.id)
+    .bind(issued.map(|issued| issued.name.as_str()))
+    .bind(issued.map(|issued| issued.network.as_str()))
+    .bind(issued.map(|issued| issued.last_four.as_str()))
+    .bind(issued.map(|issued| issued.expiration_date.as_str()))
+    .bind(card.status.as_str())
+    .bind(card.slept_by.map(Sleeper::as_str))
+    .bind(card.updated_at)
+    .bind(card.version)
+    .execute()
+    .await?;
+    customers::update(tx, &held.customer).await
+}
+
+/// Which cards to list: newest first.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// Whose.
+    pub of: Of,
+    /// In this status.
+    pub status: Option<Status>,
+    /// Created after this, exclusive.
+    pub created_after: Option<Timestamp>,
+    /// Created before this, exclusive.
+    pub created_before: Option<Timestamp>,
+    /// After this one in the list: where the last page ended.
+    pub after: Option<(Timestamp, Uuid)>,
+    /// How many at the most.
+    pub limit: i64,
+}
+
+/// A page of cards. Its cost depends neither on how deep it is nor on how many there are: each condition is a range of an
+/// index.
+pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<Card>, Error> {
+    // One owner in the condition, never both: the planner then has one index to choose.
+    let mut query = match filter.of {
+        Of::Programme(id) => on.query(concat!("SELECT ", columns!(), " FROM cards WHERE programme_id = $1")).bind(id),
+        Of::Parent(id) => on.query(concat!("SELECT ", columns!(), " FROM cards WHERE account_id = $1")).bind(id),
+    };
+    if let Some(status) = filter.status {
+        query = query.push(" AND status = ").push_bind(status.as_str());
+    }
+    if let Some(after) = filter.created_after {
+        query = query.push(" AND created_at > ").push_bind(after);
+    }
+    if let Some(before) = filter.created_before {
+        query = query.push(" AND created_at < ").push_bind(before);
+    }
+    if let Some((at, id)) = filter.after {
+        query = query.push(" AND (created_at, id) < (").push_bind(at).push(", ").push_bind(id).push(")");
+    }
+    let rows: Vec<CardRow> =
+        query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(filter.limit).all().await?;
+    rows.into_iter().map(CardRow::read).collect()
+}
+
+/// Cards by id, in no order; unknown ones are left out. At least one id must be given.
+pub async fn some(on: &mut impl Connection, ids: impl IntoIterator<Item = Uuid>) -> Result<Vec<Card>, Error> {
+    let query = on.query(concat!("SELECT ", columns!(), " FROM cards WHERE id IN ")).push_list(ids).once();
+    let rows: Vec<CardRow> = query.all().await?;
+    rows.into_iter().map(CardRow::read).collect()
+}
+
+/// At most `limit` cards under a customer or account that a cascade moves, those after `after`, oldest first.
+pub(super) async fn affected(
+    tx: &mut Tx,
+    parent: Parent,
+    which: Which,
+    (after, limit): (Option<(Timestamp, Uuid)>, i64),
+) -> Result<Vec<Card>, Error> {
+    // Word for word the condition of the partial index.
+    let query = match parent {
+        Parent::Customer(id) => tx
+            .query(concat!(
+                "SELECT ",
+                columns!(),
+                " FROM cards WHERE customer_id = $1 AND status NOT IN ('blocked', 'issue_failed', 'terminated')"
+            ))
+            .bind(id),
+        Parent::Account(id) => tx
+            .query(concat!(
+                "SELECT ",
+                columns!(),
+                " FROM cards WHERE account_id = $1 AND status NOT IN ('blocked', 'issue_failed', 'terminated')"
+            ))
+            .bind(id),
+    };
+    let rows: Vec<CardRow> = cascade::next(which.narrow(query, ""), after, limit).all().await?;
+    rows.into_iter().map(CardRow::read).collect()
+}
+
+/// Writes cards that were all moved the same way.
+pub(super) async fn update_all(tx: &mut Tx, cards: &[Card]) -> Result<(), Error> {
+    let Some(first) = cards.first() else { return Ok(()) };
+    tx.query("UPDATE cards SET status = $1, slept_by = $2, updated_at = $3, version = version + 1 WHERE id IN ")
+        .bind(first.status.as_str())
+        .bind(first.slept_by.map(Sleeper::as_str))
+        .bind(first.updated_at)
+        .push_list(cards.iter().map(|card| card.id))
+        .once()
+        .execute()
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Plays the deployment service for sandbox programmes: nothing is deployed, but the address is the one that CREATE2 would
+//! give (EIP-1014), so that it can be checked by anybody.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::tasks::{self, Claim};
+use super::{Backlog, Failure, Queue};
+use crate::clock::Clock;
+use crate::domain::Timestamp;
+use crate::domain::account::{Move, Status, sandbox_chain_id};
+use crate::domain::event::Origin;
+use crate::store::moves::{NotMoved, Step};
+use crate::store::tasks::{Kind, Task, settle};
+use crate::store::{Change, Error, Store, Tx, account_moves, accounts, customers};
+
+/// Nothing slow happens under it: long enough for a busy database.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// Deploys sandbox programmes' accounts.
+pub struct SandboxDeployments {
+    store: Store,
+    clock: Clock,
+}
+
+/// A claimed account.
+pub struct Claimed {
+    task: Task,
+    lease: Uuid,
+    owner: String,
+}
+
+impl SandboxDeployments {
+    /// The queue on a store.
+    pub fn new(store: Store, clock: Clock) -> Self {
+        Self { store, clock }
+    }
+}
+
+impl Queue for SandboxDeployments {
+    type Item = Claimed;
+    /// The CAIP-10 account id.
+    type Done = String;
+
+    const NAME: &'static str = "sandbox_deployment";
+    const DEADLINE: Duration = Duration::from_secs(1);
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
+        tasks::next_due(&self.store, Kind::SandboxDeployment).await
+    }
+
+    async fn claim(&self, now: Timestamp, limit: usize) -> Result<Vec<Claimed>, Failure> {
+        let lease = self.clock.id();
+        let claim = Claim { kind: Kind::SandboxDeployment, now, lease, length: LEASE, limit };
+        let claimed = self.store.transact(&claim).await?;
+        if claimed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = claimed.iter().map(|task| task.customer_id);
+        let owners = customers::chain_ids(&mut self.store.reader().await?, ids).await?;
+        let owners: HashMap<Uuid, String> = owners.into_iter().collect();
+        let with_owner = |task: Task| {
+            let owner = owners.get(&task.customer_id)?.clone();
+            Some(Claimed { task, lease, owner })
+        };
+        Ok(claimed.into_iter().filter_map(with_owner).collect())
+    }
+
+    async fn perform(&self, item: &Claimed) -> String {
+        sandbox_chain_id(item.task.entity_id, &item.owner)
+    }
+
+    async fn settle(&self, item: Claimed, done: Option<String>) -> Result<&'static str, Failure> {
+        // Without an address the task is taken up again when its lease is over.
+        let Some(chain_id) = done else { return Ok("retry") };
+        Ok(self.store.transact(&Settlement { clock: &self.clock, item, chain_id }).await?)
+    }
+
+    async fn backlog(&self) -> Result<Backlog, Failure> {
+        tasks::backlog(&self.store, Kind::SandboxDeployment).await
+    }
+}
+
+struct Settlement<'a> {
+    clock: &'a Clock,
+    item: Claimed,
+    chain_id: String,
+}
+
+impl Change for Settlement<'_> {
+    type Out = &'static str;
+    type Error = NotMoved;
+
+    async fn apply(&self, tx: &mut Tx) -> Result<&'static str, NotMoved> {
+        let task = &self.item.task;
+        let mut held = accounts::hold(tx, task.entity_id).await?.ok_or(Error::NotFound)?;
+        if !settle(tx, task.id, self.item.lease).await? {
+            return Ok("lost");
+        }
+        // Closed meanwhile.
+        if held.account.status != Status::Pending {
+            return Ok("moot");
+        }
+        held.account.chain_id = Some(self.chain_id.clone());
+        let origin = Origin::internal("deployment");
+        let step = Step { by: Move::Deploy, reason: None, origin: &origin };
+        account_moves::make(tx, &mut held, step, self.clock).await?;
+        Ok("deployed")
+    }
+}
