@@ -52,6 +52,40 @@ impl AuditRow {
     }
 }
 
+row! {
+    struct ChildRow {
+        customer_id: Uuid,
+        entity_type: String,
+        id: Uuid,
+        status: String,
+        version: i64,
+    }
+}
+
+/// The accounts and cards of the customers from one id to another, by customer. As many as these customers' trails tell
+/// of, which are in memory too.
+async fn children(
+    on: &mut impl Connection,
+    (first, last): (Uuid, Uuid),
+) -> Result<BTreeMap<Uuid, Vec<Entity>>, Error> {
+    let rows: Vec<ChildRow> = on
+        .query(
+            "SELECT customer_id, 'account' AS entity_type, id, status, version FROM accounts \
+             WHERE customer_id BETWEEN $1 AND $2 UNION ALL \
+             SELECT a.customer_id, 'card' AS entity_type, c.id, c.status, c.version \
+             FROM accounts a JOIN cards c ON c.account_id = a.id WHERE a.customer_id BETWEEN $1 AND $2",
+        )
+        .bind(first)
+        .bind(last)
+        .all()
+        .await?;
+    let mut found: BTreeMap<Uuid, Vec<Entity>> = BTreeMap::new();
+    for ChildRow { customer_id, entity_type, id, status, version } in rows {
+        found.entry(customer_id).or_default().push(Entity { entity_type, id, status, version });
+    }
+    Ok(found)
+}
+
 /// Verifies every customer's trail while the service may be at work: pages are read without locks, and a trail that looks
 /// wrong is read again with its customer held, so that a change under way is no fault.
 ///
@@ -87,11 +121,16 @@ pub async fn verify(store: &Store, mut on: impl FnMut(Found) + Send) -> Result<R
                 _ => break,
             }
         }
+        let mut below = match (rows.first(), rows.last()) {
+            (Some(first), Some(last)) => children(&mut reader, (first.id, last.id)).await?,
+            _ => BTreeMap::new(),
+        };
         drop(reader);
         let mut rows = rows.into_iter().map(|row| (row.id, row)).collect::<BTreeMap<_, _>>();
         for (id, trail) in trails {
             let row = rows.remove(&id);
-            let entities: Vec<Entity> = row.iter().map(AuditRow::entity).collect();
+            let below = below.remove(&id).unwrap_or_default();
+            let entities: Vec<Entity> = row.iter().map(AuditRow::entity).chain(below).collect();
             if !trail.end(row.as_ref().map(AuditRow::chain), &entities).is_empty() {
                 again(store, id).await?.into_iter().map(Found::Fault).for_each(&mut on);
             }
@@ -127,7 +166,8 @@ async fn held(tx: &mut Tx, customer_id: Uuid) -> Result<Vec<Fault>, Error> {
             _ => break,
         }
     }
-    let entities: Vec<Entity> = row.iter().map(AuditRow::entity).collect();
+    let below = children(tx, (customer_id, customer_id)).await?.remove(&customer_id).unwrap_or_default();
+    let entities: Vec<Entity> = row.iter().map(AuditRow::entity).chain(below).collect();
     Ok(trail.end(row.as_ref().map(AuditRow::chain), &entities))
 }
 
