@@ -11,11 +11,12 @@ use crate::api::v1::card_service_server::{CardServiceServer, SERVICE_NAME as CAR
 use crate::api::v1::customer_service_server::{CustomerServiceServer, SERVICE_NAME as CUSTOMERS};
 use crate::api::v1::portal_service_server::{PortalServiceServer, SERVICE_NAME as PORTAL};
 use crate::api::v1::simulator_service_server::{SERVICE_NAME as SIMULATOR, SimulatorServiceServer};
+use crate::api::v1::webhook_service_server::{SERVICE_NAME as WEBHOOKS, WebhookServiceServer};
 use crate::service::Api;
 use crate::telemetry::Rpcs;
 
 /// The services that reflection and health show, besides the whole server (the empty name).
-const SERVICES: [&str; 6] = [AUTH, CUSTOMERS, ACCOUNTS, CARDS, SIMULATOR, PORTAL];
+const SERVICES: [&str; 7] = [AUTH, CUSTOMERS, ACCOUNTS, CARDS, SIMULATOR, PORTAL, WEBHOOKS];
 
 /// Every descriptor set that reflection shows.
 const DESCRIPTORS: [&[u8]; 3] =
@@ -42,7 +43,8 @@ impl Backend {
             .add_service(PortalServiceServer::new(api.clone()))
             .add_service(AccountServiceServer::new(api.clone()))
             .add_service(CardServiceServer::new(api.clone()))
-            .add_service(SimulatorServiceServer::new(api));
+            .add_service(SimulatorServiceServer::new(api.clone()))
+            .add_service(WebhookServiceServer::new(api));
         let (health, health_service) = tonic_health::server::health_reporter();
         let builder = || {
             DESCRIPTORS.into_iter().fold(tonic_reflection::server::Builder::configure(), |builder, set| {

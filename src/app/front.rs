@@ -34,7 +34,8 @@ impl Front {
             error_domain: api::error::DOMAIN.to_owned(),
             ..rest_bridge::Options::default()
         };
+        let documents = documents(self.transport.clone());
         let portal = portal(self.transport.clone());
-        api::rest::router(self.transport, edge, options).merge(documents()).merge(portal)
+        api::rest::router(self.transport, edge, options).merge(documents).merge(portal)
     }
 }

@@ -74,7 +74,7 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
         let api = Api::new(store.clone(), clock.clone(), start.settings(origins.clone())?).await?;
         let backend = Arc::new(Backend::new(api).await?);
         if !serve.no_worker {
-            let (worker, shutdown) = (worker(&store, &serve.work, clock.clone())?, shutdown.clone());
+            let (worker, shutdown) = (worker(&store, &serve.work, clock.clone()).await?, shutdown.clone());
             tasks.spawn(worker.run(async move { shutdown.started().await }));
         }
         let observed = backend.services.clone().into_axum_router().layer(ObserveLayer::in_process(clock.clone(), rpcs()));

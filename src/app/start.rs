@@ -68,7 +68,8 @@ impl Start<'_> {
         };
         let rate = self.serve.limits.rate_limit.map(|rate| (rate.requests, rate.window));
         let kyc = Arc::new(providers::kyc(&self.serve.kyc)?);
-        Ok(Settings { origins, chains, rate, kyc })
+        let private_callbacks = self.serve.work.allow_private_callbacks;
+        Ok(Settings { origins, chains, rate, kyc, private_callbacks, stopping: self.shutdown.flag() })
     }
 
     /// Makes the sandbox programme on a database that has no programme yet, and writes its profile.

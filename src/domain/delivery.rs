@@ -110,6 +110,19 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// The id of the delivery of an event to a subscription: the event's, the random bits of its second half mixed with
+    /// the subscription's. It needs not be stored, so that one statement can write the deliveries of an event.
+    pub fn id_of(subscription_id: Uuid, event_id: Uuid) -> Uuid {
+        // All but the variant, which stays.
+        const MIXED: u128 = 0x3fff_ffff_ffff_ffff;
+        Uuid::from_u128(event_id.as_u128() ^ (subscription_id.as_u128() & MIXED))
+    }
+
+    /// The event of the delivery to a subscription with this id: the inverse of [`Self::id_of`].
+    pub fn event_of(subscription_id: Uuid, delivery_id: Uuid) -> Uuid {
+        Self::id_of(subscription_id, delivery_id)
+    }
+
     /// Records an attempt and moves on: 2xx delivered; 410 dead, as the receiver said so for good; else pending until the
     /// backoff's next moment, or dead when its window is over.
     pub fn settle(&mut self, attempt: Attempt, pace: Pace) -> Outcome {
@@ -167,6 +180,16 @@ mod tests {
 
     fn attempt(status: impl Into<Option<u16>>, at: Timestamp) -> Attempt {
         Attempt { at, status: status.into(), latency_ms: 250, error: None, response: None }
+    }
+
+    #[test]
+    fn ids_differ_by_subscription_and_lead_back_to_the_event() {
+        let event = Uuid::from_u128(0x019a_ab12_7c00_7123_8456_0000_0000_0001);
+        let (a, b) = (Uuid::from_u128(0x019a_0000_0000_7000_8000_0000_0000_00aa), Uuid::from_u128(0xbb));
+        assert_ne!(Delivery::id_of(a, event), Delivery::id_of(b, event));
+        assert_eq!(Delivery::event_of(a, Delivery::id_of(a, event)), event);
+        assert_eq!(Delivery::id_of(a, event).get_version_num(), 7);
+        assert_eq!(Delivery::id_of(a, event).get_variant(), uuid::Variant::RFC4122);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 use uuid::Uuid;
 
@@ -21,6 +23,16 @@ pub const DISABLE_AFTER: Duration = Duration::from_hours(72);
 pub const DISABLE_ATTEMPTS: u32 = 20;
 /// How often a subscription that was disabled for failing is tried again.
 pub const PROBE_EVERY: Duration = Duration::from_hours(1);
+
+/// How the text form of a secret begins (Standard Webhooks).
+pub const SECRET_PREFIX: &str = "whsec_";
+/// Bytes of a new secret; the specification asks for 24 to 64.
+pub const SECRET_BYTES: usize = 32;
+
+/// The text form of a new secret, shown to the programme once; `random` comes from the clock.
+pub fn new_secret(random: &[u8; SECRET_BYTES]) -> SecretString {
+    format!("{SECRET_PREFIX}{}", STANDARD.encode(random)).into()
+}
 
 /// What a webhook tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

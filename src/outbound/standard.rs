@@ -8,11 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::domain::Timestamp;
-
-const PREFIX: &str = "whsec_";
-
-/// Bytes of a new secret; the specification asks for 24 to 64.
-pub const SECRET_BYTES: usize = 32;
+use crate::domain::webhook::SECRET_PREFIX;
+pub use crate::domain::webhook::{SECRET_BYTES, new_secret};
 
 /// The text is no `whsec_` secret with 24 to 64 bytes of base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +26,7 @@ impl Secret {
     /// # Errors
     /// [`SecretError`]
     pub fn parse(text: &SecretString) -> Result<Self, SecretError> {
-        let encoded = text.expose_secret().strip_prefix(PREFIX).ok_or(SecretError)?;
+        let encoded = text.expose_secret().strip_prefix(SECRET_PREFIX).ok_or(SecretError)?;
         let bytes = STANDARD.decode(encoded).map_err(|_| SecretError)?;
         if !(24..=64).contains(&bytes.len()) {
             return Err(SecretError);
@@ -50,11 +47,6 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret")
     }
-}
-
-/// The text form of a new secret, shown to the programme once; `random` comes from the clock.
-pub fn new_secret(random: &[u8; SECRET_BYTES]) -> SecretString {
-    format!("{PREFIX}{}", STANDARD.encode(random)).into()
 }
 
 /// What is signed.

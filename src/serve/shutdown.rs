@@ -27,6 +27,11 @@ impl Shutdown {
         *self.0.borrow()
     }
 
+    /// The flag, for those who only want to know.
+    pub fn flag(&self) -> watch::Receiver<bool> {
+        self.0.subscribe()
+    }
+
     /// Waits until it is started.
     pub async fn started(&self) {
         // The sender lives as long as `self`: the wait ends only with the flag up.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use prost::{Message, Name};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::watch;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -22,9 +23,10 @@ use crate::clock::Clock;
 use crate::domain::chain::ChainSet;
 use crate::domain::event::Origin;
 use crate::domain::{Code, Error};
+use crate::domain::webhook::new_secret;
 use crate::kyc::Kyc;
-use crate::signature::Origins;
-use crate::store::{self, Store, service_key};
+use crate::signature::{Origins, PublicKey};
+use crate::store::{self, Store, service_key, webhook_key};
 
 /// What the operator of the service decides about it.
 #[derive(Debug, Clone)]
@@ -37,6 +39,10 @@ pub struct Settings {
     pub rate: Option<(u32, Duration)>,
     /// Who verifies people.
     pub kyc: Arc<Kyc>,
+    /// Whether sandbox programmes may have webhooks at http and private addresses.
+    pub private_callbacks: bool,
+    /// Turns true when the service is to stop: streams end then.
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// The service. Cheap to clone; clones share everything.
@@ -51,6 +57,8 @@ pub struct Inner {
     pub(crate) tokens: Tokens,
     pub(crate) failures: Failures,
     pub(crate) links: Links,
+    /// What verifies the signatures of webhooks.
+    pub(crate) webhook_key: PublicKey,
     rate: Option<Rate>,
     fingerprints: hmac::Key,
 }
@@ -108,12 +116,23 @@ impl Api {
         for name in ["jwt", "fingerprint", "links"] {
             keys.push(service_key(&mut tx, name, &clock.random::<32>(), now).await?);
         }
+        let webhook_key = webhook_key(&mut tx, now).await?.public_key().clone();
         tx.commit().await?;
         let rate = settings.rate.map(|(requests, window)| Rate::new(requests, window));
         let (tokens, failures) = (Tokens::new(keys[0].expose_secret()), Failures::new());
         let fingerprints = hmac::Key::new(hmac::HMAC_SHA256, keys[1].expose_secret());
         let links = Links::new(keys[2].expose_secret(), settings.origins.primary());
-        Ok(Self(Arc::new(Inner { store, clock, settings, tokens, failures, links, rate, fingerprints })))
+        Ok(Self(Arc::new(Inner { store, clock, settings, tokens, failures, links, webhook_key, rate, fingerprints })))
+    }
+
+    /// A new secret for a webhook.
+    pub(crate) fn webhook_secret(&self) -> SecretString {
+        new_secret(&self.clock.random())
+    }
+
+    /// Authenticates a call that is answered with a stream.
+    pub(crate) async fn stream(&self, metadata: &MetadataMap) -> Outcome<Context<'_>> {
+        Ok(self.context(metadata, Signature::Required).await?.0)
     }
 
     /// Runs a call that only reads.

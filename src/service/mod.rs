@@ -8,6 +8,7 @@ mod caller;
 mod challenge;
 mod context;
 mod convert;
+mod events;
 mod failure;
 mod lease;
 mod links;
@@ -17,6 +18,7 @@ mod password;
 mod reason;
 mod throttle;
 mod token;
+mod webhooks;
 
 // AuthService
 mod create_token;
@@ -66,6 +68,19 @@ mod unsuspend_card;
 // SimulatorService
 mod simulate_card;
 mod simulate_customer;
+// WebhookService
+mod delete_webhook;
+mod get_public_keys;
+mod get_webhook;
+mod list_deliveries;
+mod list_events;
+mod list_webhooks;
+mod put_webhook;
+mod replay_delivery;
+mod replay_webhook;
+mod rotate_webhook_secret;
+mod test_webhook;
+mod watch_events;
 
 // PortalService
 mod decide_sandbox;
@@ -256,5 +271,47 @@ impl simulator_service_server::SimulatorService for Api {
     }
     async fn simulate_card_failed(&self, request: Request<SimulateCardFailedRequest>) -> Answer<()> {
         self.change(request).await
+    }
+}
+
+#[tonic::async_trait]
+impl webhook_service_server::WebhookService for Api {
+    type WatchEventsStream = watch_events::Events;
+
+    async fn put_webhook(&self, request: Request<PutWebhookRequest>) -> Answer<Webhook> {
+        self.change(request).await
+    }
+    async fn list_webhooks(&self, request: Request<ListWebhooksRequest>) -> Answer<ListWebhooksResponse> {
+        self.read(request).await
+    }
+    async fn get_webhook(&self, request: Request<GetWebhookRequest>) -> Answer<Webhook> {
+        self.read(request).await
+    }
+    async fn delete_webhook(&self, request: Request<DeleteWebhookRequest>) -> Answer<()> {
+        self.change(request).await
+    }
+    async fn list_deliveries(&self, request: Request<ListDeliveriesRequest>) -> Answer<ListDeliveriesResponse> {
+        self.read(request).await
+    }
+    async fn replay_delivery(&self, request: Request<ReplayDeliveryRequest>) -> Answer<ReplayResponse> {
+        self.change(request).await
+    }
+    async fn replay_webhook(&self, request: Request<ReplayWebhookRequest>) -> Answer<ReplayResponse> {
+        self.change(request).await
+    }
+    async fn test_webhook(&self, request: Request<TestWebhookRequest>) -> Answer<()> {
+        self.change(request).await
+    }
+    async fn rotate_webhook_secret(&self, request: Request<RotateWebhookSecretRequest>) -> Answer<RotateWebhookSecretResponse> {
+        self.change(request).await
+    }
+    async fn list_events(&self, request: Request<ListEventsRequest>) -> Answer<ListEventsResponse> {
+        self.read(request).await
+    }
+    async fn watch_events(&self, request: Request<WatchEventsRequest>) -> Answer<Self::WatchEventsStream> {
+        watch_events::watch_events(self, request).await
+    }
+    async fn get_public_keys(&self, _: Request<GetPublicKeysRequest>) -> Answer<GetPublicKeysResponse> {
+        Ok(Response::new(get_public_keys::get_public_keys(self)))
     }
 }

@@ -1,9 +1,13 @@
 //! The audit trail and outbox.
 
+mod order;
+
+pub use order::{Wanted, Watched, place, placed, stream};
+
 use uuid::Uuid;
 
 use super::value::row;
-use super::{Connection, Error, Tx};
+use super::{Connection, Error, Tx, deliveries};
 use crate::domain::Timestamp;
 use crate::domain::event::{Event, Hash};
 
@@ -66,7 +70,7 @@ impl EventRow {
     }
 }
 
-/// Records events, in order.
+/// Records events, in order, each with its deliveries.
 pub async fn insert(tx: &mut Tx, events: &[Event]) -> Result<(), Error> {
     for event in events {
         tx.query(
@@ -92,7 +96,9 @@ pub async fn insert(tx: &mut Tx, events: &[Event]) -> Result<(), Error> {
         .bind(event.hash.as_slice())
         .execute()
         .await?;
+        deliveries::insert(tx, event).await?;
     }
+    tx.records_events();
     Ok(())
 }
 

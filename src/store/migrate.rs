@@ -35,6 +35,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0003_customers",
     "0004_tasks",
     "0005_verifications",
+    "0006_webhooks",
     "0007_accounts_cards",
 ];
 

@@ -51,6 +51,7 @@ pub mod audit;
 pub mod card_moves;
 pub mod cards;
 pub mod customers;
+pub mod deliveries;
 pub mod events;
 pub mod idempotency;
 pub mod moves;
@@ -59,6 +60,7 @@ pub mod programmes;
 pub mod signing_keys;
 pub mod tasks;
 pub mod verifications;
+pub mod webhooks;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -70,7 +72,7 @@ pub use change::{Change, Retry};
 pub use dialect::Dialect;
 pub use error::{Error, Unique};
 pub use query::Query;
-pub use service_keys::service_key;
+pub use service_keys::{service_key, webhook_key};
 pub use sqlx::types::Text;
 pub use tx::{Connection, Reader, Tx};
 
@@ -148,7 +150,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     database: Database,
     tickets: AtomicU64,
-    commits: watch::Sender<()>,
+    commits: tx::Commits,
 }
 
 enum Database {
@@ -177,7 +179,8 @@ impl Store {
             }
         };
         let tickets = AtomicU64::new(u64::from(std::process::id()));
-        Ok(Self(Arc::new(Inner { database, tickets, commits: watch::Sender::new(()) })))
+        let commits = tx::Commits { work: watch::Sender::new(()), events: watch::Sender::new(()) };
+        Ok(Self(Arc::new(Inner { database, tickets, commits })))
     }
 
     /// Opens a transaction, waiting for a connection if need be; [`Error::Unavailable`] after
@@ -244,7 +247,13 @@ impl Store {
     /// Changes whenever a transaction of this process that [left work](Tx::leaves_work) behind has been committed. What
     /// other processes leave is not heard of: look for it now and then.
     pub fn committed(&self) -> watch::Receiver<()> {
-        self.0.commits.subscribe()
+        self.0.commits.work.subscribe()
+    }
+
+    /// Changes whenever a transaction of this process that recorded events has been committed. The same holds of other
+    /// processes.
+    pub fn recorded(&self) -> watch::Receiver<()> {
+        self.0.commits.events.subscribe()
     }
 
     /// Which database it is.

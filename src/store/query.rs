@@ -100,6 +100,15 @@ impl<'c> Query<'c> {
         query.push_tuple(from)
     }
 
+    /// Appends `($n, $n+1), …` and binds the pairs: for `IN (VALUES …)`. There must be at least one pair.
+    pub fn push_pairs<'q, A: Value<'q>, B: Value<'q>>(self, pairs: impl IntoIterator<Item = (A, B)>) -> Self {
+        pairs.into_iter().enumerate().fold(self, |query, (index, (a, b))| {
+            let query = if index == 0 { query } else { query.push(", ") };
+            let from = query.bound();
+            query.bind(a).bind(b).push_tuple(from)
+        })
+    }
+
     /// Locks the selected rows until the transaction ends, where the database has row locks.
     pub fn for_update(self) -> Self {
         let sql = self.target.dialect().for_update();

@@ -28,9 +28,18 @@ pub trait Connection: Send {
 #[must_use = "dropping a transaction rolls it back"]
 pub struct Tx {
     inner: Inner,
-    /// Told of the commit if the transaction left work behind.
-    commits: watch::Sender<()>,
+    commits: Commits,
     leaves_work: bool,
+    records_events: bool,
+}
+
+/// Who is told of commits.
+#[derive(Clone)]
+pub(super) struct Commits {
+    /// Of transactions that left work behind.
+    pub(super) work: watch::Sender<()>,
+    /// Of transactions that recorded events.
+    pub(super) events: watch::Sender<()>,
 }
 
 enum Inner {
@@ -39,18 +48,23 @@ enum Inner {
 }
 
 impl Tx {
-    pub(super) const fn sqlite(member: Member, commits: watch::Sender<()>) -> Self {
-        Self { inner: Inner::Sqlite(member), commits, leaves_work: false }
+    pub(super) const fn sqlite(member: Member, commits: Commits) -> Self {
+        Self { inner: Inner::Sqlite(member), commits, leaves_work: false, records_events: false }
     }
 
-    pub(super) fn postgres(tx: PgTx, commits: watch::Sender<()>) -> Self {
-        Self { inner: Inner::Postgres(Box::new(tx)), commits, leaves_work: false }
+    pub(super) fn postgres(tx: PgTx, commits: Commits) -> Self {
+        Self { inner: Inner::Postgres(Box::new(tx)), commits, leaves_work: false, records_events: false }
     }
 
     /// Says that this transaction wrote something for a worker to do: [`Store::committed`](super::Store::committed)
     /// fires once it is durable. Called by whatever inserts into a queue.
     pub const fn leaves_work(&mut self) {
         self.leaves_work = true;
+    }
+
+    /// Says that this transaction recorded events: [`Store::recorded`](super::Store::recorded) fires once it is durable.
+    pub(super) const fn records_events(&mut self) {
+        self.records_events = true;
     }
 
     /// Makes the changes last. Returns after they are durable.
@@ -63,7 +77,10 @@ impl Tx {
             Inner::Postgres(tx) => tx.commit().await?,
         }
         if self.leaves_work {
-            self.commits.send_replace(());
+            self.commits.work.send_replace(());
+        }
+        if self.records_events {
+            self.commits.events.send_replace(());
         }
         Ok(())
     }

@@ -17,12 +17,15 @@
 mod deployment;
 mod engine;
 mod screening;
+mod order;
 mod sweep;
 mod tasks;
+mod webhooks;
 
 pub use deployment::SandboxDeployments;
 pub use engine::{Backlog, Engine, Failure, Queue, Stop};
 pub use screening::ScreeningQueue;
+pub use webhooks::Webhooks;
 
 use crate::clock::Clock;
 use crate::screening::Screening;
@@ -33,12 +36,13 @@ pub struct Worker {
     store: Store,
     clock: Clock,
     screening: Screening,
+    webhooks: Webhooks,
 }
 
 impl Worker {
     /// A worker on a store, with the partners that it asks.
-    pub fn new(store: Store, clock: Clock, screening: Screening) -> Self {
-        Self { store, clock, screening }
+    pub fn new(store: Store, clock: Clock, screening: Screening, webhooks: Webhooks) -> Self {
+        Self { store, clock, screening, webhooks }
     }
 
     /// Works until `stop` is done, then finishes what it holds.
@@ -46,6 +50,12 @@ impl Worker {
         let engine = Engine::new(self.store, self.clock, stop);
         let screening = ScreeningQueue::new(engine.store().clone(), engine.clock().clone(), self.screening);
         let deployments = SandboxDeployments::new(engine.store().clone(), engine.clock().clone());
-        tokio::join!(engine.clone().run(screening), engine.clone().run(deployments), sweep::run(&engine));
+        tokio::join!(
+            engine.clone().run(screening),
+            engine.clone().run(deployments),
+            engine.clone().run(self.webhooks),
+            order::run(&engine),
+            sweep::run(&engine)
+        );
     }
 }

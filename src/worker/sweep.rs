@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::domain::Timestamp;
-use crate::store::{Change, Error, Tx, idempotency, signing_keys};
+use crate::store::{Change, Error, Tx, idempotency, signing_keys, webhooks};
 
 /// Time between two sweeps.
 const EVERY: Duration = Duration::from_secs(60);
@@ -14,7 +14,7 @@ const BATCH: i64 = 500;
 /// Sweeps now and then, until the engine stops.
 pub(super) async fn run(engine: &Engine) {
     while engine.pause(EVERY).await {
-        for what in [What::IdempotencyKeys, What::Nonces] {
+        for what in [What::IdempotencyKeys, What::Nonces, What::Webhooks] {
             if let Err(error) = sweep(engine, what).await {
                 tracing::warn!(?what, %error, "cannot sweep");
             }
@@ -26,6 +26,8 @@ pub(super) async fn run(engine: &Engine) {
 enum What {
     IdempotencyKeys,
     Nonces,
+    /// Deliveries of deleted subscriptions.
+    Webhooks,
 }
 
 impl What {
@@ -33,6 +35,7 @@ impl What {
         match self {
             Self::IdempotencyKeys => "idempotency_keys",
             Self::Nonces => "signature_nonces",
+            Self::Webhooks => "deliveries",
         }
     }
 }
@@ -64,6 +67,7 @@ impl Change for Batch {
         match self.what {
             What::IdempotencyKeys => idempotency::sweep(tx, self.now, BATCH).await,
             What::Nonces => signing_keys::sweep_nonces(tx, self.now, BATCH).await,
+            What::Webhooks => webhooks::sweep(tx, BATCH).await,
         }
     }
 }

@@ -85,7 +85,8 @@ impl Scene {
         let (store, clock) = (Store::open(&url, StoreOptions::default()).await.unwrap(), Clock::manual(START, 1));
         let kyc = Arc::new(Kyc::Sumsub(Box::new(StandIn::start().await.client())));
         let origins = Origins::new(["https://customers.test"]).unwrap();
-        let settings = Settings { origins, chains: ChainSet::default(), rate: None, kyc };
+        let (private_callbacks, stopping) = (false, tokio::sync::watch::Sender::new(false).subscribe());
+        let settings = Settings { origins, chains: ChainSet::default(), rate: None, kyc, private_callbacks, stopping };
         let api = Api::new(store.clone(), clock.clone(), settings).await.unwrap();
         let programme = Programme { id: clock.id(), name: "Wallet".into(), sandbox: false };
         let mut tx = store.begin().await.unwrap();

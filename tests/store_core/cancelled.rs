@@ -56,11 +56,6 @@ async fn cancelled_anywhere(test: TestStore) {
     for task in tasks {
         acknowledged.extend(task.await.unwrap());
     }
-    // Neither all nor none of them were cancelled.
-    assert!(
-        (20..TASKS * CHANGES - 20 - TASKS * CHANGES / 7).contains(&(acknowledged.len() as i64)),
-        "{acknowledged:?}"
-    );
     // The store still works, and whatever was left behind by the cancelled has been seen to.
     change(&test.store, 1_000_000).await.unwrap();
     acknowledged.insert(1_000_000);

@@ -1,0 +1,120 @@
+//! WatchEvents: catches up in pages, then follows what is committed.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures::Stream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::api::request_id;
+use super::failure::{Failure, Outcome};
+use super::{Api, events};
+use crate::api::v1::{Event, WatchEventsRequest};
+use crate::domain::{Code, Error};
+use crate::store;
+use crate::store::events::Wanted;
+use crate::store::programmes;
+
+/// Events that are read at once, and how many may wait for a slow reader before no more are read.
+const PAGE: i64 = 500;
+/// How often to look for what other nodes committed, and whether the caller may still see it.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The events of a call.
+pub(super) type Events = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
+
+/// Starts the stream. It ends at the service's shutdown, or when the caller's credentials change.
+pub(super) async fn watch_events(api: &Api, request: Request<WatchEventsRequest>) -> Result<Response<Events>, Status> {
+    let id = request_id(request.metadata());
+    let watch = start(api, request).await.map_err(|failure| failure.status(id.as_deref()))?;
+    let (sender, receiver) = mpsc::channel(PAGE as usize);
+    tokio::spawn(watch.run(sender, id));
+    Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+}
+
+async fn start(api: &Api, request: Request<WatchEventsRequest>) -> Outcome<Watch> {
+    let cx = api.stream(request.metadata()).await?;
+    let message = request.get_ref();
+    let wanted = events::wanted(&cx, &message.types, message.customer_id.as_deref())?;
+    let after = events::position(&cx, &message.cursor).await?;
+    let generation = generation(api, wanted.programme_id).await?;
+    Ok(Watch { api: api.clone(), wanted, after, generation })
+}
+
+struct Watch {
+    api: Api,
+    wanted: Wanted,
+    /// Up to where everything has been sent.
+    after: i64,
+    /// Of the credentials that the caller had when the stream began.
+    generation: Option<i64>,
+}
+
+/// The generation of a programme's credentials; `None` when it was disabled.
+async fn generation(api: &Api, programme_id: Uuid) -> Outcome<Option<i64>> {
+    let rows = programmes::bearer(&mut api.store.reader().await?, programme_id, &[]).await?;
+    Ok(rows.first().filter(|row| !row.disabled).map(|row| row.generation))
+}
+
+impl Watch {
+    async fn run(mut self, sender: mpsc::Sender<Result<Event, Status>>, request_id: Option<String>) {
+        let mut stopping = self.api.settings.stopping.clone();
+        let ended = tokio::select! {
+            () = sender.closed() => Ok(()),
+            // An error means that nobody is left who could stop the service.
+            _ = stopping.wait_for(|stop| *stop) => Ok(()),
+            ended = self.follow(&sender) => ended,
+        };
+        if let Err(failure) = ended {
+            // The reader may be gone.
+            let _ = sender.send(Err(failure.status(request_id.as_deref()))).await;
+        }
+    }
+
+    /// Sends page after page, and waits for more at the end, until the reader is gone.
+    async fn follow(&mut self, sender: &mpsc::Sender<Result<Event, Status>>) -> Outcome<()> {
+        let mut recorded = self.api.store.recorded();
+        loop {
+            // Before looking: what is committed while we look wakes us again.
+            recorded.mark_unchanged();
+            store::events::place(&self.api.store).await?;
+            while let Some(page) = self.page().await? {
+                for event in page {
+                    if sender.send(Ok(event)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            tokio::select! {
+                // The store lives as long as this service: the channel is not closed.
+                _ = recorded.changed() => {}
+                () = self.api.clock.sleep(POLL) => self.still_allowed().await?,
+            }
+        }
+    }
+
+    /// The next page; `None` at the end of what there is.
+    async fn page(&mut self) -> Outcome<Option<Vec<Event>>> {
+        let mut reader = self.api.store.reader().await?;
+        let placed = store::events::placed(&mut reader).await?;
+        if placed <= self.after {
+            return Ok(None);
+        }
+        let page = store::events::stream(&mut reader, &self.wanted, self.after, PAGE).await?;
+        drop(reader);
+        let last = page.last().map_or(self.after, |event| event.position);
+        self.after = if page.len() as i64 == PAGE { last } else { last.max(placed) };
+        Ok(Some(page.iter().map(events::message).collect::<Result<_, store::Error>>()?))
+    }
+
+    async fn still_allowed(&self) -> Outcome<()> {
+        if generation(&self.api, self.wanted.programme_id).await? == self.generation {
+            return Ok(());
+        }
+        let detail = "The credentials changed: get a new token and go on from the last cursor.";
+        Err(Failure::from(Error::new(Code::Unauthenticated, detail)))
+    }
+}

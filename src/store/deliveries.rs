@@ -1,0 +1,215 @@
+//! Events on their way to subscriptions.
+//!
+//! A delivery is written in the transaction of its event, one row for each subscription that wants it. A worker claims
+//! due ones under a lease, sends with no transaction open, and settles: an outcome counts only while its lease does.
+
+mod claim;
+mod row;
+
+use uuid::Uuid;
+
+pub use claim::{Claimed, Lease, Settled, claim, due, due_at, settle};
+
+use super::{Connection, Error, Tx};
+use crate::domain::Timestamp;
+use crate::domain::delivery::{Delivery, DeliveryStatus};
+use crate::domain::event::Event;
+use row::DeliveryRow;
+
+/// Writes the deliveries of an event, one for each subscription that wants it, disabled or not. One statement, which
+/// for a programme without subscriptions ends at an index.
+pub(super) async fn insert(tx: &mut Tx, event: &Event) -> Result<(), Error> {
+    let written = tx
+        .query(
+            "INSERT INTO deliveries (webhook_id, event_id, webhook_type, entity_id, version, status, attempts, tries, \
+             due_since, next_attempt_at, created_at) \
+             SELECT id, $1, $2, $3, $4, 'pending', '[]', 0, $5, $5, $5 FROM webhooks \
+             WHERE programme_id = $6 AND deleted = $7 AND types LIKE $8",
+        )
+        .bind(event.id)
+        .bind(event.event_type())
+        .bind(event.entity_id)
+        .bind(event.version)
+        .bind(event.created_at)
+        .bind(event.programme_id)
+        .bind(false)
+        .bind(format!("%{}%", event.event_type()))
+        .execute()
+        .await?;
+    if written > 0 {
+        tx.leaves_work();
+    }
+    Ok(())
+}
+
+/// Writes a delivery that has no event behind it: a trial.
+pub async fn insert_trial(tx: &mut Tx, delivery: &Delivery, body: &str) -> Result<(), Error> {
+    tx.query(
+        "INSERT INTO deliveries (webhook_id, event_id, webhook_type, entity_id, version, body, status, attempts, tries, \
+         due_since, next_attempt_at, created_at) VALUES ($1, $2, $3, $2, 1, $4, 'pending', '[]', 0, $5, $5, $5)",
+    )
+    .bind(delivery.subscription_id)
+    .bind(delivery.event_id)
+    .bind(delivery.webhook_type.as_str())
+    .bind(body)
+    .bind(delivery.due_since)
+    .execute()
+    .await?;
+    tx.leaves_work();
+    Ok(())
+}
+
+/// Which deliveries of a subscription to list: newest first.
+#[derive(Debug, Clone, Copy)]
+pub struct Filter {
+    /// Of which subscription.
+    pub webhook_id: Uuid,
+    /// That stand so.
+    pub status: Option<DeliveryStatus>,
+    /// Recorded after this, exclusive.
+    pub created_after: Option<Timestamp>,
+    /// Recorded before this, exclusive.
+    pub created_before: Option<Timestamp>,
+    /// After this one (its time and event) in the list: where the last page ended.
+    pub after: Option<(Timestamp, Uuid)>,
+    /// How many at the most.
+    pub limit: i64,
+}
+
+/// A condition that holds for one status, in the words of the index that serves it.
+const fn standing(status: DeliveryStatus) -> &'static str {
+    match status {
+        DeliveryStatus::Pending => " AND status = 'pending' AND status <> 'delivered'",
+        DeliveryStatus::Delivered => " AND status = 'delivered'",
+        DeliveryStatus::Dead => " AND status = 'dead' AND status <> 'delivered'",
+    }
+}
+
+/// A page of deliveries, each with the time when it was recorded.
+pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<(Delivery, Timestamp)>, Error> {
+    let mut query = on
+        .query(
+            "SELECT webhook_id, event_id, webhook_type, status, attempts, tries, due_since, next_attempt_at, lease, created_at \
+             FROM deliveries WHERE webhook_id = $1",
+        )
+        .bind(filter.webhook_id);
+    if let Some(status) = filter.status {
+        query = query.push(standing(status));
+    }
+    if let Some(after) = filter.created_after {
+        query = query.push(" AND created_at > ").push_bind(after);
+    }
+    if let Some(before) = filter.created_before {
+        query = query.push(" AND created_at < ").push_bind(before);
+    }
+    if let Some((at, id)) = filter.after {
+        query = query.push(" AND (created_at, event_id) < (").push_bind(at).push(", ").push_bind(id).push(")");
+    }
+    let rows: Vec<DeliveryRow> =
+        query.push(" ORDER BY created_at DESC, event_id DESC LIMIT ").push_bind(filter.limit).all().await?;
+    rows.into_iter().map(|row| row.read().map(|(delivery, at, _)| (delivery, at))).collect()
+}
+
+/// Sends a delivery again, whatever came of it. `false` when there is none. One that is just being sent is left to end.
+pub async fn replay_one(tx: &mut Tx, webhook_id: Uuid, event_id: Uuid, now: Timestamp) -> Result<bool, Error> {
+    let row: Option<DeliveryRow> = tx
+        .query(
+            "SELECT webhook_id, event_id, webhook_type, status, attempts, tries, due_since, next_attempt_at, lease, created_at \
+             FROM deliveries WHERE webhook_id = $1 AND event_id = $2",
+        )
+        .bind(webhook_id)
+        .bind(event_id)
+        .for_update()
+        .optional()
+        .await?;
+    let Some((mut delivery, _, leased)) = row.map(DeliveryRow::read).transpose()? else { return Ok(false) };
+    if leased && delivery.next_attempt_at > Some(now) {
+        return Ok(true);
+    }
+    delivery.replay(now);
+    tx.query(
+        "UPDATE deliveries SET status = $3, tries = $4, due_since = $5, next_attempt_at = $6, lease = NULL \
+         WHERE webhook_id = $1 AND event_id = $2",
+    )
+    .bind(webhook_id)
+    .bind(event_id)
+    .bind(delivery.status.as_str())
+    .bind(i64::from(delivery.tries))
+    .bind(delivery.due_since)
+    .bind(delivery.next_attempt_at)
+    .execute()
+    .await?;
+    tx.leaves_work();
+    Ok(true)
+}
+
+/// Which deliveries of a subscription to send again.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    /// Of which subscription.
+    pub webhook_id: Uuid,
+    /// Recorded at this time or later.
+    pub since: Option<Timestamp>,
+    /// Recorded before this time.
+    pub until: Option<Timestamp>,
+    /// That stand so; with `None` all but the delivered ones.
+    pub status: Option<DeliveryStatus>,
+    /// The delivered ones too.
+    pub include_succeeded: bool,
+    /// How many at the most, the oldest first.
+    pub limit: i64,
+}
+
+/// Sends deliveries again; how many. Those that are just being sent are left to end.
+pub async fn replay(tx: &mut Tx, span: Span, now: Timestamp) -> Result<u64, Error> {
+    let mut query = tx
+        .query(
+            "UPDATE deliveries SET status = 'pending', tries = 0, due_since = $2, next_attempt_at = $2, lease = NULL \
+             WHERE webhook_id = $1 AND event_id IN (SELECT event_id FROM deliveries WHERE webhook_id = $1 \
+             AND (status <> 'pending' OR lease IS NULL)",
+        )
+        .bind(span.webhook_id)
+        .bind(now);
+    query = match (span.status, span.include_succeeded) {
+        (Some(status), false) => query.push(standing(status)),
+        (Some(DeliveryStatus::Delivered), true) => query.push(" AND status = 'delivered'"),
+        (Some(status), true) => query.push(" AND status IN ('delivered', ").push_bind(status.as_str()).push(")"),
+        (None, false) => query.push(" AND status <> 'delivered'"),
+        (None, true) => query,
+    };
+    if let Some(since) = span.since {
+        query = query.push(" AND created_at >= ").push_bind(since);
+    }
+    if let Some(until) = span.until {
+        query = query.push(" AND created_at < ").push_bind(until);
+    }
+    let count = query.push(" ORDER BY created_at, event_id LIMIT ").push_bind(span.limit).push(")").execute().await?;
+    if count > 0 {
+        tx.leaves_work();
+    }
+    Ok(count)
+}
+
+/// Makes everything that waits for a subscription due: it has been revived.
+pub async fn hasten(tx: &mut Tx, webhook_id: Uuid, now: Timestamp) -> Result<(), Error> {
+    tx.query(
+        "UPDATE deliveries SET next_attempt_at = $2 WHERE webhook_id = $1 AND status = 'pending' AND lease IS NULL \
+         AND next_attempt_at > $2",
+    )
+    .bind(webhook_id)
+    .bind(now)
+    .execute()
+    .await?;
+    tx.leaves_work();
+    Ok(())
+}
+
+/// How many deliveries are pending and how many are dead, of all subscriptions.
+pub async fn open(on: &mut impl Connection) -> Result<(i64, i64), Error> {
+    on.query(
+        "SELECT (SELECT count(*) FROM deliveries WHERE status = 'pending' AND status <> 'delivered'), \
+         (SELECT count(*) FROM deliveries WHERE status = 'dead' AND status <> 'delivered')",
+    )
+    .one()
+    .await
+}

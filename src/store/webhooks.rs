@@ -1,0 +1,265 @@
+//! Subscriptions.
+
+use std::collections::BTreeSet;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use uuid::Uuid;
+
+use super::value::row;
+use super::{Connection, Error, Tx};
+use crate::domain::Timestamp;
+use crate::domain::callback_url::CallbackUrl;
+use crate::domain::reach::Reach;
+use crate::domain::webhook::{DisabledReason, RotatedSecret, Settings, Subscription, WebhookType};
+
+row! {
+    struct WebhookRow {
+        id: Uuid,
+        programme_id: Uuid,
+        callback_url: String,
+        types: String,
+        fifo: bool,
+        disabled_reason: Option<String>,
+        probe_at: Option<Timestamp>,
+        failing_since: Option<Timestamp>,
+        failures: i64,
+        secret: String,
+        previous_secret: Option<String>,
+        previous_secret_until: Option<Timestamp>,
+        created_at: Timestamp,
+        updated_at: Timestamp,
+    }
+}
+
+impl WebhookRow {
+    fn read(self) -> Result<Subscription, Error> {
+        let unreadable = |column, value: &str| Error::unreadable(column, value);
+        // Judged by the rules of its programme when it was set, and again whenever it is called.
+        let callback_url = CallbackUrl::parse(&self.callback_url, Reach::Private)
+            .map_err(|error| unreadable("webhooks.callback_url", &error.to_string()))?;
+        let types: Option<BTreeSet<_>> = self.types.split(',').map(WebhookType::from_name).collect();
+        let types = types.ok_or_else(|| unreadable("webhooks.types", &self.types))?;
+        let reason = |name: String| {
+            DisabledReason::from_name(&name).ok_or_else(|| unreadable("webhooks.disabled_reason", &name))
+        };
+        let previous = self.previous_secret.map(SecretString::from).zip(self.previous_secret_until);
+        Ok(Subscription {
+            id: self.id,
+            programme_id: self.programme_id,
+            settings: Settings { callback_url, types, fifo: self.fifo },
+            disabled_reason: self.disabled_reason.map(reason).transpose()?,
+            probe_at: self.probe_at,
+            failing_since: self.failing_since,
+            failures: u32::try_from(self.failures).unwrap_or(u32::MAX),
+            secret: self.secret.into(),
+            previous_secret: previous.map(|(secret, until)| RotatedSecret { secret, until }),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        })
+    }
+}
+
+fn types(settings: &Settings) -> String {
+    let names: Vec<_> = settings.types.iter().map(|it| it.as_str()).collect();
+    names.join(",")
+}
+
+/// Inserts a subscription.
+pub async fn insert(tx: &mut Tx, it: &Subscription) -> Result<(), Error> {
+    tx.query(
+        "INSERT INTO webhooks (id, programme_id, callback_url, types, fifo, failures, secret, created_at, updated_at, deleted) \
+         VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8, $9)",
+    )
+    .bind(it.id)
+    .bind(it.programme_id)
+    .bind(it.settings.callback_url.as_str())
+    .bind(types(&it.settings))
+    .bind(it.settings.fifo)
+    .bind(it.secret.expose_secret())
+    .bind(it.created_at)
+    .bind(it.updated_at)
+    .bind(false)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// A programme's subscription.
+pub async fn get(on: &mut impl Connection, programme_id: Uuid, id: Uuid) -> Result<Option<Subscription>, Error> {
+    let row: Option<WebhookRow> = on
+        .query(
+            "SELECT id, programme_id, callback_url, types, fifo, disabled_reason, probe_at, failing_since, failures, secret, \
+             previous_secret, previous_secret_until, created_at, updated_at FROM webhooks \
+             WHERE id = $1 AND programme_id = $2 AND deleted = $3",
+        )
+        .bind(id)
+        .bind(programme_id)
+        .bind(false)
+        .optional()
+        .await?;
+    row.map(WebhookRow::read).transpose()
+}
+
+/// A subscription held for a change, of any programme.
+pub async fn hold(tx: &mut Tx, id: Uuid) -> Result<Option<Subscription>, Error> {
+    let row: Option<WebhookRow> = tx
+        .query(
+            "SELECT id, programme_id, callback_url, types, fifo, disabled_reason, probe_at, failing_since, failures, secret, \
+             previous_secret, previous_secret_until, created_at, updated_at FROM webhooks WHERE id = $1 AND deleted = $2",
+        )
+        .bind(id)
+        .bind(false)
+        .for_update()
+        .optional()
+        .await?;
+    row.map(WebhookRow::read).transpose()
+}
+
+/// Writes back what [`hold`] gave and a change left.
+pub async fn update(tx: &mut Tx, it: &Subscription) -> Result<(), Error> {
+    tx.query(
+        "UPDATE webhooks SET callback_url = $2, types = $3, fifo = $4, disabled_reason = $5, probe_at = $6, \
+         failing_since = $7, failures = $8, secret = $9, previous_secret = $10, previous_secret_until = $11, updated_at = $12 \
+         WHERE id = $1",
+    )
+    .bind(it.id)
+    .bind(it.settings.callback_url.as_str())
+    .bind(types(&it.settings))
+    .bind(it.settings.fifo)
+    .bind(it.disabled_reason.map(DisabledReason::as_str))
+    .bind(it.probe_at)
+    .bind(it.failing_since)
+    .bind(i64::from(it.failures))
+    .bind(it.secret.expose_secret())
+    .bind(it.previous_secret.as_ref().map(|old| old.secret.expose_secret()))
+    .bind(it.previous_secret.as_ref().map(|old| old.until))
+    .bind(it.updated_at)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Deletes a subscription, as far as anybody can see; `false` when the programme has no such. What is left of it goes
+/// with [`sweep`].
+pub async fn delete(tx: &mut Tx, programme_id: Uuid, id: Uuid) -> Result<bool, Error> {
+    let gone = tx
+        .query("UPDATE webhooks SET deleted = $3, secret = '', previous_secret = NULL WHERE id = $1 AND programme_id = $2 AND deleted = $4")
+        .bind(id)
+        .bind(programme_id)
+        .bind(true)
+        .bind(false)
+        .execute()
+        .await?;
+    Ok(gone == 1)
+}
+
+/// Removes at most `limit` deliveries of one deleted subscription, and the subscription after its last; how many.
+pub async fn sweep(tx: &mut Tx, limit: i64) -> Result<u64, Error> {
+    let gone: Option<(Uuid,)> = tx
+        .query("SELECT id FROM webhooks WHERE deleted ORDER BY id LIMIT 1")
+        .for_update_skip_locked()
+        .optional()
+        .await?;
+    let Some((id,)) = gone else { return Ok(0) };
+    let removed = tx
+        .query(
+            "DELETE FROM deliveries WHERE webhook_id = $1 AND event_id IN \
+             (SELECT event_id FROM deliveries WHERE webhook_id = $1 ORDER BY event_id LIMIT $2)",
+        )
+        .bind(id)
+        .bind(limit)
+        .execute()
+        .await?;
+    if removed == 0 {
+        tx.query("DELETE FROM webhooks WHERE id = $1").bind(id).execute().await?;
+    }
+    Ok(removed)
+}
+
+/// At most `limit` of a programme's subscriptions after the one where the last page ended, newest first.
+pub async fn page(
+    on: &mut impl Connection,
+    programme_id: Uuid,
+    after: Option<(Timestamp, Uuid)>,
+    limit: i64,
+) -> Result<Vec<Subscription>, Error> {
+    let mut query = on
+        .query(
+            "SELECT id, programme_id, callback_url, types, fifo, disabled_reason, probe_at, failing_since, failures, secret, \
+             previous_secret, previous_secret_until, created_at, updated_at FROM webhooks \
+             WHERE programme_id = $1 AND deleted = $2",
+        )
+        .bind(programme_id)
+        .bind(false);
+    if let Some((at, id)) = after {
+        query = query.push(" AND (created_at, id) < (").push_bind(at).push(", ").push_bind(id).push(")");
+    }
+    let rows: Vec<WebhookRow> = query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit).all().await?;
+    rows.into_iter().map(WebhookRow::read).collect()
+}
+
+row! {
+    struct ReadyRow {
+        id: Uuid,
+        programme_id: Uuid,
+        callback_url: String,
+        types: String,
+        fifo: bool,
+        disabled_reason: Option<String>,
+        probe_at: Option<Timestamp>,
+        failing_since: Option<Timestamp>,
+        failures: i64,
+        secret: String,
+        previous_secret: Option<String>,
+        previous_secret_until: Option<Timestamp>,
+        created_at: Timestamp,
+        updated_at: Timestamp,
+        sandbox: bool,
+    }
+}
+
+/// A subscription with deliveries that are due, and whether its programme is a sandbox.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// The subscription.
+    pub subscription: Subscription,
+    /// Whether its programme is a sandbox.
+    pub sandbox: bool,
+}
+
+/// The subscriptions that may be sent to and have a delivery that is due: one look into an index for each subscription.
+pub async fn ready(on: &mut impl Connection, now: Timestamp) -> Result<Vec<Ready>, Error> {
+    let rows: Vec<ReadyRow> = on
+        .query(
+            "SELECT w.id, w.programme_id, w.callback_url, w.types, w.fifo, w.disabled_reason, w.probe_at, w.failing_since, \
+             w.failures, w.secret, w.previous_secret, w.previous_secret_until, w.created_at, w.updated_at, p.sandbox \
+             FROM webhooks w JOIN programmes p ON p.id = w.programme_id WHERE w.deleted = $2 \
+             AND (w.disabled_reason IS NULL OR w.probe_at <= $1) AND EXISTS (SELECT 1 FROM deliveries d \
+             WHERE d.webhook_id = w.id AND d.status = 'pending' AND d.next_attempt_at <= $1)",
+        )
+        .bind(now)
+        .bind(false)
+        .all()
+        .await?;
+    let read = |row: ReadyRow| {
+        let sandbox = row.sandbox;
+        let row = WebhookRow {
+            id: row.id,
+            programme_id: row.programme_id,
+            callback_url: row.callback_url,
+            types: row.types,
+            fifo: row.fifo,
+            disabled_reason: row.disabled_reason,
+            probe_at: row.probe_at,
+            failing_since: row.failing_since,
+            failures: row.failures,
+            secret: row.secret,
+            previous_secret: row.previous_secret,
+            previous_secret_until: row.previous_secret_until,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        };
+        Ok(Ready { subscription: row.read()?, sandbox })
+    };
+    rows.into_iter().map(read).collect()
+}
