@@ -37,6 +37,7 @@ mod change;
 mod dialect;
 mod error;
 mod migrate;
+mod pool;
 mod postgres;
 mod query;
 mod service_keys;

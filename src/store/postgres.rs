@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
-use sqlx::{Connection, PgConnection, Postgres, Transaction};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::{Connection, Executor, PgConnection, Postgres};
+use tokio::runtime::Handle;
 
 use super::dialect::Dialect;
 use super::error::Error;
+use super::pool::{Lent, Pool};
 use super::query::on_postgres;
 use super::{Migrations, Stats, StoreOptions, migrate};
 
@@ -21,15 +22,21 @@ const STATEMENTS: usize = 256;
 const CHECK_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) struct PgStore {
-    pool: PgPool,
+    pool: Pool<Postgres>,
+    most: u32,
+    runtime: Handle,
     waiting: AtomicUsize,
     commits: Arc<AtomicU64>,
 }
 
 /// A transaction; after a failed or cancelled statement it can only be rolled back.
 pub(super) struct PgTx {
-    tx: Transaction<'static, Postgres>,
+    /// `None` only while it is dropped.
+    connection: Option<Lent<Postgres>>,
+    /// BEGIN was sent and neither COMMIT nor ROLLBACK was answered.
+    open: bool,
     sound: bool,
+    runtime: Handle,
     commits: Arc<AtomicU64>,
 }
 
@@ -54,25 +61,36 @@ impl PgStore {
                 Box::pin(async move { Ok(meta.idle_for < CHECK_AFTER || connection.ping().await.is_ok()) })
             })
             .connect_lazy_with(connect);
-        Ok(Self { pool, waiting: AtomicUsize::new(0), commits: Arc::default() })
+        let (most, runtime) = (options.max_connections, Handle::current());
+        let pool = Pool::new(pool, most, options.acquire_timeout);
+        Ok(Self { pool, most, runtime, waiting: AtomicUsize::new(0), commits: Arc::default() })
     }
 
     pub(super) async fn begin(&self) -> Result<PgTx, Error> {
         let _waiting = Waiting::count(&self.waiting);
-        let mut tx = self.pool.begin().await;
+        let mut tx = self.open_tx().await;
         // After a restart of the server every pooled connection is dead, and nothing was lost with them yet.
-        for _ in 0..self.pool.options().get_max_connections() {
+        for _ in 0..self.most {
             if !tx.as_ref().is_err_and(is_dead) {
                 break;
             }
-            tx = self.pool.begin().await;
+            tx = self.open_tx().await;
         }
-        Ok(PgTx { tx: tx?, sound: true, commits: Arc::clone(&self.commits) })
+        Ok(tx?)
     }
 
-    pub(super) async fn reader(&self) -> Result<PoolConnection<Postgres>, Error> {
+    async fn open_tx(&self) -> Result<PgTx, sqlx::Error> {
+        let mut connection = self.pool.lend().await?;
+        connection.working();
+        let (runtime, commits) = (self.runtime.clone(), Arc::clone(&self.commits));
+        let mut tx = PgTx { connection: Some(connection), open: true, sound: true, runtime, commits };
+        tx.control("BEGIN").await?;
+        Ok(tx)
+    }
+
+    pub(super) async fn reader(&self) -> Result<Lent<Postgres>, Error> {
         let _waiting = Waiting::count(&self.waiting);
-        Ok(self.pool.acquire().await?)
+        Ok(self.pool.lend().await?)
     }
 
     pub(super) async fn close(&self) {
@@ -81,10 +99,11 @@ impl PgStore {
 
     pub(super) fn stats(&self) -> Stats {
         let commits = self.commits.load(Ordering::Relaxed);
+        let (connections, idle) = self.pool.sizes();
         Stats {
             database: Dialect::Postgres.name(),
-            connections: self.pool.size(),
-            idle: u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX),
+            connections,
+            idle,
             waiting: self.waiting.load(Ordering::Relaxed),
             transactions: commits,
             commits,
@@ -99,27 +118,55 @@ impl PgTx {
         arguments: PgArguments,
         persistent: bool,
     ) -> Result<(u64, Vec<PgRow>), Error> {
-        if !std::mem::replace(&mut self.sound, false) {
-            return Err(Error::Failed);
-        }
-        let answer = on_postgres(&mut self.tx, sql, arguments, persistent).await?;
+        let sound = std::mem::replace(&mut self.sound, false);
+        let Some(connection) = self.connection.as_mut().filter(|_| sound) else { return Err(Error::Failed) };
+        let answer = on_postgres(connection, sql, arguments, persistent).await?;
         self.sound = true;
         Ok(answer)
     }
 
+    async fn control(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
+        connection.execute(sql).await?;
+        Ok(())
+    }
+
+    /// Sends the statement that ends the transaction; the connection is fit for the next one then.
+    async fn end(&mut self, sql: &'static str) -> Result<(), Error> {
+        self.control(sql).await?;
+        self.open = false;
+        if let Some(connection) = &mut self.connection {
+            connection.done();
+        }
+        Ok(())
+    }
+
     /// PostgreSQL answers COMMIT of a failed transaction by rolling it back without an error: hence `sound`.
-    pub(super) async fn commit(self) -> Result<(), Error> {
+    pub(super) async fn commit(mut self) -> Result<(), Error> {
         if !self.sound {
-            self.tx.rollback().await?;
+            self.end("ROLLBACK").await?;
             return Err(Error::Failed);
         }
-        self.tx.commit().await?;
+        self.end("COMMIT").await?;
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    pub(super) async fn rollback(self) -> Result<(), Error> {
-        Ok(self.tx.rollback().await?)
+    pub(super) async fn rollback(mut self) -> Result<(), Error> {
+        self.end("ROLLBACK").await
+    }
+}
+
+impl Drop for PgTx {
+    /// Rolls back in a task of its own. A connection that cannot even do that goes to sqlx, whose ping finds it dead.
+    fn drop(&mut self) {
+        if let Some(mut connection) = self.connection.take().filter(|_| self.open) {
+            self.runtime.spawn(async move {
+                if connection.execute("ROLLBACK").await.is_ok() {
+                    connection.done();
+                }
+            });
+        }
     }
 }
 

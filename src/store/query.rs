@@ -6,10 +6,13 @@ use std::fmt::Write;
 use futures::TryStreamExt;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments, AssertSqlSafe, Either, Executor, PgConnection, SqlSafeStr, SqlStr, SqliteConnection};
+use sqlx::{
+    Arguments, AssertSqlSafe, Either, Executor, PgConnection, Postgres, SqlSafeStr, SqlStr, Sqlite, SqliteConnection,
+};
 
 use super::dialect::Dialect;
 use super::error::Error;
+use super::pool::Lent;
 use super::postgres::PgTx;
 use super::value::{Row, Value};
 use super::writer::Member;
@@ -32,8 +35,8 @@ pub struct Query<'c> {
 pub(super) enum Target<'c> {
     SqliteTx(&'c mut Member),
     PostgresTx(&'c mut PgTx),
-    Sqlite(&'c mut SqliteConnection),
-    Postgres(&'c mut PgConnection),
+    Sqlite(&'c mut Lent<Sqlite>),
+    Postgres(&'c mut Lent<Postgres>),
 }
 
 enum Args {
@@ -189,7 +192,9 @@ impl<'c> Query<'c> {
                 Ok(Answer::Sqlite(changed, rows))
             }
             (Target::Sqlite(connection), Args::Sqlite(arguments)) => {
+                connection.working();
                 let (changed, rows) = on_sqlite(connection, sql, arguments, persistent).await?;
+                connection.done();
                 Ok(Answer::Sqlite(changed, rows))
             }
             (Target::PostgresTx(tx), Args::Postgres(arguments)) => {
@@ -197,7 +202,9 @@ impl<'c> Query<'c> {
                 Ok(Answer::Postgres(changed, rows))
             }
             (Target::Postgres(connection), Args::Postgres(arguments)) => {
+                connection.working();
                 let (changed, rows) = on_postgres(connection, sql, arguments, persistent).await?;
+                connection.done();
                 Ok(Answer::Postgres(changed, rows))
             }
             (Target::SqliteTx(_) | Target::Sqlite(_), Args::Postgres(_))

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Sqlite};
 
 use super::dialect::Dialect;
 use super::error::{Error, primary};
+use super::pool::{Lent, Pool};
 use super::writer::{Limits, Member, Writer};
 use super::{Migrations, Stats, StoreOptions, migrate};
 
@@ -19,7 +19,7 @@ const READERS: u32 = 4;
 
 pub(super) struct SqliteStore {
     writer: Arc<Writer>,
-    readers: SqlitePool,
+    readers: Pool<Sqlite>,
 }
 
 impl SqliteStore {
@@ -52,6 +52,7 @@ impl SqliteStore {
             .acquire_timeout(options.acquire_timeout)
             .test_before_acquire(false)
             .connect_lazy_with(base.pragma("query_only", "1").thread_name(|_| "sqlite-reader".to_owned()));
+        let readers = Pool::new(readers, READERS, options.acquire_timeout);
         let limits = Limits { group: options.group_limit, wait: options.acquire_timeout };
         Ok(Self { writer: Writer::new(connection, write.create_if_missing(false), limits), readers })
     }
@@ -60,8 +61,8 @@ impl SqliteStore {
         self.writer.begin().await
     }
 
-    pub(super) async fn reader(&self) -> Result<PoolConnection<Sqlite>, Error> {
-        Ok(self.readers.acquire().await?)
+    pub(super) async fn reader(&self) -> Result<Lent<Sqlite>, Error> {
+        Ok(self.readers.lend().await?)
     }
 
     pub(super) async fn close(&self) -> Result<(), Error> {
@@ -71,10 +72,11 @@ impl SqliteStore {
 
     pub(super) fn stats(&self) -> Stats {
         let (commits, transactions) = self.writer.commits();
+        let (connections, idle) = self.readers.sizes();
         Stats {
             database: Dialect::Sqlite.name(),
-            connections: self.readers.size() + 1,
-            idle: u32::try_from(self.readers.num_idle()).unwrap_or(u32::MAX),
+            connections: connections + 1,
+            idle,
             waiting: self.writer.waiting(),
             transactions,
             commits,

@@ -1,11 +1,11 @@
 //! The value that is the transaction, and the one that only reads.
 
-use sqlx::pool::PoolConnection;
 use sqlx::{Postgres, Sqlite};
 use tokio::sync::watch;
 
 use super::dialect::Dialect;
 use super::error::Error;
+use super::pool::Lent;
 use super::postgres::PgTx;
 use super::query::{Query, Target};
 use super::writer::Member;
@@ -121,16 +121,16 @@ impl Connection for Tx {
 pub struct Reader(ReaderInner);
 
 enum ReaderInner {
-    Sqlite(PoolConnection<Sqlite>),
-    Postgres(PoolConnection<Postgres>),
+    Sqlite(Lent<Sqlite>),
+    Postgres(Lent<Postgres>),
 }
 
 impl Reader {
-    pub(super) const fn sqlite(connection: PoolConnection<Sqlite>) -> Self {
+    pub(super) const fn sqlite(connection: Lent<Sqlite>) -> Self {
         Self(ReaderInner::Sqlite(connection))
     }
 
-    pub(super) const fn postgres(connection: PoolConnection<Postgres>) -> Self {
+    pub(super) const fn postgres(connection: Lent<Postgres>) -> Self {
         Self(ReaderInner::Postgres(connection))
     }
 }

@@ -8,7 +8,7 @@ use crate::scratch;
 use crate::support::cancel::after_polls;
 use crate::support::stores::{TestStore, on_both};
 
-on_both![cancelled_anywhere];
+on_both![cancelled_anywhere, cancelled_look_ups_spoil_nothing];
 
 const TASKS: i64 = 48;
 const CHANGES: i64 = 12;
@@ -83,4 +83,21 @@ async fn integrity(test: &TestStore) {
         let verdict: (String,) = reader.query("PRAGMA integrity_check").one().await.unwrap();
         assert_eq!(verdict.0, "ok");
     }
+}
+
+/// A connection whose look-up was cancelled half-way answers the next one with what that asked for.
+async fn cancelled_look_ups_spoil_nothing(test: TestStore) {
+    async fn look_up(store: &Store, number: i64) -> i64 {
+        let mut reader = store.reader().await.unwrap();
+        let (found,): (i64,) = reader.query("SELECT CAST($1 AS BIGINT)").bind(number).one().await.unwrap();
+        found
+    }
+    let mut cancelled = 0;
+    for number in 0..200 {
+        let polls = u32::try_from(number % 5).unwrap();
+        cancelled += i64::from(after_polls(look_up(&test.store, -number), polls).await.is_none());
+        assert_eq!(look_up(&test.store, number).await, number);
+    }
+    assert!(cancelled > 0);
+    test.store.close().await.unwrap();
 }
