@@ -32,8 +32,8 @@ impl Edge {
         Self { origins, clock, auth: AuthServiceClient::new(transport) }
     }
 
-    /// Presence and form of the headers. Gives whether the request is signed.
-    fn headers(call: &Incoming<'_>, metadata: &mut MetadataMap) -> Result<bool, Error> {
+    /// Presence and form of the headers. Gives whether the request is signed, and what its digest came to.
+    fn headers(call: &Incoming<'_>, metadata: &mut MetadataMap) -> Result<(bool, Result<(), Error>), Error> {
         if !call.method.is_safe() {
             let key = signature::idempotency_key(call.headers).map_err(|error| refusal(&error))?.ok_or_else(|| {
                 let detail =
@@ -46,10 +46,16 @@ impl Edge {
             let detail = "Content-Digest is missing: send sha-256 or sha-512 of the body (RFC 9530).";
             return Err(Error::new(Code::DigestMissing, detail));
         }
+        let digest = digest_if_sent(call);
+        if let Err(error) = &digest
+            && error.code == Code::DigestMissing
+        {
+            return Err(error.clone());
+        }
         let signed = ["signature", "signature-input"].map(|name| call.headers.contains_key(name));
         match signed {
-            [false, false] if call.route.rpc == PUT_SIGNING_KEY => Ok(false),
-            [true, true] => Ok(true),
+            [false, false] if call.route.rpc == PUT_SIGNING_KEY => Ok((false, digest)),
+            [true, true] => Ok((true, digest)),
             _ => {
                 let detail = "The request is not signed: send Signature-Input and Signature (RFC 9421).";
                 Err(Error::new(Code::SignatureMissing, detail))
@@ -57,9 +63,8 @@ impl Edge {
         }
     }
 
-    /// Digest, then the policy for signatures.
-    fn content(&self, call: &Incoming<'_>, signed: bool) -> Result<Option<Vec<u8>>, Error> {
-        digest_if_sent(call)?;
+    /// The policy for signatures.
+    fn evidence(&self, call: &Incoming<'_>, signed: bool) -> Result<Option<Vec<u8>>, Error> {
         if !signed {
             return Ok(None);
         }
@@ -93,8 +98,8 @@ impl Gate for Edge {
             digest_if_sent(call).map_err(|error| error::status(&error, id))?;
             return Ok(metadata);
         }
-        let signed = Self::headers(call, &mut metadata).map_err(|error| error::status(&error, id))?;
-        match self.content(call, signed) {
+        let (signed, digest) = Self::headers(call, &mut metadata).map_err(|error| error::status(&error, id))?;
+        match digest.and_then(|()| self.evidence(call, signed)) {
             Ok(evidence) => {
                 metadata
                     .insert(metadata::FRONT, MetadataValue::from_static(if signed { "signed" } else { "unsigned" }));

@@ -103,6 +103,9 @@ pub(crate) trait Open: Sized + Send {
     fn answer(self, api: &Api) -> impl Future<Output = Outcome<Self::Reply>> + Send;
 }
 
+/// Whether a call is within its programme's rate.
+type Taken = Result<(), Error>;
+
 impl Api {
     /// The service on a store. Reads the service's own keys from it, or makes them.
     ///
@@ -139,8 +142,12 @@ impl Api {
     pub(crate) async fn read<R: Read>(&self, request: Request<R>) -> Result<Response<R::Reply>, Status> {
         let (metadata, _, message) = request.into_parts();
         let request_id = request_id(&metadata);
-        let (cx, left) = self.context(&metadata, R::SIGNATURE).await.map_err(|f| f.status(request_id.as_deref()))?;
-        let reply = message.read(&cx).await.map_err(|failure| failure.status(request_id.as_deref()));
+        let (cx, left, taken) = self.context(&metadata, R::SIGNATURE).await.map_err(|f| f.status(request_id.as_deref()))?;
+        let reply = match taken {
+            Ok(()) => message.read(&cx).await,
+            Err(refused) => Err(refused.into()),
+        };
+        let reply = reply.map_err(|failure| failure.status(request_id.as_deref()));
         answer(reply, left.as_ref(), false)
     }
 
@@ -159,8 +166,11 @@ impl Api {
         let (metadata, _, message) = request.into_parts();
         let id = request_id(&metadata);
         let id = id.as_deref();
-        let (cx, left) = self.context(&metadata, P::SIGNATURE).await.map_err(|failure| failure.status(id))?;
-        let done = self.changed(&cx, &metadata, message).await;
+        let (cx, left, taken) = self.context(&metadata, P::SIGNATURE).await.map_err(|failure| failure.status(id))?;
+        let done = match taken {
+            Ok(()) => self.changed(&cx, &metadata, message).await,
+            Err(refused) => Err(refused.into()),
+        };
         match done {
             Ok(done) => answer(done.reply, left.as_ref(), done.replayed),
             Err(failure) => answer(Err(failure.status(id)), left.as_ref(), false),
@@ -187,20 +197,20 @@ impl Api {
         }
     }
 
-    async fn context(&self, metadata: &MetadataMap, signature: Signature) -> Outcome<(Context<'_>, Option<Left>)> {
+    /// Who calls, what is left of their rate, and whether this call is within it.
+    async fn context(&self, metadata: &MetadataMap, signature: Signature) -> Outcome<(Context<'_>, Option<Left>, Taken)> {
         let now = self.clock.now();
         let caller = caller::authenticate(self, metadata, signature, now).await?;
-        let left = match &self.rate {
+        let (left, taken) = match &self.rate {
             Some(rate) => {
                 let (left, taken) = rate.take(caller.programme().id, now);
-                taken?;
-                Some(left)
+                (Some(left), taken)
             }
-            None => None,
+            None => (None, Ok(())),
         };
         let traceparent = text(metadata, metadata::TRACEPARENT);
         let origin = Origin { actor: caller.actor(), traceparent };
-        Ok((Context { api: self, caller, origin, now, request_id: request_id(metadata) }, left))
+        Ok((Context { api: self, caller, origin, now, request_id: request_id(metadata) }, left, taken))
     }
 
     /// What two requests under one idempotency key must have in common. Each RPC has a request message of its own, so

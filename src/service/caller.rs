@@ -165,9 +165,10 @@ async fn verify(
         }
     })?;
     let Some(nonce) = candidate.nonce() else { return Ok(()) };
-    let life = std::time::Duration::from_secs((MAX_AGE + MAX_SKEW).unsigned_abs());
-    let nonce =
-        UseNonce(Nonce { programme_id: programme.id, key_id: candidate.key_id(), nonce, expires_at: now + life });
+    // A second more, because ages are counted in whole seconds.
+    let life = std::time::Duration::from_secs((MAX_AGE + MAX_SKEW + 1).unsigned_abs());
+    let (programme_id, key_id) = (programme.id, candidate.key_id());
+    let nonce = UseNonce(Nonce { programme_id, key_id, nonce, now, expires_at: now + life });
     if api.store.transact(&nonce).await? {
         return Ok(());
     }

@@ -77,21 +77,25 @@ pub struct Nonce<'a> {
     pub key_id: &'a str,
     /// The nonce.
     pub nonce: &'a str,
+    /// The present moment.
+    pub now: Timestamp,
     /// When the signature is too old to be accepted anyway.
     pub expires_at: Timestamp,
 }
 
-/// Remembers a nonce. `false` when the key used it before.
+/// Remembers a nonce. `false` when the key used it before and the signature of that time could be accepted still.
 pub async fn use_nonce(tx: &mut Tx, nonce: Nonce<'_>) -> Result<bool, Error> {
     let inserted = tx
         .query(
             "INSERT INTO signature_nonces (programme_id, key_id, nonce, expires_at) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT DO NOTHING",
+             ON CONFLICT (programme_id, key_id, nonce) DO UPDATE SET expires_at = excluded.expires_at \
+             WHERE signature_nonces.expires_at < $5",
         )
         .bind(nonce.programme_id)
         .bind(nonce.key_id)
         .bind(nonce.nonce)
         .bind(nonce.expires_at)
+        .bind(nonce.now)
         .execute()
         .await?;
     Ok(inserted == 1)

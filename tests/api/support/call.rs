@@ -9,7 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use sha2::Digest as _;
 
-use super::{Answer, Http, Partner, Signing, exchange};
+use super::wire::try_exchange;
+use super::{Answer, Http, Partner, Signing};
 
 /// A request about to be sent. Await it for its answer.
 pub struct Call<'a> {
@@ -23,6 +24,7 @@ pub struct Call<'a> {
     bare: bool,
     version: Http,
     edits: Vec<Box<dyn FnOnce(&mut Signing) + Send + 'a>>,
+    more: Vec<Box<dyn FnOnce(&mut Signing) + Send + 'a>>,
     unsigned: bool,
 }
 
@@ -38,6 +40,7 @@ impl<'a> Call<'a> {
             bare: false,
             version: Http::One,
             edits: Vec::new(),
+            more: Vec::new(),
             unsigned: false,
         }
     }
@@ -95,6 +98,12 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// With a further signature, ours but for what `edit` does.
+    pub fn also_signing(mut self, edit: impl FnOnce(&mut Signing) + Send + 'a) -> Self {
+        self.more.push(Box::new(edit));
+        self
+    }
+
     fn fields(&self) -> Vec<(String, String)> {
         let number = self.partner.number();
         let mut ours = vec![("x-request-id", format!("request-{number}"))];
@@ -116,34 +125,54 @@ impl<'a> Call<'a> {
         ours.map(|(name, value)| (name.to_owned(), value)).chain(self.own.iter().cloned()).collect()
     }
 
-    async fn send(mut self) -> Answer {
+    /// Our signature over these fields.
+    fn proper(&self, fields: &[(String, String)]) -> Signing {
+        let there = |name: &&str| fields.iter().any(|(field, _)| field.eq_ignore_ascii_case(name));
+        let covered = ["content-digest", "idempotency-key"].into_iter().filter(there);
+        let mut signing = Signing {
+            label: "sig1".to_owned(),
+            components: ["@method", "@target-uri"].into_iter().chain(covered).map(str::to_owned).collect(),
+            params: Vec::new(),
+            key: Arc::clone(&self.partner.key),
+            lies: Vec::new(),
+            bend: |signature| signature,
+        };
+        signing.param("created", self.partner.clock.now().unix_seconds());
+        signing.text("keyid", &self.partner.key_id);
+        signing
+    }
+
+    /// `Signature-Input` and `Signature` with every signature.
+    fn signatures(&mut self, fields: &[(String, String)]) -> [(String, String); 2] {
+        let mut first = self.proper(fields);
+        for edit in std::mem::take(&mut self.edits) {
+            edit(&mut first);
+        }
+        let mut all = vec![first];
+        for (number, edit) in (2..).zip(std::mem::take(&mut self.more)) {
+            let mut next = self.proper(fields);
+            next.label = format!("sig{number}");
+            edit(&mut next);
+            all.push(next);
+        }
+        let signed: Vec<_> = all.iter().map(|one| one.sign(&self.method, &self.target, fields)).collect();
+        let (inputs, signatures): (Vec<_>, Vec<_>) = signed.into_iter().unzip();
+        [("signature-input", inputs), ("signature", signatures)]
+            .map(|(name, values)| (name.to_owned(), values.join(", ")))
+    }
+
+    /// Sends it to a server that may go away: `None` when there is no answer, or only a part of one.
+    pub async fn attempt(mut self) -> Option<Answer> {
         let mut fields = self.fields();
         if !self.unsigned {
-            let covered = ["content-digest", "idempotency-key"];
-            let there = |name: &&str| fields.iter().any(|(field, _)| field.eq_ignore_ascii_case(name));
-            let covered = covered.into_iter().filter(there);
-            let mut signing = Signing {
-                label: "sig1".to_owned(),
-                components: ["@method", "@target-uri"].into_iter().chain(covered).map(str::to_owned).collect(),
-                params: Vec::new(),
-                key: Arc::clone(&self.partner.key),
-                lies: Vec::new(),
-                bend: |signature| signature,
-            };
-            signing.param("created", self.partner.clock.now().unix_seconds());
-            signing.text("keyid", &self.partner.key_id);
-            for edit in self.edits.drain(..) {
-                edit(&mut signing);
-            }
-            let (input, signature) = signing.sign(&self.method, &self.target, &fields);
-            for (name, value) in [("signature-input", input), ("signature", signature)] {
-                let given = |(own, _): &(String, String)| own.eq_ignore_ascii_case(name);
-                if !self.without.iter().any(|without| without == name) && !self.own.iter().any(given) {
-                    fields.push((name.to_owned(), value));
+            for (name, value) in self.signatures(&fields) {
+                let given = self.own.iter().any(|(own, _)| own.eq_ignore_ascii_case(&name));
+                if !given && !self.without.contains(&name) {
+                    fields.push((name, value));
                 }
             }
         }
-        exchange((self.partner.http, self.version), (&self.method, &self.target), &fields, self.body).await
+        try_exchange((self.partner.http, self.version), (&self.method, &self.target), &fields, self.body).await
     }
 }
 
@@ -152,7 +181,7 @@ impl<'a> IntoFuture for Call<'a> {
     type IntoFuture = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.send())
+        Box::pin(async { self.attempt().await.expect("an answer") })
     }
 }
 

@@ -11,8 +11,8 @@ mod wallet;
 mod wire;
 
 pub use answer::Answer;
-pub use call::Call;
-pub use partner::{Operator, Partner};
+pub use call::{Call, sha256};
+pub use partner::{Operator, Partner, account, public_pem};
 pub use service::{AUTHORITY, House, ORIGIN, START, Service};
 pub use signing::Signing;
 pub use wallet::{Evm, Solana, b64, unb64};

@@ -25,11 +25,12 @@ pub struct Partner {
     pub key_id: String,
     pub http: SocketAddr,
     pub clock: Clock,
-    calls: AtomicU32,
+    pub calls: AtomicU32,
 }
 
 impl Partner {
-    pub(super) fn new(http: SocketAddr, clock: Clock, profile: &Profile) -> Self {
+    /// With the credentials and the key of a profile, not signed in yet.
+    pub fn new(http: SocketAddr, clock: Clock, profile: &Profile) -> Self {
         Self {
             programme_id: profile.programme_id,
             api_key: profile.api_key.to_string(),

@@ -20,11 +20,21 @@ pub enum Http {
 
 /// Sends a request and reads its answer.
 pub async fn exchange(
+    to: (SocketAddr, Http),
+    target: (&Method, &str),
+    fields: &[(String, String)],
+    body: Vec<u8>,
+) -> Answer {
+    try_exchange(to, target, fields, body).await.expect("an answer")
+}
+
+/// Sends a request and reads its answer; `None` when the connection does not last that long.
+pub async fn try_exchange(
     (to, version): (SocketAddr, Http),
     (method, target): (&Method, &str),
     fields: &[(String, String)],
     body: Vec<u8>,
-) -> Answer {
+) -> Option<Answer> {
     let uri = if version == Http::Two { format!("{ORIGIN}{target}") } else { target.to_owned() };
     let mut request = Request::builder().method(method).uri(uri);
     if version == Http::One && !fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
@@ -34,16 +44,17 @@ pub async fn exchange(
         request = request.header(name, value.as_bytes());
     }
     let request = request.body(Full::new(Bytes::from(body))).unwrap();
-    let io = TokioIo::new(TcpStream::connect(to).await.unwrap());
+    let io = TokioIo::new(TcpStream::connect(to).await.ok()?);
     let response = if version == Http::Two {
-        let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.ok()?;
         tokio::spawn(connection);
-        sender.send_request(request).await.unwrap()
+        sender.send_request(request).await.ok()?
     } else {
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.ok()?;
         tokio::spawn(connection);
-        sender.send_request(request).await.unwrap()
+        sender.send_request(request).await.ok()?
     };
     let (head, body) = response.into_parts();
-    Answer { status: head.status.as_u16(), headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+    let body = body.collect().await.ok()?.to_bytes();
+    Some(Answer { status: head.status.as_u16(), headers: head.headers, body })
 }

@@ -1,0 +1,107 @@
+//! The command line: exit codes, files, what it says when something is wrong.
+
+use serde_json::Value;
+
+use crate::process::{Place, in_processes, mode, stderr, stdout};
+use crate::support::account;
+
+in_processes![a_first_call_works_and_exit_codes_tell, programmes_are_made_and_ended];
+
+async fn a_first_call_works_and_exit_codes_tell(place: Place) {
+    let unserved = place.run(&["call", "GET", "/v1/customers"]);
+    assert_eq!(unserved.status.code(), Some(1));
+    assert!(stderr(&unserved).contains("start `customerd` once"), "{}", stderr(&unserved));
+    let server = place.serve(&[]);
+    assert_eq!(mode(&place.sandbox()), 0o600);
+    let body = format!("{{\"chainId\": \"{}\", \"externalId\": \"u-1\"}}", account("u-1"));
+    let key = "9b3c2d1e-0000-4000-8000-00000000000a";
+    let first = place.run(&["call", "POST", "/v1/customers", "-d", &body, "--idempotency-key", key]);
+    assert_eq!(first.status.code(), Some(0), "{}", stderr(&first));
+    assert_eq!(serde_json::from_str::<Value>(&stdout(&first)).unwrap()["status"], "initiating");
+    let again = place.run(&["call", "POST", "/v1/customers", "-d", &body, "--idempotency-key", key]);
+    assert_eq!((again.status.code(), again.stdout), (Some(0), first.stdout));
+    let anew = place.run(&["call", "POST", "/v1/customers", "-d", &body]);
+    assert_eq!(anew.status.code(), Some(1));
+    assert_eq!(serde_json::from_str::<Value>(&stdout(&anew)).unwrap()["code"], "CUSTOMER_EXISTS");
+    for wrong in [&["call", "GET", "v1"][..], &["call"], &["cal"], &["serve", "--only", "rest"], &["--nothing"]] {
+        assert_eq!(place.run(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+    let token = place.run(&["token"]);
+    assert!(token.status.success() && stdout(&token).trim().split('.').count() == 3, "{}", stdout(&token));
+
+    // A second start keeps the sandbox and its secrets.
+    let profile = std::fs::read(place.sandbox()).unwrap();
+    assert_eq!(server.stop(), Some(0));
+    let server = place.serve(&[]);
+    assert_eq!(std::fs::read(place.sandbox()).unwrap(), profile);
+    assert_eq!(place.run(&["call", "GET", "/v1/customers"]).status.code(), Some(0));
+    drop(server);
+    let gone = place.run(&["call", "GET", "/v1/customers"]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(stderr(&gone).contains("is `customerd` running?"), "{}", stderr(&gone));
+}
+
+async fn programmes_are_made_and_ended(place: Place) {
+    let made = place.run(&["programme", "create", "--name", "Wallet"]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let profile: Value = serde_json::from_str(&stdout(&made)).unwrap();
+    let names: Vec<&String> = profile.as_object().unwrap().keys().collect();
+    let wanted = ["baseUrl", "grpcAddr", "apiKey", "apiSecret", "keyId", "algorithm", "privateKeyPem", "programmeId"];
+    assert_eq!(names, wanted);
+    let file = place.directory.path().join("wallet.json");
+    std::fs::write(&file, &made.stdout).unwrap();
+    let file = file.to_str().unwrap();
+    let server = place.serve(&["--no-sandbox"]);
+    assert!(!place.sandbox().exists());
+    let call = ["call", "--profile", file, "GET", "/v1/customers"];
+    assert_eq!(place.run(&call).status.code(), Some(0));
+    let id = profile["programmeId"].as_str().unwrap();
+    let rotated = place.run(&["programme", "rotate-secret", "--id", id]);
+    assert!(rotated.status.success() && !stdout(&rotated).contains(profile["apiSecret"].as_str().unwrap()));
+    let refused = place.run(&call);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("do not belong together"), "{}", stderr(&refused));
+    assert!(place.run(&["programme", "disable", "--id", id]).status.success());
+    let listed: Value = serde_json::from_str(stdout(&place.run(&["programme", "list"])).trim()).unwrap();
+    assert_eq!((&listed["name"], &listed["disabled"], listed.get("apiSecret")), (&"Wallet".into(), &true.into(), None));
+    let operator = place.run(&["operator", "create", "--name", "desk"]);
+    let operator: Value = serde_json::from_str(&stdout(&operator)).unwrap();
+    assert!(operator["token"].as_str().unwrap().starts_with("cop_"));
+    assert_eq!(place.run(&["operator", "create", "--name", "desk"]).status.code(), Some(1));
+    drop(server);
+}
+
+/// What the command says about a database that it cannot use.
+fn complaint(url: &str) -> String {
+    let place = Place::sqlite();
+    let output = place.run(&["migrate", "--database-url", url]);
+    assert_eq!(output.status.code(), Some(1), "{url}");
+    stderr(&output)
+}
+
+#[test]
+fn a_wrong_database_is_explained() {
+    let unknown = complaint("mysql://root:hunter2@localhost/x");
+    assert!(unknown.contains("sqlite://") && unknown.contains("postgres://"), "{unknown}");
+    assert!(!unknown.contains("hunter2"), "{unknown}");
+    let nobody = complaint("postgres://me:hunter2@127.0.0.1:1/x");
+    assert!(nobody.contains("127.0.0.1:1") && !nobody.contains("hunter2"), "{nobody}");
+    let no_file = complaint("sqlite:///proc/nowhere/x.db");
+    assert!(no_file.contains("/proc/nowhere"), "{no_file}");
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused() {
+    let place = Place::sqlite();
+    assert!(place.run(&["migrate"]).status.success());
+    assert!(place.run(&["migrate"]).status.success(), "again is no harm");
+    let url = format!("sqlite://{}/customerd.db", place.directory.path().display());
+    let mut database = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    let newer = "INSERT INTO _sqlx_migrations SELECT 9999, 'later', installed_on, success, checksum, execution_time \
+                 FROM _sqlx_migrations WHERE version = 1";
+    sqlx::query(newer).execute(&mut database).await.unwrap();
+    sqlx::Connection::close(database).await.unwrap();
+    let refused = place.run(&["migrate"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("9999") && stderr(&refused).contains("newer"), "{}", stderr(&refused));
+}

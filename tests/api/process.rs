@@ -1,0 +1,153 @@
+//! `customerd` as a process: started, called, killed.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use customerd::app::Profile;
+use customerd::clock::Clock;
+
+use crate::support::{ORIGIN, Partner};
+
+/// A place to run in: addresses, a data directory, a database.
+pub struct Place {
+    pub http: SocketAddr,
+    grpc: SocketAddr,
+    pub directory: tempfile::TempDir,
+    database_url: Option<String>,
+}
+
+impl Place {
+    /// On SQLite in the data directory.
+    pub fn sqlite() -> Self {
+        // Kept until both are known, so that they differ. Another process may take one before we do: then the test fails
+        // at its start and says so.
+        let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [http, grpc] = free.map(|listener| listener.local_addr().unwrap());
+        Self { http, grpc, directory: tempfile::tempdir().unwrap(), database_url: None }
+    }
+
+    /// On a database of the throw-away cluster; `None` where PostgreSQL is not installed.
+    pub async fn postgres() -> Option<Self> {
+        let database_url = crate::postgres::database().await?;
+        Some(Self { database_url: Some(database_url), ..Self::sqlite() })
+    }
+
+    /// `customerd` with the place's settings; nothing of this process's environment but the path.
+    pub fn customerd(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_customerd"));
+        command
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .current_dir(self.directory.path());
+        command.env("CUSTOMERD_DATA_DIR", self.directory.path());
+        command.env("CUSTOMERD_HTTP_ADDR", self.http.to_string()).env("CUSTOMERD_GRPC_ADDR", self.grpc.to_string());
+        command.envs(self.database_url.as_ref().map(|url| ("CUSTOMERD_DATABASE_URL", url)));
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.customerd().args(arguments).output().unwrap()
+    }
+
+    /// Where `serve` leaves the sandbox's profile.
+    pub fn sandbox(&self) -> PathBuf {
+        self.directory.path().join("sandbox.json")
+    }
+
+    /// Starts the service and waits until it says that it is ready.
+    pub fn serve(&self, flags: &[&str]) -> Server {
+        let local = format!("http://{}", self.http);
+        let mut child = self
+            .customerd()
+            .args(["--public-url", &local, "--public-url", ORIGIN, "serve"])
+            .args(flags)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut said = String::new();
+        while !said.contains("REST is ready") {
+            match lines.next() {
+                Some(line) => said = format!("{said}{}\n", line.unwrap()),
+                None => panic!("it did not start: {said}"),
+            }
+        }
+        // Its log is read to the end, so that it never waits for us.
+        std::thread::spawn(move || lines.for_each(drop));
+        Server { child }
+    }
+
+    /// The sandbox's partner, on the machine's clock.
+    pub async fn partner(&self) -> Partner {
+        let profile = Profile::read(&self.sandbox()).unwrap();
+        let mut partner = Partner::new(self.http, Clock::system(), &profile);
+        partner.sign_in().await;
+        partner
+    }
+}
+
+/// A running `customerd serve`. Killed when dropped.
+pub struct Server {
+    child: Child,
+}
+
+impl Server {
+    /// SIGKILL: nothing is finished, nothing flushed.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; its exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a command printed.
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// What a command complained of.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The permission bits of a file.
+pub fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// Makes of every story `async fn name(Place)` the tests `sqlite::name` and `postgres::name`.
+macro_rules! in_processes {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::process::Place::sqlite()).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if let Some(place) = $crate::process::Place::postgres().await {
+                    super::$name(place).await;
+                }
+            })*
+        }
+    };
+}
+pub(crate) use in_processes;
