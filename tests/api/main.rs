@@ -12,6 +12,7 @@ mod sumsub;
 mod support;
 
 mod auth;
+mod browser;
 mod cli;
 mod crash;
 mod create;
