@@ -21,6 +21,8 @@ mod order;
 mod sweep;
 mod tasks;
 mod webhooks;
+#[cfg(test)]
+mod tests;
 
 pub use deployment::SandboxDeployments;
 pub use engine::{Backlog, Engine, Failure, Queue, Stop};
