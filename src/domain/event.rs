@@ -169,7 +169,7 @@ pub struct Chain {
 
 impl Chain {
     /// Makes `draft` the next event of the chain.
-    pub fn append(&mut self, id: Uuid, now: Timestamp, draft: Draft, origin: &Origin) -> Event {
+    pub fn append(&mut self, (id, now): (Uuid, Timestamp), draft: Draft, origin: &Origin) -> Event {
         let body = Body { webhook_type: draft.entity_type.event_type(), event_id: id, entity: &draft.entity };
         let mut event = Event {
             id,
@@ -276,11 +276,10 @@ mod tests {
         let mut customer = customer();
         let mut chain = Chain::default();
         let origin = Origin::internal("programme");
-        let first = chain.append(Uuid::from_u128(3), Timestamp(1), customer.event(None, "created"), &origin);
+        let first = chain.append((Uuid::from_u128(3), Timestamp(1)), customer.event(None, "created"), &origin);
         let from = customer.make(Move::ProveOwnership, Timestamp(2)).unwrap();
         let second = chain.append(
-            Uuid::from_u128(4),
-            Timestamp(2),
+            (Uuid::from_u128(4), Timestamp(2)),
             customer.event(Some(from), Move::ProveOwnership.as_str()),
             &Origin::internal("owner"),
         );
@@ -299,8 +298,7 @@ mod tests {
     #[test]
     fn the_body_is_the_webhook() {
         let event = Chain::default().append(
-            Uuid::from_u128(3),
-            Timestamp(1),
+            (Uuid::from_u128(3), Timestamp(1)),
             customer().event(None, "created"),
             &Origin::internal("programme"),
         );

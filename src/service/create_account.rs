@@ -66,7 +66,7 @@ impl Change for CreateAccount {
         let owner = challenge::account(&held.customer)?;
         let challenge = challenge::issue(&self.api, owner, challenge::ACCOUNT, self.now)?;
         let event =
-            held.chain.append(self.api.clock.id(), account.created_at, account.event(None, "created"), &self.origin);
+            held.chain.append((self.api.clock.id(), account.created_at), account.event(None, "created"), &self.origin);
         accounts::insert(tx, &account, &challenge).await?;
         events::insert(tx, &[event]).await?;
         customers::update(tx, &held).await?;

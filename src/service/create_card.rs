@@ -99,7 +99,7 @@ impl Change for CreateCard {
         }
         let clock = &self.api.clock;
         let chain = &mut held.customer.chain;
-        let event = chain.append(clock.id(), card.created_at, card.event(None, "created"), &self.origin);
+        let event = chain.append((clock.id(), card.created_at), card.event(None, "created"), &self.origin);
         events::insert(tx, &[event]).await?;
         customers::update(tx, &held.customer).await?;
         let task = NewTask {

@@ -55,8 +55,11 @@ impl Change for CreateCustomer {
     async fn apply(&self, tx: &mut Tx) -> Outcome<v1::Customer> {
         let mut held = self.held.clone();
         let customer = &held.customer;
-        let event =
-            held.chain.append(self.api.clock.id(), customer.created_at, customer.event(None, "created"), &self.origin);
+        let event = held.chain.append(
+            (self.api.clock.id(), customer.created_at),
+            customer.event(None, "created"),
+            &self.origin,
+        );
         if !customers::insert(tx, &held).await? {
             return Err(self.conflict(tx).await?.into());
         }

@@ -33,7 +33,7 @@ pub async fn make(tx: &mut Tx, held: &mut Held, step: Step<'_, Move>, clock: &Cl
         held.account.slept_by = Some(Sleeper::Customer);
     }
     let draft = held.account.event(Some(from), cause(by.as_str(), step.reason));
-    let event = held.customer.chain.append(clock.id(), now, draft, step.origin);
+    let event = held.customer.chain.append((clock.id(), now), draft, step.origin);
     events::insert(tx, &[event]).await?;
     if was_pending {
         tasks::withdraw(tx, &[held.account.id]).await?;

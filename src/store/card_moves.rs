@@ -36,7 +36,7 @@ pub async fn make(tx: &mut Tx, held: &mut Held, step: Step<'_, Move>, clock: &Cl
         held.card.slept_by = Some(held.account.slept_by.unwrap_or(Sleeper::Account));
     }
     let draft = held.card.event(Some(from), cause(by.as_str(), step.reason));
-    let event = customer.chain.append(clock.id(), now, draft, step.origin);
+    let event = customer.chain.append((clock.id(), now), draft, step.origin);
     events::insert(tx, &[event]).await?;
     if was_issuing {
         tasks::withdraw(tx, &[held.card.id]).await?;

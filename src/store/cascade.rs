@@ -195,7 +195,7 @@ impl Cascade<'_> {
             if self.what == What::Sleep {
                 *child.slept_by() = Some(self.parent.sleeper());
             }
-            recorded.push(chain.append(self.clock.id(), now, draft, self.origin));
+            recorded.push(chain.append((self.clock.id(), now), draft, self.origin));
         }
         events::insert(tx, &recorded).await?;
         tasks::withdraw(tx, &waiting).await?;

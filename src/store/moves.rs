@@ -53,7 +53,7 @@ pub async fn make(tx: &mut Tx, held: &mut Held, step: Step<'_>, clock: &Clock) -
     let now = clock.now().max(held.customer.updated_at);
     let from = held.customer.make(step.by, now)?;
     let cause = cause(step.by.as_str(), step.reason);
-    let event = held.chain.append(clock.id(), now, held.customer.event(Some(from), cause), step.origin);
+    let event = held.chain.append((clock.id(), now), held.customer.event(Some(from), cause), step.origin);
     if held.customer.status == Status::Screening {
         held.challenge = None;
         let customer = &held.customer;

@@ -146,7 +146,7 @@ fn command(programme: &Path, directory: &Path, user: Option<(u32, u32)>) -> Comm
 }
 
 /// The directory with `initdb` and `postgres`.
-pub fn programmes() -> Option<PathBuf> {
+pub(crate) fn programmes() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut installed: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
