@@ -12,6 +12,9 @@ use sha2::Digest as _;
 use super::wire::try_exchange;
 use super::{Answer, Http, Partner, Signing};
 
+/// A deviation from the signature that a partner would make.
+type Edit<'a> = Box<dyn FnOnce(&mut Signing) + Send + 'a>;
+
 /// A request about to be sent. Await it for its answer.
 pub struct Call<'a> {
     partner: &'a Partner,
@@ -23,8 +26,8 @@ pub struct Call<'a> {
     without: Vec<String>,
     bare: bool,
     version: Http,
-    edits: Vec<Box<dyn FnOnce(&mut Signing) + Send + 'a>>,
-    more: Vec<Box<dyn FnOnce(&mut Signing) + Send + 'a>>,
+    edits: Vec<Edit<'a>>,
+    more: Vec<Edit<'a>>,
     unsigned: bool,
 }
 
