@@ -1,0 +1,274 @@
+//! The worker against bounds: how fast it screens beside a bare loop that makes the same state changes, what a provider
+//! that hangs for some does to the others, and what a claim costs with a million tasks waiting.
+//!
+//! `cargo bench --bench worker` prints the table. SQLite with `synchronous=FULL`; PostgreSQL, where it is installed, as a
+//! durable throw-away cluster.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a bench takes the time, prints its table and may panic"
+)]
+
+#[path = "../tests/support/postgres.rs"]
+mod postgres;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::Path;
+use axum::routing::get;
+use customerd::clock::Clock;
+use customerd::domain::Timestamp;
+use customerd::domain::customer::{Customer, Move, Status};
+use customerd::domain::event::{Chain, Origin};
+use customerd::domain::programme::Programme;
+use customerd::screening::{Chainalysis, Sandbox, Screening};
+use customerd::store::customers::{self, Filter, Held};
+use customerd::store::moves::{self, Step};
+use customerd::store::programmes::{self, NewProgramme};
+use customerd::store::tasks::{self, Kind, NewTask};
+use customerd::store::{Store, StoreOptions};
+use customerd::worker::{Engine, ScreeningQueue};
+use postgres::{Cluster, Durability};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+const CUSTOMERS: usize = 4_000;
+const CALLERS: usize = 64;
+const ROUNDS: usize = 3;
+/// One in so many meets the provider that hangs.
+const HANGING: u64 = 50;
+const DEADLINE: Duration = Duration::from_secs(5);
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let directory = tempfile::tempdir().unwrap();
+        let url = |name: &str| format!("sqlite://{}/{name}.db", directory.path().display());
+        Bench::open("sqlite", &url("rate")).await.run(&url("million")).await;
+        if let Some(cluster) = Cluster::start(Durability::Durable) {
+            let (rate, million) = (cluster.database().await, cluster.database().await);
+            Bench::open("postgres", &rate).await.run(&million).await;
+        }
+    });
+}
+
+struct Bench {
+    name: &'static str,
+    store: Store,
+    clock: Clock,
+    programme_id: Uuid,
+    made: AtomicUsize,
+}
+
+impl Bench {
+    async fn open(name: &'static str, url: &str) -> Self {
+        let (store, clock) = (Store::open(url, StoreOptions::default()).await.unwrap(), Clock::system());
+        let programme = Programme { id: clock.id(), name: "Bench".into(), sandbox: false };
+        let mut tx = store.begin().await.unwrap();
+        let new = NewProgramme { programme: &programme, api_key: clock.id(), api_secret_hash: "-", at: clock.now() };
+        programmes::insert(&mut tx, &new).await.unwrap();
+        tx.commit().await.unwrap();
+        Self { name, store, clock, programme_id: programme.id, made: AtomicUsize::new(0) }
+    }
+
+    async fn run(self, million: &str) {
+        let bench = Arc::new(self);
+        let (mut bare, mut worker) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            bare.push(bench.bare().await);
+            worker.push(bench.by_worker().await);
+        }
+        let (bare, worker) = (median(bare), median(worker));
+        bench.row("screened/s: bare loop, worker (at least 0.7)", bare, worker);
+        let (alone, beside) = (bench.p99(false).await, bench.p99(true).await);
+        bench.row("p99 of a step, ms: alone, beside a hanging provider (at most 2)", alone, beside);
+        let other = Self::open(bench.name, million).await;
+        let few = other.claim(1_000).await;
+        let many = other.claim(1_000_000).await;
+        bench.row("a claim of 64, ms: 1,000 waiting, 1,000,000 waiting (at most 1.3)", few, many);
+    }
+
+    fn row(&self, what: &str, base: f64, ours: f64) {
+        println!("{:9} {what}: {base:.2}, {ours:.2}, ratio {:.2}", self.name, ours / base);
+    }
+
+    /// A customer that has just proven ownership, with its screening task or without.
+    async fn customer(&self, number: u64, with_task: bool) -> Uuid {
+        let (id, now) = (self.clock.id(), self.clock.now());
+        // 0xdead… addresses are those that the provider hangs for.
+        let prefix = if number.is_multiple_of(HANGING) { "dead" } else { "beef" };
+        let account = format!("{prefix}{number:036x}");
+        let customer = Customer {
+            id,
+            programme_id: self.programme_id,
+            external_id: id.to_string(),
+            chain_id: format!("eip155:1:0x{account}"),
+            status: Status::Screening,
+            created_at: now,
+            updated_at: now,
+            version: 1,
+        };
+        let mut tx = self.store.begin().await.unwrap();
+        assert!(customers::insert(&mut tx, &Held { customer, chain: Chain::default(), challenge: None }).await.unwrap());
+        if with_task {
+            tasks::enqueue(&mut tx, &self.task(id, now)).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        id
+    }
+
+    fn task(&self, customer_id: Uuid, now: Timestamp) -> NewTask {
+        let (id, programme_id) = (self.clock.id(), self.programme_id);
+        NewTask { id, kind: Kind::Screening, programme_id, customer_id, entity_id: customer_id, run_at: now, created_at: now }
+    }
+
+    async fn fill(self: &Arc<Self>, with_task: bool) -> Vec<Uuid> {
+        let first = self.made.fetch_add(CUSTOMERS, Ordering::SeqCst);
+        let makers = (0..CALLERS).map(|caller| {
+            let bench = Arc::clone(self);
+            tokio::spawn(async move {
+                let mut ids = Vec::new();
+                for number in (first + caller..first + CUSTOMERS).step_by(CALLERS) {
+                    ids.push(bench.customer(number as u64, with_task).await);
+                }
+                ids
+            })
+        });
+        let made: Vec<_> = makers.collect();
+        let mut ids = Vec::new();
+        for maker in made {
+            ids.extend(maker.await.unwrap());
+        }
+        ids
+    }
+
+    /// The same state changes with nothing around them, by as many callers as the worker has places.
+    async fn bare(self: &Arc<Self>) -> f64 {
+        let ids = self.fill(false).await;
+        let began = Instant::now();
+        let callers: Vec<_> = ids
+            .chunks(CUSTOMERS.div_ceil(CALLERS))
+            .map(|ids| {
+                let (bench, ids) = (Arc::clone(self), ids.to_vec());
+                tokio::spawn(async move {
+                    let origin = Origin::internal("screening");
+                    for id in ids {
+                        let mut tx = bench.store.begin().await.unwrap();
+                        let mut held = customers::hold(&mut tx, id).await.unwrap().unwrap();
+                        let step = Step { by: Move::Clear, reason: None, origin: &origin };
+                        moves::make(&mut tx, &mut held, step, &bench.clock).await.unwrap();
+                        tx.commit().await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        CUSTOMERS as f64 / began.elapsed().as_secs_f64()
+    }
+
+    async fn by_worker(self: &Arc<Self>) -> f64 {
+        self.fill(true).await;
+        let began = Instant::now();
+        let stop = self.start(Screening::new(Sandbox::default()));
+        self.drained().await;
+        let rate = CUSTOMERS as f64 / began.elapsed().as_secs_f64();
+        stop();
+        rate
+    }
+
+    fn start(&self, screening: Screening) -> impl FnOnce() + use<> {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let engine = Engine::new(self.store.clone(), self.clock.clone(), async {
+            let _ = stopped.await;
+        });
+        tokio::spawn(engine.run(ScreeningQueue::new(self.store.clone(), self.clock.clone(), screening)));
+        move || {
+            let _ = stop.send(());
+        }
+    }
+
+    async fn drained(&self) {
+        while tasks::waiting(&mut self.store.reader().await.unwrap(), Kind::Screening, 1).await.unwrap() > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// How long it takes from a customer's proof to its screening, 99 times of 100, of those that do not meet a hanging
+    /// provider; 200 customers a second for ten seconds.
+    async fn p99(&self, hanging: bool) -> f64 {
+        let answer = move |Path(address): Path<String>| async move {
+            if hanging && address.starts_with("0xdead") {
+                tokio::time::sleep(2 * DEADLINE).await;
+            }
+            r#"{"identifications": []}"#
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let router = Router::new().route("/api/v1/address/{address}", get(answer));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let provider = Chainalysis::new(&base, &"key".into(), DEADLINE).unwrap();
+        let stop = self.start(Screening::new(Sandbox::default()).with_chainalysis(provider));
+        let first = self.made.fetch_add(2_000, Ordering::SeqCst) as u64;
+        let since = self.clock.now();
+        let began = Instant::now();
+        for number in 0..2_000_u64 {
+            self.customer(first + number, true).await;
+            tokio::time::sleep_until((began + Duration::from_millis(5) * (number as u32 + 1)).into()).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stop();
+        let mut steps = Vec::new();
+        let mut filter =
+            Filter { programme_id: self.programme_id, status: Some(Status::Verifying), limit: 1000, ..Filter::default() };
+        filter.created_after = Some(since);
+        loop {
+            let page = customers::page(&mut self.store.reader().await.unwrap(), &filter).await.unwrap();
+            let Some(last) = page.last() else { break };
+            filter.after = Some((last.created_at, last.id));
+            let others = page.iter().filter(|customer| !customer.chain_id.contains("0xdead"));
+            steps.extend(others.map(|customer| customer.updated_at.since(customer.created_at).as_secs_f64() * 1e3));
+        }
+        assert!(steps.len() > 1_900, "others were held up: {} of 1960 screened", steps.len());
+        steps.sort_by(f64::total_cmp);
+        steps[steps.len() * 99 / 100]
+    }
+
+    /// The time of a claim with so many tasks waiting. Claims are undone.
+    async fn claim(&self, waiting: usize) -> f64 {
+        let (now, customer) = (self.clock.now(), Uuid::nil());
+        let there = self.made.load(Ordering::SeqCst);
+        for _ in (there..waiting).step_by(10_000) {
+            let mut tx = self.store.begin().await.unwrap();
+            for _ in 0..10_000.min(waiting - self.made.load(Ordering::SeqCst)) {
+                tasks::enqueue(&mut tx, &self.task(customer, now)).await.unwrap();
+                self.made.fetch_add(1, Ordering::SeqCst);
+            }
+            tx.commit().await.unwrap();
+        }
+        let mut times = Vec::new();
+        for _ in 0..200 {
+            let mut tx = self.store.begin().await.unwrap();
+            let began = Instant::now();
+            let lease = (self.clock.id(), Duration::from_secs(60));
+            let now = self.clock.now();
+            assert_eq!(tasks::claim(&mut tx, (Kind::Screening, now), lease, 64).await.unwrap().len(), 64);
+            times.push(began.elapsed().as_secs_f64() * 1e3);
+            tx.rollback().await.unwrap();
+        }
+        median(times)
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
