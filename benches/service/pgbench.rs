@@ -68,12 +68,19 @@ async fn text(programme: &Map<String, Value>, source: &mut PgConnection) -> Stri
     ];
     let event = [("id", id), ("customer_id", id), ("entity_id", id), ("position", "NULL")];
     let key = [("key", "gen_random_uuid()")];
+    // Of which a programme without subscriptions has none.
+    let deliveries = format!(
+        ";\nINSERT INTO deliveries (webhook_id, event_id, webhook_type, entity_id, version, status, attempts, tries, due_since, \
+         next_attempt_at, created_at) SELECT id, {id}, 'customer.updated', {id}, 1, 'pending', '[]', 0, now(), now(), now() \
+         FROM webhooks WHERE programme_id = {} AND deleted = false AND types LIKE '%customer.updated%'",
+        literal(&programme["id"])
+    );
     let overwrite = " ON CONFLICT (programme_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, \
         status = excluded.status, reply = excluded.reply, expires_at = excluded.expires_at \
         WHERE idempotency_keys.expires_at <= now()";
     for (table, own, conflict) in [
         ("customers", &customer[..], " ON CONFLICT DO NOTHING"),
-        ("events", &event, ""),
+        ("events", &event, &deliveries),
         ("idempotency_keys", &key, overwrite),
     ] {
         let row = row(source, table).await;

@@ -29,6 +29,8 @@ pub struct Query<'c> {
     arguments: Args,
     invalid: Option<sqlx::Error>,
     persistent: bool,
+    /// Only the first row is wanted.
+    first: bool,
 }
 
 /// Where a statement runs.
@@ -65,7 +67,7 @@ impl<'c> Query<'c> {
             Dialect::Sqlite => Args::Sqlite(SqliteArguments::default()),
             Dialect::Postgres => Args::Postgres(PgArguments::default()),
         };
-        Self { target, sql: Cow::Borrowed(sql), arguments, invalid: None, persistent: true }
+        Self { target, sql: Cow::Borrowed(sql), arguments, invalid: None, persistent: true, first: false }
     }
 
     /// Binds the next parameter: the first call is `$1`.
@@ -165,7 +167,8 @@ impl<'c> Query<'c> {
     }
 
     /// The first row, if there is one.
-    pub async fn optional<R: Row>(self) -> Result<Option<R>, Error> {
+    pub async fn optional<R: Row>(mut self) -> Result<Option<R>, Error> {
+        self.first = true;
         Ok(match self.run().await? {
             Answer::Sqlite(_, rows) => rows.first().map(R::from_row).transpose()?,
             Answer::Postgres(_, rows) => rows.first().map(R::from_row).transpose()?,
@@ -185,11 +188,19 @@ impl<'c> Query<'c> {
             return Err(error.into());
         }
         debug_assert_eq!(parameters(&self.sql), self.bound(), "parameters and values differ in number: {}", self.sql);
-        let Self { target, sql, arguments, persistent, .. } = self;
+        let Self { target, sql, arguments, persistent, first, .. } = self;
         match (target, arguments) {
             (Target::SqliteTx(member), Args::Sqlite(arguments)) => {
                 let (changed, rows) = member.run(sql, arguments, persistent).await?;
                 Ok(Answer::Sqlite(changed, rows))
+            }
+            (Target::Sqlite(connection), Args::Sqlite(arguments)) if first => {
+                connection.working();
+                let query = sqlx::query_with(sql_str(sql), arguments).persistent(persistent);
+                // The connection's thread answers once, not once more to say that this was all.
+                let row = connection.fetch_optional(query).await?;
+                connection.done();
+                Ok(Answer::Sqlite(0, row.into_iter().collect()))
             }
             (Target::Sqlite(connection), Args::Sqlite(arguments)) => {
                 connection.working();
