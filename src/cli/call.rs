@@ -132,10 +132,21 @@ impl Client {
     /// Signs and sends one request. `path` may have a query.
     pub(super) async fn send(
         &self,
+        call: (&Method, &str),
+        body: Option<Vec<u8>>,
+        with: (&str, Uuid, i64),
+    ) -> anyhow::Result<reqwest::Response> {
+        let request = self.signed(call, body, with)?;
+        request.send().await.with_context(|| format!("no answer from {}", self.profile.base_url))
+    }
+
+    /// Signs one request.
+    pub(super) fn signed(
+        &self,
         (method, path): (&Method, &str),
         body: Option<Vec<u8>>,
         (token, key, now): (&str, Uuid, i64),
-    ) -> anyhow::Result<reqwest::Response> {
+    ) -> anyhow::Result<reqwest::RequestBuilder> {
         let url = self.origin.join(path)?;
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}"))?);
@@ -156,7 +167,6 @@ impl Client {
         let signed = signature::sign(&Message::outgoing(head)?, &self.key, &recipe)?;
         headers.insert("signature-input", signed.signature_input);
         headers.insert("signature", signed.signature);
-        let request = self.http.request(method.clone(), url).headers(headers).body(body.unwrap_or_default());
-        request.send().await.with_context(|| format!("no answer from {}", self.profile.base_url))
+        Ok(self.http.request(method.clone(), url).headers(headers).body(body.unwrap_or_default()))
     }
 }

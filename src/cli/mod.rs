@@ -4,6 +4,7 @@
 
 mod call;
 mod keygen;
+mod listen;
 mod migrate;
 mod operator;
 mod programme;
@@ -66,6 +67,8 @@ pub enum Command {
     Token(token::Token),
     /// Sign and send one REST request
     Call(call::Call),
+    /// Forward events, signed as webhooks, to a receiver on this machine
+    Listen(listen::Listen),
 }
 
 impl Command {
@@ -83,6 +86,7 @@ impl Command {
             Self::Operator(command) => operator::run(command, common).await,
             Self::Keygen(args) => keygen::run(&args),
             Self::Token(args) => token::run(&args, common).await,
+            Self::Listen(args) => listen::run(&args, common).await,
             Self::Call(args) => return call::run(&args, common).await,
         };
         done.map(|()| ExitCode::SUCCESS)

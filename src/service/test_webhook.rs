@@ -48,7 +48,7 @@ impl Change for TestWebhook {
             webhook_type: WebhookType::Test.as_str(),
             event_id: self.event_id,
             webhook_id,
-            created_at: self.now.to_string(),
+            created_at: self.now.json(),
         };
         let delivery = Delivery {
             id: Delivery::id_of(webhook_id, self.event_id),

@@ -10,7 +10,7 @@ use http::Method;
 use sha2::Digest as _;
 
 use super::wire::try_exchange;
-use super::{Answer, Http, Partner, Signing};
+use super::{Answer, Following, Http, Partner, Signing, follow};
 
 /// A deviation from the signature that a partner would make.
 type Edit<'a> = Box<dyn FnOnce(&mut Signing) + Send + 'a>;
@@ -164,8 +164,7 @@ impl<'a> Call<'a> {
             .map(|(name, values)| (name.to_owned(), values.join(", ")))
     }
 
-    /// Sends it to a server that may go away: `None` when there is no answer, or only a part of one.
-    pub async fn attempt(mut self) -> Option<Answer> {
+    fn signed(&mut self) -> Vec<(String, String)> {
         let mut fields = self.fields();
         if !self.unsigned {
             for (name, value) in self.signatures(&fields) {
@@ -175,7 +174,19 @@ impl<'a> Call<'a> {
                 }
             }
         }
+        fields
+    }
+
+    /// Sends it to a server that may go away: `None` when there is no answer, or only a part of one.
+    pub async fn attempt(mut self) -> Option<Answer> {
+        let fields = self.signed();
         try_exchange((self.partner.http, self.version), (&self.method, &self.target), &fields, self.body).await
+    }
+
+    /// Sends it over HTTP/1.1 and reads the answer bit by bit.
+    pub async fn follow(mut self) -> Following {
+        let fields = self.signed();
+        follow(self.partner.http, (&self.method, &self.target), &fields).await
     }
 }
 

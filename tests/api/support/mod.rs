@@ -5,6 +5,7 @@
 mod answer;
 mod call;
 mod partner;
+mod receiver;
 mod service;
 mod signing;
 mod wallet;
@@ -13,10 +14,11 @@ mod wire;
 pub use answer::Answer;
 pub use call::{Call, sha256};
 pub use partner::{Operator, Partner, account, public_pem};
+pub use receiver::{Received, Receiver};
 pub use service::{AUTHORITY, House, ORIGIN, START, Service};
 pub use signing::Signing;
 pub use wallet::{Evm, Solana, b64, unb64};
-pub use wire::{Http, exchange};
+pub use wire::{Following, Http, exchange, follow};
 
 /// Makes of every story `async fn name(House)` four tests: `sqlite::name`, `sqlite_split::name`, `postgres::name`,
 /// `postgres_split::name`.

@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
+
+use std::time::Duration;
 
 use super::{AUTHORITY, Answer, ORIGIN};
 
@@ -57,4 +60,44 @@ pub async fn try_exchange(
     let (head, body) = response.into_parts();
     let body = body.collect().await.ok()?.to_bytes();
     Some(Answer { status: head.status.as_u16(), headers: head.headers, body })
+}
+
+/// An answer that has not ended.
+pub struct Following {
+    pub status: u16,
+    pub headers: HeaderMap,
+    body: Incoming,
+    read: Vec<u8>,
+}
+
+/// Sends a request without a body over HTTP/1.1 and reads the head of its answer.
+pub async fn follow(to: SocketAddr, (method, target): (&Method, &str), fields: &[(String, String)]) -> Following {
+    let mut request = Request::builder().method(method).uri(target).header("host", AUTHORITY);
+    for (name, value) in fields {
+        request = request.header(name, value.as_bytes());
+    }
+    let io = TokioIo::new(TcpStream::connect(to).await.unwrap());
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    tokio::spawn(connection);
+    let response = sender.send_request(request.body(Full::new(Bytes::new())).unwrap()).await.unwrap();
+    let (head, body) = response.into_parts();
+    Following { status: head.status.as_u16(), headers: head.headers, body, read: Vec::new() }
+}
+
+impl Following {
+    /// What comes before the next `end`; `None` when the answer is over.
+    pub async fn until(&mut self, end: &str) -> Option<String> {
+        loop {
+            let found = self.read.windows(end.len()).position(|part| part == end.as_bytes());
+            if let Some(at) = found {
+                let rest = self.read.split_off(at + end.len());
+                let mut part = std::mem::replace(&mut self.read, rest);
+                part.truncate(at);
+                return Some(String::from_utf8(part).unwrap());
+            }
+            let frame =
+                tokio::time::timeout(Duration::from_secs(60), self.body.frame()).await.expect("nothing came")?;
+            self.read.extend_from_slice(frame.unwrap().data_ref().unwrap());
+        }
+    }
 }
