@@ -298,7 +298,8 @@ mod tests {
         let at = |id, owner| sandbox_chain_id(Uuid::from_u128(id), owner);
         let owner = "eip155:8453:0xab16a96D359eC26a11e2C2b3d8f8B8942d5Bfcdb";
         let solana = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp:7S3P4HxJpyyigGzodYwHtCxZyUQe9JiBMHyRWXArAaKv";
-        insta::assert_snapshot!(at(1, owner), @"");
+        // By another implementation of Keccak.
+        assert_eq!(at(1, owner), "eip155:8453:0x5682c205e580657a104A8F8475C0F92994aa6E1D");
         let address = |account: String| account.rsplit_once(':').map(|(_, address)| address.to_owned());
         assert_eq!(address(at(1, solana)), address(at(1, owner)));
         assert_eq!(at(1, solana).rsplit_once(':').map(|(chain, _)| chain.to_owned()).as_deref(), Some(SANDBOX_CHAIN));

@@ -64,10 +64,7 @@ row! {
 
 /// The accounts and cards of the customers from one id to another, by customer. As many as these customers' trails tell
 /// of, which are in memory too.
-async fn children(
-    on: &mut impl Connection,
-    (first, last): (Uuid, Uuid),
-) -> Result<BTreeMap<Uuid, Vec<Entity>>, Error> {
+async fn children(on: &mut impl Connection, (first, last): (Uuid, Uuid)) -> Result<BTreeMap<Uuid, Vec<Entity>>, Error> {
     let rows: Vec<ChildRow> = on
         .query(
             "SELECT customer_id, 'account' AS entity_type, id, status, version FROM accounts \

@@ -42,6 +42,30 @@ pub(super) async fn insert(tx: &mut Tx, event: &Event) -> Result<(), Error> {
     Ok(())
 }
 
+/// The same for the events of one customer's chain from `first` to `last`, which are recorded already.
+pub(super) async fn insert_all(tx: &mut Tx, first: &Event, last: &Event) -> Result<(), Error> {
+    let written = tx
+        .query(
+            "INSERT INTO deliveries (webhook_id, event_id, webhook_type, entity_id, version, status, attempts, tries, \
+             due_since, next_attempt_at, created_at) \
+             SELECT w.id, e.id, e.entity_type || '.updated', e.entity_id, e.version, 'pending', '[]', 0, \
+             e.created_at, e.created_at, e.created_at \
+             FROM webhooks w JOIN events e ON w.types LIKE '%' || e.entity_type || '.updated%' \
+             WHERE w.programme_id = $1 AND w.deleted = $2 AND e.customer_id = $3 AND e.seq BETWEEN $4 AND $5",
+        )
+        .bind(first.programme_id)
+        .bind(false)
+        .bind(first.customer_id)
+        .bind(first.seq)
+        .bind(last.seq)
+        .execute()
+        .await?;
+    if written > 0 {
+        tx.leaves_work();
+    }
+    Ok(())
+}
+
 /// Writes a delivery that has no event behind it: a trial.
 pub async fn insert_trial(tx: &mut Tx, delivery: &Delivery, body: &str) -> Result<(), Error> {
     tx.query(

@@ -7,7 +7,7 @@ pub use order::{Wanted, Watched, place, placed, stream};
 use uuid::Uuid;
 
 use super::value::row;
-use super::{Connection, Error, Tx, deliveries};
+use super::{Connection, Error, Rows, Tx, deliveries, write_rows};
 use crate::domain::Timestamp;
 use crate::domain::event::{Event, Hash};
 
@@ -70,33 +70,37 @@ impl EventRow {
     }
 }
 
-/// Records events, in order, each with its deliveries.
+/// Records consecutive events of one customer's chain, each with its deliveries: two statements for every few hundred.
 pub async fn insert(tx: &mut Tx, events: &[Event]) -> Result<(), Error> {
-    for event in events {
-        tx.query(
-            "INSERT INTO events (id, programme_id, customer_id, seq, entity_type, entity_id, actor, cause, from_status, \
-             to_status, version, created_at, body, traceparent, previous_hash, hash) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
-        )
-        .bind(event.id)
-        .bind(event.programme_id)
-        .bind(event.customer_id)
-        .bind(event.seq)
-        .bind(event.entity_type.as_str())
-        .bind(event.entity_id)
-        .bind(event.actor.as_str())
-        .bind(event.cause.as_str())
-        .bind(event.from.as_deref())
-        .bind(event.to.as_str())
-        .bind(event.version)
-        .bind(event.created_at)
-        .bind(event.body.as_str())
-        .bind(event.traceparent.as_deref())
-        .bind(event.previous_hash.as_slice())
-        .bind(event.hash.as_slice())
-        .execute()
-        .await?;
-        deliveries::insert(tx, event).await?;
+    let text = Rows {
+        head: "INSERT INTO events (id, programme_id, customer_id, seq, entity_type, entity_id, actor, cause, from_status, \
+               to_status, version, created_at, body, traceparent, previous_hash, hash) VALUES ",
+        tail: "",
+    };
+    write_rows(tx, text, events, |query, event| {
+        query
+            .bind(event.id)
+            .bind(event.programme_id)
+            .bind(event.customer_id)
+            .bind(event.seq)
+            .bind(event.entity_type.as_str())
+            .bind(event.entity_id)
+            .bind(event.actor.as_str())
+            .bind(event.cause.as_str())
+            .bind(event.from.as_deref())
+            .bind(event.to.as_str())
+            .bind(event.version)
+            .bind(event.created_at)
+            .bind(event.body.as_str())
+            .bind(event.traceparent.as_deref())
+            .bind(event.previous_hash.as_slice())
+            .bind(event.hash.as_slice())
+    })
+    .await?;
+    match events {
+        [] => return Ok(()),
+        [event] => deliveries::insert(tx, event).await?,
+        [first, .., last] => deliveries::insert_all(tx, first, last).await?,
     }
     tx.records_events();
     Ok(())

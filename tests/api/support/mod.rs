@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports, reason = "a vocabulary: not every story uses every word")]
 
+pub mod accounts;
 mod answer;
 mod call;
 mod partner;

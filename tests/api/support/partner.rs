@@ -112,6 +112,13 @@ pub struct Operator {
 }
 
 impl Operator {
+    /// A request about the work of all programmes.
+    pub fn rpc_of_all<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        request.metadata_mut().insert("authorization", format!("Bearer {}", self.token).parse().unwrap());
+        request
+    }
+
     /// A request for a programme.
     pub fn rpc<T>(&self, programme_id: Uuid, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
