@@ -116,7 +116,9 @@ impl Bench {
             version: 1,
         };
         let mut tx = self.store.begin().await.unwrap();
-        assert!(customers::insert(&mut tx, &Held { customer, chain: Chain::default(), challenge: None }).await.unwrap());
+        assert!(
+            customers::insert(&mut tx, &Held { customer, chain: Chain::default(), challenge: None }).await.unwrap()
+        );
         if with_task {
             tasks::enqueue(&mut tx, &self.task(id, now)).await.unwrap();
         }
@@ -126,7 +128,15 @@ impl Bench {
 
     fn task(&self, customer_id: Uuid, now: Timestamp) -> NewTask {
         let (id, programme_id) = (self.clock.id(), self.programme_id);
-        NewTask { id, kind: Kind::Screening, programme_id, customer_id, entity_id: customer_id, run_at: now, created_at: now }
+        NewTask {
+            id,
+            kind: Kind::Screening,
+            programme_id,
+            customer_id,
+            entity_id: customer_id,
+            run_at: now,
+            created_at: now,
+        }
     }
 
     async fn fill(self: &Arc<Self>, with_task: bool) -> Vec<Uuid> {
@@ -227,8 +237,12 @@ impl Bench {
         tokio::time::sleep(Duration::from_secs(1)).await;
         stop();
         let mut steps = Vec::new();
-        let mut filter =
-            Filter { programme_id: self.programme_id, status: Some(Status::Verifying), limit: 1000, ..Filter::default() };
+        let mut filter = Filter {
+            programme_id: self.programme_id,
+            status: Some(Status::Verifying),
+            limit: 1000,
+            ..Filter::default()
+        };
         filter.created_after = Some(since);
         loop {
             let page = customers::page(&mut self.store.reader().await.unwrap(), &filter).await.unwrap();

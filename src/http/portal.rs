@@ -109,10 +109,10 @@ async fn decide(State(mut client): State<Client>, Path(token): Path<String>, req
 async fn callback(State(mut client): State<Client>, Path(provider): Path<String>, request: Request) -> StatusCode {
     let (head, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, CALLBACK_LIMIT).await else { return StatusCode::PAYLOAD_TOO_LARGE };
-    let headers = head.headers.iter().map(|(name, value)| CallbackHeader {
-        name: name.as_str().to_owned(),
-        value: value.as_bytes().to_vec(),
-    });
+    let headers = head
+        .headers
+        .iter()
+        .map(|(name, value)| CallbackHeader { name: name.as_str().to_owned(), value: value.as_bytes().to_vec() });
     let call = ReceiveKycCallbackRequest { provider, headers: headers.collect(), body: body.to_vec() };
     match client.receive_kyc_callback(carried(call, &head.headers)).await {
         Ok(_) => StatusCode::OK,

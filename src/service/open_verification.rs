@@ -35,7 +35,9 @@ impl Open for OpenVerificationRequest {
             Progress::Screening => page(Page::Screening),
             Progress::Kyc(KycStatus::InReview) => page(Page::InReview),
             Progress::Kyc(KycStatus::Approved) => page(Page::Approved),
-            Progress::Kyc(KycStatus::Rejected) if subject.state.status == KycStatus::Rejected => with_reasons(Page::Rejected),
+            Progress::Kyc(KycStatus::Rejected) if subject.state.status == KycStatus::Rejected => {
+                with_reasons(Page::Rejected)
+            }
             Progress::Kyc(KycStatus::Rejected) => page(Page::Rejected),
             Progress::Kyc(KycStatus::NeedsInformation) if !self.resume => with_reasons(Page::NeedsInformation),
             Progress::Kyc(_) => go(api, &subject, &self.token).await?,

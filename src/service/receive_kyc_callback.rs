@@ -37,7 +37,9 @@ fn refusal(refused: Refused) -> Error {
         Refused::Unexpected | Refused::Digest | Refused::Forged => {
             Error::new(Code::Unauthenticated, "The callback is not authentic.")
         }
-        Refused::Malformed(what) => Error::invalid("body", "INVALID_VALUE", format!("The callback is malformed: {what}.")),
+        Refused::Malformed(what) => {
+            Error::invalid("body", "INVALID_VALUE", format!("The callback is malformed: {what}."))
+        }
     }
 }
 
@@ -68,7 +70,9 @@ impl store::Change for Receive<'_> {
         let weighed = verifications::decide(tx, &mut held, self.callback, &self.api.clock).await?;
         match weighed {
             Weighed::Ignored(why) => tracing::info!(%customer, ?why, "a verification callback changed nothing"),
-            Weighed::Changed(state) => tracing::info!(%customer, status = state.status.as_str(), "verification decided"),
+            Weighed::Changed(state) => {
+                tracing::info!(%customer, status = state.status.as_str(), "verification decided")
+            }
         }
         Ok(())
     }

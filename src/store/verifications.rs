@@ -49,8 +49,8 @@ pub async fn get(on: &mut impl Connection, customer_id: Uuid) -> Result<Option<V
         .await?;
     let Some(row) = row else { return Ok(None) };
     let status = KycStatus::parse(&row.status).ok_or_else(|| Error::unreadable("verifications.status", &row.status))?;
-    let reasons: Vec<Reason> =
-        serde_json::from_str(&row.reasons).map_err(|error| Error::unreadable("verifications.reasons", &error.to_string()))?;
+    let reasons: Vec<Reason> = serde_json::from_str(&row.reasons)
+        .map_err(|error| Error::unreadable("verifications.reasons", &error.to_string()))?;
     let state = KycState { status, reasons, decided_at_ms: row.decided_at_ms, last_event: row.last_event };
     Ok(Some(Verification { state, provider: row.provider, updated_at: row.updated_at }))
 }

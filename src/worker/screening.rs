@@ -59,7 +59,13 @@ impl ScreeningQueue {
                 Next::Retry { at: self.clock.now() + wait, error: outage.message }
             }
         };
-        Settlement { clock: &self.clock, task: claimed.task.id, customer: claimed.task.customer_id, lease: claimed.lease, next }
+        Settlement {
+            clock: &self.clock,
+            task: claimed.task.id,
+            customer: claimed.task.customer_id,
+            lease: claimed.lease,
+            next,
+        }
     }
 
     fn wait(&self, attempts: i64, retry_after: Option<Duration>) -> Duration {
@@ -167,7 +173,8 @@ async fn reject(tx: &mut Tx, held: &mut Held, hit: &Hit, clock: &Clock) -> Resul
     // The list is named in the programme's audit trail, not to the person.
     let shown = Reason::new("SCREENING_HIT", "This blockchain account cannot be accepted.");
     let state = KycState { status: KycStatus::Rejected, reasons: vec![shown], ..KycState::default() };
-    let verification = Verification { state, provider: Some("screening".to_owned()), updated_at: held.customer.updated_at };
+    let verification =
+        Verification { state, provider: Some("screening".to_owned()), updated_at: held.customer.updated_at };
     verifications::put(tx, held.customer.id, &verification).await?;
     Ok("hit")
 }

@@ -110,7 +110,9 @@ impl Scene {
             version: 1,
         };
         let mut tx = self.store.begin().await.unwrap();
-        assert!(customers::insert(&mut tx, &Held { customer, chain: Chain::default(), challenge: None }).await.unwrap());
+        assert!(
+            customers::insert(&mut tx, &Held { customer, chain: Chain::default(), challenge: None }).await.unwrap()
+        );
         tx.commit().await.unwrap();
         id
     }
@@ -120,10 +122,10 @@ impl Scene {
         for delivery in sequence {
             let secret = if delivery.forged { "forged" } else { sumsub::WEBHOOK_SECRET };
             let signed = Signed::with(secret, &body(customer, delivery));
-            let headers = signed.headers.iter().map(|(name, value)| CallbackHeader {
-                name: name.as_str().into(),
-                value: value.as_bytes().to_vec(),
-            });
+            let headers = signed
+                .headers
+                .iter()
+                .map(|(name, value)| CallbackHeader { name: name.as_str().into(), value: value.as_bytes().to_vec() });
             let headers = headers.collect();
             let call = ReceiveKycCallbackRequest { provider: "sumsub".into(), headers, body: signed.body };
             let answer = self.api.receive_kyc_callback(tonic::Request::new(call)).await;
