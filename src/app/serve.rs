@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
-use super::front::Front;
 use super::backend::rpcs;
+use super::front::Front;
 use super::start::{Start, store_check, upstream_check};
 use super::work::worker;
 use super::{Backend, open_store};
@@ -62,8 +62,10 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
     let guard = GuardLayer::new(clock.clone(), &limits);
     let start = Start { common, serve, clock: clock.clone(), shutdown: shutdown.clone(), limits, metrics, guard };
     let (with_http, with_grpc) = (serve.only != Some(Only::Grpc), serve.only != Some(Only::Rest));
-    let http = if with_http { Some(start.listen(common.listen.http_addr, serve.tls.http(), false).await?) } else { None };
-    let grpc = if with_grpc { Some(start.listen(common.listen.grpc_addr, serve.tls.grpc(), true).await?) } else { None };
+    let http =
+        if with_http { Some(start.listen(common.listen.http_addr, serve.tls.http(), false).await?) } else { None };
+    let grpc =
+        if with_grpc { Some(start.listen(common.listen.grpc_addr, serve.tls.grpc(), true).await?) } else { None };
     let (http_addr, grpc_addr) = (http.as_ref().map(Listener::addr), grpc.as_ref().map(Listener::addr));
     let origins = start.origins(http_addr.unwrap_or(common.listen.http_addr))?;
 
@@ -77,7 +79,8 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
             let (worker, shutdown) = (worker(&store, &serve.work, clock.clone()).await?, shutdown.clone());
             tasks.spawn(worker.run(async move { shutdown.started().await }));
         }
-        let observed = backend.services.clone().into_axum_router().layer(ObserveLayer::in_process(clock.clone(), rpcs()));
+        let observed =
+            backend.services.clone().into_axum_router().layer(ObserveLayer::in_process(clock.clone(), rpcs()));
         (Transport::from(Routes::from(observed)), store_check(store.clone()), Some(store), Some(backend))
     } else {
         let channel = start.upstream()?;

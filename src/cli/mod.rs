@@ -11,6 +11,7 @@ mod programme;
 mod serve;
 mod token;
 mod verify_audit;
+mod wallet;
 mod worker;
 
 use std::io::Write as _;
@@ -65,6 +66,9 @@ pub enum Command {
     Keygen(keygen::Keygen),
     /// Get a bearer token from the running service
     Token(token::Token),
+    /// A throw-away wallet, to try the service without one
+    #[command(subcommand)]
+    Wallet(wallet::Wallet),
     /// Sign and send one REST request
     Call(call::Call),
     /// Forward events, signed as webhooks, to a receiver on this machine
@@ -85,6 +89,7 @@ impl Command {
             Self::Programme(command) => programme::run(command, common).await,
             Self::Operator(command) => operator::run(command, common).await,
             Self::Keygen(args) => keygen::run(&args),
+            Self::Wallet(command) => wallet::run(command),
             Self::Token(args) => token::run(&args, common).await,
             Self::Listen(args) => listen::run(&args, common).await,
             Self::Call(args) => return call::run(&args, common).await,

@@ -22,8 +22,8 @@ use crate::api::metadata;
 use crate::clock::Clock;
 use crate::domain::chain::ChainSet;
 use crate::domain::event::Origin;
-use crate::domain::{Code, Error};
 use crate::domain::webhook::new_secret;
+use crate::domain::{Code, Error};
 use crate::kyc::Kyc;
 use crate::signature::{Origins, PublicKey};
 use crate::store::{self, Store, service_key, webhook_key};
@@ -142,7 +142,8 @@ impl Api {
     pub(crate) async fn read<R: Read>(&self, request: Request<R>) -> Result<Response<R::Reply>, Status> {
         let (metadata, _, message) = request.into_parts();
         let request_id = request_id(&metadata);
-        let (cx, left, taken) = self.context(&metadata, R::SIGNATURE).await.map_err(|f| f.status(request_id.as_deref()))?;
+        let (cx, left, taken) =
+            self.context(&metadata, R::SIGNATURE).await.map_err(|f| f.status(request_id.as_deref()))?;
         let reply = match taken {
             Ok(()) => message.read(&cx).await,
             Err(refused) => Err(refused.into()),
@@ -198,7 +199,11 @@ impl Api {
     }
 
     /// Who calls, what is left of their rate, and whether this call is within it.
-    async fn context(&self, metadata: &MetadataMap, signature: Signature) -> Outcome<(Context<'_>, Option<Left>, Taken)> {
+    async fn context(
+        &self,
+        metadata: &MetadataMap,
+        signature: Signature,
+    ) -> Outcome<(Context<'_>, Option<Left>, Taken)> {
         let now = self.clock.now();
         let caller = caller::authenticate(self, metadata, signature, now).await?;
         let (left, taken) = match &self.rate {

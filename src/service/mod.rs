@@ -302,7 +302,10 @@ impl webhook_service_server::WebhookService for Api {
     async fn test_webhook(&self, request: Request<TestWebhookRequest>) -> Answer<()> {
         self.change(request).await
     }
-    async fn rotate_webhook_secret(&self, request: Request<RotateWebhookSecretRequest>) -> Answer<RotateWebhookSecretResponse> {
+    async fn rotate_webhook_secret(
+        &self,
+        request: Request<RotateWebhookSecretRequest>,
+    ) -> Answer<RotateWebhookSecretResponse> {
         self.change(request).await
     }
     async fn list_events(&self, request: Request<ListEventsRequest>) -> Answer<ListEventsResponse> {

@@ -42,6 +42,7 @@ impl Change for ReplayDelivery {
 }
 
 fn not_found() -> Error {
-    let detail = "The webhook has no delivery with this id. GET /v1/webhooks/{webhookId}/deliveries lists those it has.";
+    let detail =
+        "The webhook has no delivery with this id. GET /v1/webhooks/{webhookId}/deliveries lists those it has.";
     Error::new(Code::DeliveryNotFound, detail)
 }

@@ -16,13 +16,13 @@
 
 mod deployment;
 mod engine;
-mod screening;
 mod order;
+mod screening;
 mod sweep;
 mod tasks;
-mod webhooks;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 pub use deployment::SandboxDeployments;
 pub use engine::{Backlog, Engine, Failure, Queue, Stop};
