@@ -13,6 +13,7 @@ pub mod customer;
 pub mod delivery;
 pub mod error;
 pub mod event;
+mod issued;
 pub mod kyc;
 pub mod outage;
 pub mod programme;
