@@ -155,10 +155,7 @@ impl Move {
     }
 
     const fn participle(self) -> &'static str {
-        match self {
-            Self::Fail => "failed",
-            other => other.as_str(),
-        }
+        if matches!(self, Self::Fail) { "failed" } else { self.as_str() }
     }
 }
 
