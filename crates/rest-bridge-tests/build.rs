@@ -1,12 +1,12 @@
 //! Compiles the test proto: messages, services, routes.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let protos = ["proto/testing/v1/library.proto"];
     let includes = ["proto", "../../proto"];
-    for path in protos.iter().chain(&includes) {
+    for path in includes {
         println!("cargo::rerun-if-changed={path}");
     }
     let mut compiler = protox::Compiler::new(includes)?;
@@ -21,6 +21,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("rest.rs"), generated.rust)?;
     std::fs::write(out.join("openapi.json"), generated.openapi_json)?;
     std::fs::write(out.join("descriptors.bin"), descriptors)?;
+    bench(&out)
+}
+
+/// The proto of the benchmark, for the bridge and for its rival.
+fn bench(out: &Path) -> Result<(), Box<dyn Error>> {
+    let mut compiler = protox::Compiler::new(["proto", "../../proto"])?;
+    compiler.include_imports(true).include_source_info(true).open_file("bench/v1/echo.proto")?;
+    let descriptors = compiler.encode_file_descriptor_set();
+    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
+    let generated = rest_bridge_build::Generator::new(&descriptors).module("bench.v1", "crate::echo").generate()?;
+    std::fs::write(out.join("bench_rest.rs"), generated.rust)?;
+    pbjson_build::Builder::new().register_descriptors(&descriptors)?.build(&[".bench.v1"])?;
+    rest_over_grpc::build::compile_fds(&descriptors, out)?;
     Ok(())
 }
 
