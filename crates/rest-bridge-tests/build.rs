@@ -12,7 +12,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(includes)?;
     compiler.include_imports(true).include_source_info(true).open_files(protos)?;
     let descriptors = compiler.encode_file_descriptor_set();
-    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .codec_path("::rest_bridge::codec::ProstCodec")
+        .compile_fds(compiler.file_descriptor_set())?;
     let generated = rest_bridge_build::Generator::new(&descriptors)
         .module("testing.v1", "crate::testing")
         .document(document())
@@ -29,7 +31,9 @@ fn bench(out: &Path) -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(["proto", "../../proto"])?;
     compiler.include_imports(true).include_source_info(true).open_file("bench/v1/echo.proto")?;
     let descriptors = compiler.encode_file_descriptor_set();
-    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .codec_path("::rest_bridge::codec::ProstCodec")
+        .compile_fds(compiler.file_descriptor_set())?;
     let generated = rest_bridge_build::Generator::new(&descriptors).module("bench.v1", "crate::echo").generate()?;
     std::fs::write(out.join("bench_rest.rs"), generated.rust)?;
     pbjson_build::Builder::new().register_descriptors(&descriptors)?.build(&[".bench.v1"])?;

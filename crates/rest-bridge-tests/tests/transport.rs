@@ -6,12 +6,13 @@ mod support;
 
 use std::time::Duration;
 
-use rest_bridge::Options;
+use rest_bridge::{Local, Options};
 use rest_bridge_tests::library::Shelves;
 use rest_bridge_tests::rest;
 use rest_bridge_tests::testing::library_server::LibraryServer;
 use support::Talk;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
 use tonic::transport::{Endpoint, Server};
 
 async fn conversation(talk: &mut Talk) {
@@ -37,6 +38,18 @@ async fn a_channel_gives_the_same_answers() {
     let mut local = Talk::new();
     conversation(&mut local).await;
     assert_eq!(remote.text, local.text);
+
+    let routes = Routes::new(LibraryServer::new(Shelves::default()));
+    let mut routed = Talk::with(rest::router(routes, (), Options::default()));
+    conversation(&mut routed).await;
+    assert_eq!(routed.text, local.text);
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_there() {
+    let mut talk = Talk::with(rest::router(Local::new(), (), Options::default()));
+    talk.ask("GET /v1/books/7").await;
+    insta::assert_snapshot!(talk.text);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@
 
 mod accept;
 mod bridge;
+pub mod codec;
 mod deadline;
 pub mod exchange;
 pub mod fail;
@@ -34,7 +35,7 @@ pub use options::Options;
 pub use problem::problem_response;
 pub use route::{Capture, Leaf, Node, RequestBody, Route};
 pub use stream::Follow;
-pub use transport::{Transport, TransportFuture};
+pub use transport::{Local, Transport, TransportFuture};
 
 /// What generated code names, so that its crate need not depend on it.
 #[doc(hidden)]

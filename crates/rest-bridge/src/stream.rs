@@ -8,7 +8,7 @@ use tonic::Status;
 use tonic::codec::Streaming;
 
 use crate::accept::Form;
-use crate::exchange::{Encode, EventId, Head};
+use crate::exchange::{Encode, EventId, Exchange};
 use crate::gate::Gate;
 use crate::json::Writer;
 
@@ -31,7 +31,7 @@ impl<Res> Copy for Follow<Res> {}
 
 /// What the generator of frames keeps between two of them.
 struct State<G, Res> {
-    head: Head<G>,
+    exchange: Exchange<G>,
     messages: Streaming<Res>,
     frame: Follow<Res>,
     form: Form,
@@ -42,17 +42,17 @@ struct State<G, Res> {
 ///
 /// Dropping the body drops the call.
 pub(crate) fn follow<G: Gate, Res: Send + 'static>(
-    head: Head<G>,
+    exchange: Exchange<G>,
     messages: Streaming<Res>,
     frame: Follow<Res>,
     form: Form,
 ) -> Body {
-    let state = State { head, messages, frame, form, ended: false };
+    let state = State { exchange, messages, frame, form, ended: false };
     Body::from_stream(futures::stream::unfold(state, |mut state| async move {
         if state.ended {
             return None;
         }
-        let quiet = state.head.shared.options.keep_alive;
+        let quiet = state.exchange.shared.options.keep_alive;
         let bytes = state.next(quiet).await?;
         Some((Ok::<_, std::convert::Infallible>(bytes), state))
     }))
@@ -76,7 +76,7 @@ impl<G: Gate, Res> State<G, Res> {
             Err(status) => status,
         };
         self.ended = true;
-        let problem = self.head.problem_json(&status);
+        let problem = self.exchange.rendered(&status).json;
         let (before, after): (&[u8], &[u8]) = match self.form {
             Form::Events => (b"event: error\ndata: ", b"\n\n"),
             _ => (b"{\"error\":", b"}\n"),

@@ -1,25 +1,40 @@
 //! What lies under the generated clients: the services of this process, or a channel to another.
 
+use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures::future::BoxFuture;
 use tonic::body::Body;
+use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::Channel;
-use tower::Service;
+use tower::{Service, ServiceExt as _};
+
+type Request = http::Request<Body>;
+type Response = http::Response<Body>;
 
 /// The one value that says where the gRPC services are. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Transport {
-    /// In this process, without a socket; layers can be put on with [`Routes::into_axum_router`].
-    Local(Routes),
+    /// Services of this process, without a socket. The shortest way.
+    Local(Local),
+    /// Services of this process behind an axum router, with whatever layers it has.
+    Routes(Routes),
     /// Behind a connection.
     Remote(Channel),
 }
 
+impl From<Local> for Transport {
+    fn from(local: Local) -> Self {
+        Self::Local(local)
+    }
+}
+
 impl From<Routes> for Transport {
     fn from(routes: Routes) -> Self {
-        Self::Local(routes.prepare())
+        Self::Routes(routes.prepare())
     }
 }
 
@@ -29,42 +44,108 @@ impl From<Channel> for Transport {
     }
 }
 
-impl Service<http::Request<Body>> for Transport {
-    type Response = http::Response<Body>;
+/// The services of this process, found by their names.
+#[derive(Clone, Default)]
+pub struct Local(Arc<Vec<(&'static str, Box<dyn Dispatch>)>>);
+
+impl Local {
+    /// No services yet: each call answers `UNIMPLEMENTED`.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// These services and one more: a generated server, or one in layers that keep its name
+    /// (`tonic::service::LayerExt::named_layer`).
+    #[must_use]
+    pub fn service<S>(self, service: S) -> Self
+    where
+        S: Service<Request, Response = Response, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        let mut services: Vec<_> = self.0.iter().map(|(name, service)| (*name, service.boxed())).collect();
+        services.push((S::NAME, Box::new(Holder(service))));
+        Self(Arc::new(services))
+    }
+
+    fn call(&self, request: Request) -> BoxFuture<'static, Result<Response, Infallible>> {
+        let name = request.uri().path().get(1..).and_then(|path| path.split_once('/')).map(|(name, _)| name);
+        match self.0.iter().find(|(known, _)| Some(*known) == name) {
+            Some((_, service)) => service.call(request),
+            None => Box::pin(std::future::ready(Ok(tonic::Status::unimplemented("no such service").into_http()))),
+        }
+    }
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+/// A service of any type, called on a clone of it.
+trait Dispatch: Send + Sync {
+    fn call(&self, request: Request) -> BoxFuture<'static, Result<Response, Infallible>>;
+    fn boxed(&self) -> Box<dyn Dispatch>;
+}
+
+struct Holder<S>(S);
+
+impl<S> Dispatch for Holder<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    fn call(&self, request: Request) -> BoxFuture<'static, Result<Response, Infallible>> {
+        Box::pin(self.0.clone().oneshot(request))
+    }
+
+    fn boxed(&self) -> Box<dyn Dispatch> {
+        Box::new(Self(self.0.clone()))
+    }
+}
+
+impl Service<Request> for Transport {
+    type Response = Response;
     type Error = tonic::transport::Error;
     type Future = TransportFuture;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         match self {
-            Self::Local(_) => Poll::Ready(Ok(())),
+            Self::Local(_) | Self::Routes(_) => Poll::Ready(Ok(())),
             Self::Remote(channel) => channel.poll_ready(cx),
         }
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request) -> Self::Future {
         match self {
-            Self::Local(routes) => TransportFuture::Local(routes.call(request)),
+            Self::Local(local) => TransportFuture::Local(local.call(request)),
+            Self::Routes(routes) => TransportFuture::Local(Box::pin(routes.call(request))),
             Self::Remote(channel) => TransportFuture::Remote(channel.call(request)),
         }
     }
 }
 
 /// The answer of a [`Transport`].
-#[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "it is polled where it is made; a box would cost an allocation a call")]
 pub enum TransportFuture {
     /// From this process.
-    Local(<Routes as Service<http::Request<Body>>>::Future),
+    Local(BoxFuture<'static, Result<Response, Infallible>>),
     /// From the other end.
-    Remote(<Channel as Service<http::Request<Body>>>::Future),
+    Remote(<Channel as Service<Request>>::Future),
+}
+
+impl std::fmt::Debug for TransportFuture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TransportFuture")
+    }
 }
 
 impl Future for TransportFuture {
-    type Output = Result<http::Response<Body>, tonic::transport::Error>;
+    type Output = Result<Response, tonic::transport::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Self::Local(future) => Pin::new(future).poll(cx).map(|answer| match answer {
+            Self::Local(future) => future.as_mut().poll(cx).map(|answer| match answer {
                 Ok(response) => Ok(response),
                 Err(never) => match never {},
             }),

@@ -57,17 +57,22 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// CPU time of the process so far, client included, in seconds (Linux: fields 14 and 15 of /proc/self/stat, in 1/100 s).
+/// CPU time of all threads so far, client included, in seconds (Linux: the first field of schedstat, in ns).
 fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    [11, 12].iter().filter_map(|&i| fields.get(i)?.parse::<f64>().ok()).sum::<f64>() / 100.0
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let times = tasks.filter_map(|task| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<f64>().ok()
+    });
+    times.sum::<f64>() / 1e9
 }
 
 fn main() {
     // `cargo test --benches` only wants to know that it starts.
     let rounds = if std::env::args().any(|arg| arg == "--bench") { setting("ROUNDS", 15) } else { 1 };
     let requests = setting("REQUESTS", if rounds == 1 { 160 } else { 16_000 });
+    // One server alone (0, 1 or 2), for a profile.
+    let only: Option<usize> = std::env::var("ONLY").ok().and_then(|value| value.parse().ok());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let addresses = [
@@ -88,8 +93,9 @@ fn main() {
             let mut speeds = [Vec::new(), Vec::new(), Vec::new()];
             let mut costs = [Vec::new(), Vec::new(), Vec::new()];
             for round in 0..rounds {
-                for turn in 0..3 {
-                    let server = (turn + round) % 3;
+                for server in
+                    (0..3).map(|turn| (turn + round) % 3).filter(|server| only.is_none_or(|only| only == *server))
+                {
                     let (before, cpu_before) = (Instant::now(), cpu());
                     client::run(addresses[server], &request, CONNECTIONS, requests).await;
                     speeds[server].push(requests as f64 / before.elapsed().as_secs_f64());

@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use axum::extract::{Path, Query};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use rest_bridge::Options;
+use rest_bridge::{Local, Options};
 use serde::{Deserialize, Serialize};
-use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use crate::echo::Echo;
@@ -38,7 +37,7 @@ impl EchoService for Service {
 
 /// Ours: the generated client over the services of this process.
 pub(crate) fn bridge() -> Router {
-    crate::bridge::router(Routes::new(EchoServiceServer::new(Service)), (), Options::default())
+    crate::bridge::router(Local::new().service(EchoServiceServer::new(Service)), (), Options::default())
 }
 
 /// rest_over_grpc: its tonic bridge, which calls the service's trait without a client.

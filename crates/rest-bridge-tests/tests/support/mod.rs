@@ -7,11 +7,10 @@ use axum::Router;
 use axum::body::Body;
 use http::Request;
 use http_body_util::BodyExt as _;
-use rest_bridge::{Options, Transport};
+use rest_bridge::{Local, Options, Transport};
 use rest_bridge_tests::library::Shelves;
 use rest_bridge_tests::rest;
 use rest_bridge_tests::testing::library_server::LibraryServer;
-use tonic::service::Routes;
 use tower::ServiceExt as _;
 
 /// A JSON body's header.
@@ -19,7 +18,7 @@ pub(crate) const JSON: &[(&str, &str)] = &[("content-type", "application/json")]
 
 /// The services of this process under the generated clients.
 pub(crate) fn transport() -> Transport {
-    Routes::new(LibraryServer::new(Shelves::default())).into()
+    Local::new().service(LibraryServer::new(Shelves::default())).into()
 }
 
 /// The routes with no gate and the default options.
