@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body as _;
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use tonic::codec::Streaming;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
@@ -209,8 +209,8 @@ impl<G: Gate> Exchange<G> {
     }
 }
 
-/// Reads the body, and no more of it than the limit.
-async fn read(body: Body, limit: usize) -> Result<Bytes, Status> {
+/// Reads the body, and no more of it than the limit. One frame, the usual case, is not copied.
+async fn read(mut body: Body, limit: usize) -> Result<Bytes, Status> {
     let too_large = || {
         let message = format!("The body may have at most {limit} bytes.");
         refusal(Code::InvalidArgument, reason::PAYLOAD_TOO_LARGE, &message)
@@ -218,11 +218,22 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, Status> {
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(too_large());
     }
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(Status::cancelled("the body broke off")),
+    let mut first = Bytes::new();
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Status::cancelled("the body broke off"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > limit - first.len() - whole.len() {
+            return Err(too_large());
+        }
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+        } else {
+            whole.extend_from_slice(&std::mem::take(&mut first));
+            whole.extend_from_slice(&data);
+        }
     }
+    Ok(if whole.is_empty() { first } else { whole.into() })
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

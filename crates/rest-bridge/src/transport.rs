@@ -121,7 +121,7 @@ impl Service<Request> for Transport {
         match self {
             Self::Local(local) => TransportFuture::Local(local.call(request)),
             Self::Routes(routes) => TransportFuture::Local(Box::pin(routes.call(request))),
-            Self::Remote(channel) => TransportFuture::Remote(channel.call(request)),
+            Self::Remote(channel) => TransportFuture::Remote(Box::new(channel.call(request))),
         }
     }
 }
@@ -131,7 +131,7 @@ pub enum TransportFuture {
     /// From this process.
     Local(BoxFuture<'static, Result<Response, Infallible>>),
     /// From the other end.
-    Remote(<Channel as Service<Request>>::Future),
+    Remote(Box<<Channel as Service<Request>>::Future>),
 }
 
 impl std::fmt::Debug for TransportFuture {
@@ -149,7 +149,7 @@ impl Future for TransportFuture {
                 Ok(response) => Ok(response),
                 Err(never) => match never {},
             }),
-            Self::Remote(future) => Pin::new(future).poll(cx),
+            Self::Remote(future) => Pin::new(future.as_mut()).poll(cx),
         }
     }
 }

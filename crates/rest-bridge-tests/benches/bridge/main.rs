@@ -1,5 +1,5 @@
-//! Requests per second of the generated bridge, of a hand-written axum handler with serde, and of rest_over_grpc on the
-//! same proto: over loopback with several connections, in short alternating rounds of one process.
+//! Requests per second of the generated bridge, of a hand-written axum handler with serde (echoing by itself, and through
+//! the same gRPC client), and of rest_over_grpc on the same proto: over loopback with several connections, in short alternating rounds of one process.
 //!
 //! `cargo bench -p rest-bridge-tests`; `ROUNDS` and `REQUESTS` (a round and server) in the environment change its length.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
@@ -46,7 +46,7 @@ mod bench {
 use std::time::Instant;
 
 const CONNECTIONS: usize = 16;
-const NAMES: [&str; 3] = ["hand-written", "rest_over_grpc", "rest-bridge"];
+const NAMES: [&str; 4] = ["hand-written", "hand-written, gRPC", "rest_over_grpc", "rest-bridge"];
 
 fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
@@ -71,30 +71,31 @@ fn main() {
     // `cargo test --benches` only wants to know that it starts.
     let rounds = if std::env::args().any(|arg| arg == "--bench") { setting("ROUNDS", 15) } else { 1 };
     let requests = setting("REQUESTS", if rounds == 1 { 160 } else { 16_000 });
-    // One server alone (0, 1 or 2), for a profile.
+    // One server alone (0 to 3), for a profile.
     let only: Option<usize> = std::env::var("ONLY").ok().and_then(|value| value.parse().ok());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let addresses = [
             servers::start(servers::hand_written()).await,
+            servers::start(servers::hand_written_front()).await,
             servers::start(servers::rival()).await,
             servers::start(servers::bridge()).await,
         ];
         println!(
             "{CONNECTIONS} connections, {rounds} rounds of {requests} requests each; ratio: rest-bridge to the other"
         );
-        println!("{:<6} {:<16} {:>12} {:>10} {:>8}", "", "", "requests/s", "CPU µs", "ratio");
+        println!("{:<6} {:<20} {:>12} {:>10} {:>8}", "", "", "requests/s", "CPU µs", "ratio");
         for (name, request) in [("GET", client::get()), ("POST", client::post())] {
             for (address, server) in addresses.iter().zip(NAMES) {
                 let answer = client::once(*address, &request).await;
                 assert!(answer.contains("\"reads\":\"9007199254740993\""), "{server}: {answer}");
                 client::run(*address, &request, CONNECTIONS, requests / 4).await;
             }
-            let mut speeds = [Vec::new(), Vec::new(), Vec::new()];
-            let mut costs = [Vec::new(), Vec::new(), Vec::new()];
+            let mut speeds = [const { Vec::new() }; 4];
+            let mut costs = [const { Vec::new() }; 4];
             for round in 0..rounds {
                 for server in
-                    (0..3).map(|turn| (turn + round) % 3).filter(|server| only.is_none_or(|only| only == *server))
+                    (0..4).map(|turn| (turn + round) % 4).filter(|server| only.is_none_or(|only| only == *server))
                 {
                     let (before, cpu_before) = (Instant::now(), cpu());
                     client::run(addresses[server], &request, CONNECTIONS, requests).await;
@@ -102,11 +103,11 @@ fn main() {
                     costs[server].push((cpu() - cpu_before) * 1e6 / requests as f64);
                 }
             }
-            let ours = speeds[2].clone();
+            let ours = speeds[3].clone();
             for (server, label) in NAMES.iter().enumerate() {
                 let ratios = ours.iter().zip(&speeds[server]).map(|(ours, theirs)| ours / theirs).collect();
                 println!(
-                    "{name:<6} {label:<16} {:>12.0} {:>10.1} {:>8.2}",
+                    "{name:<6} {label:<20} {:>12.0} {:>10.1} {:>8.2}",
                     median(speeds[server].clone()),
                     median(costs[server].clone()),
                     median(ratios)

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use rest_bridge::{Local, Options};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tonic::{Request, Response, Status};
 
 use crate::echo::Echo;
+use crate::echo::echo_service_client::EchoServiceClient;
 use crate::echo::echo_service_server::{EchoService, EchoServiceServer};
 
 /// Serves a router on a free port.
@@ -85,6 +86,42 @@ mod text {
         let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
         text.parse().map_err(D::Error::custom)
     }
+}
+
+impl From<Book> for Echo {
+    fn from(book: Book) -> Self {
+        let Book { id, title, pages, reads, rating, lent, tags, place } = book;
+        let place = place.map(|Place { street, city, floor }| crate::echo::Place { street, city, floor });
+        Self { id, title, pages, reads, rating, lent, tags, place }
+    }
+}
+
+impl From<Echo> for Book {
+    fn from(echo: Echo) -> Self {
+        let Echo { id, title, pages, reads, rating, lent, tags, place } = echo;
+        let place = place.map(|crate::echo::Place { street, city, floor }| Place { street, city, floor });
+        Self { id, title, pages, reads, rating, lent, tags, place }
+    }
+}
+
+type Client = EchoServiceClient<rest_bridge::Transport>;
+
+fn failed(_: Status) -> http::StatusCode {
+    http::StatusCode::INTERNAL_SERVER_ERROR
+}
+
+/// axum and serde by hand, before the same gRPC service and through the same client as the bridge.
+pub(crate) fn hand_written_front() -> Router {
+    let client = Client::new(Local::new().service(EchoServiceServer::new(Service)).into());
+    let one = |State(mut client): State<Client>, Path(id): Path<String>, Query(book): Query<Book>| async move {
+        let answer = client.get_echo(Echo::from(Book { id, ..book })).await.map_err(failed)?;
+        Ok::<_, http::StatusCode>(Json(Book::from(answer.into_inner())))
+    };
+    let other = |State(mut client): State<Client>, Json(book): Json<Book>| async move {
+        let answer = client.post_echo(Echo::from(book)).await.map_err(failed)?;
+        Ok::<_, http::StatusCode>(Json(Book::from(answer.into_inner())))
+    };
+    Router::new().route("/v1/echo/{id}", get(one)).route("/v1/echo", post(other)).with_state(client)
 }
 
 /// axum and serde by hand, with no gRPC behind it.
