@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use http::{HeaderMap, HeaderValue, Method, Version, header};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
@@ -35,6 +35,9 @@ pub struct Call {
     /// Idempotency key of a modifying call [default: a new one]
     #[arg(long, value_name = "UUID")]
     idempotency_key: Option<Uuid>,
+    /// A bearer token to use instead of asking for one (`customerd token` prints one)
+    #[arg(long, env = "CUSTOMERD_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<SecretString>,
     /// Show status and headers of the answer on standard error
     #[arg(short, long)]
     verbose: bool,
@@ -57,7 +60,10 @@ pub(super) async fn run(args: &Call, common: &Common) -> anyhow::Result<ExitCode
     let profile = profile(args.profile.as_ref(), common)?;
     let client = Client::new(profile)?;
     let body = args.data.as_deref().map(body).transpose()?;
-    let token = client.token().await?;
+    let token = match &args.token {
+        Some(token) => token.expose_secret().to_owned(),
+        None => client.token().await?,
+    };
     let clock = Clock::system();
     let key = args.idempotency_key.unwrap_or_else(|| clock.id());
     let answer = client.send((&args.method, &args.path), body, (&token, key, clock.now().unix_seconds())).await?;

@@ -131,6 +131,8 @@ impl Gate for Edge {
                 title: row.title.into(),
                 kind: "about:blank".into(),
             },
+            // The contract knows no 504: a deadline that passed is a service that is not available.
+            None if code == Grpc::DeadlineExceeded => self.problem(Grpc::Unavailable, Some("UNAVAILABLE")),
             None => Problem::standard(code, reason),
         }
     }

@@ -13,6 +13,7 @@ everywhere![
     health_metrics_and_documents,
     the_default_origin_is_the_listeners_own,
     a_stop_finishes_and_a_start_goes_on,
+    a_front_without_a_backend_says_so,
 ];
 
 async fn paths_and_methods(house: House) {
@@ -166,4 +167,20 @@ async fn a_stop_finishes_and_a_start_goes_on(house: House) {
     let again = wallet.post("/v1/customers", &body).key(key).await.is(201);
     assert_eq!((&again.body, again.header("idempotent-replayed")), (&first.body, Some("true")));
     wallet.customer("u-2").await;
+}
+
+async fn a_front_without_a_backend_says_so(house: House) {
+    let (http, _front) = house.front_alone().await;
+    let service = house.start().await;
+    let mut wallet = service.partner("Wallet").await;
+    wallet.http = http;
+    wallet.get("/healthz").bare().await.is(200);
+    let unready = wallet.get("/readyz").bare().await.is(503);
+    assert!(unready.text().contains("the backend does not answer"), "{unready:?}");
+    let refused = wallet.get("/v1/customers").await.refuses(503, "UNAVAILABLE");
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    assert!(!refused.text().contains("127.0.0.1"), "{refused:?}");
+    // What the front can tell by itself it tells.
+    wallet.get("/v1/nowhere").await.refuses(404, "ROUTE_NOT_FOUND");
+    wallet.delete("/v1/auth/credentials").without("idempotency-key").await.refuses(400, "IDEMPOTENCY_KEY_INVALID");
 }

@@ -82,10 +82,14 @@ pub(crate) fn render<G: Gate>(gate: &G, status: &Status, instance: &str, headers
     }
     json.end_object();
     let retry = details.retry_info().and_then(|info| info.retry_delay);
+    // A transport that fails says nothing of when to come back: a second is as good as any.
+    let unavailable = problem.status == http::StatusCode::SERVICE_UNAVAILABLE;
     Rendered {
         status: problem.status,
         json: json.finish().unwrap_or_default(),
-        retry_after: retry.map(|delay| delay.as_secs() + u64::from(delay.subsec_nanos() > 0)),
+        retry_after: retry
+            .map(|delay| delay.as_secs() + u64::from(delay.subsec_nanos() > 0))
+            .or(unavailable.then_some(1)),
     }
 }
 

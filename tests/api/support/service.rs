@@ -69,6 +69,14 @@ impl House {
         Service { http, grpc, store, clock, shutdown, nodes, house: self }
     }
 
+    /// A REST front whose backend does not answer; where it listens.
+    pub async fn front_alone(&self) -> (SocketAddr, Running) {
+        let clock = Clock::manual(START, 1);
+        let flags = ["--only", "rest", "--upstream", "http://127.0.0.1:1"];
+        let front = self.node(&clock, &Shutdown::new(), &flags).await;
+        (front.http.unwrap(), front)
+    }
+
     async fn node(&self, clock: &Clock, shutdown: &Shutdown, flags: &[&str]) -> Running {
         let ours = [
             ["--http-addr", "127.0.0.1:0"],
