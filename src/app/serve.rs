@@ -73,7 +73,8 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
     let (transport, check, store, backend) = if let Some(addr) = grpc_addr {
         let store = open_store(common, Migrations::Run).await?;
         start.sandbox(&store, &origins, addr).await?;
-        let api = Api::new(store.clone(), clock.clone(), start.settings(origins.clone())?).await?;
+        let settings = start.settings(origins.clone(), &store).await?;
+        let api = Api::new(store.clone(), clock.clone(), settings).await?;
         let backend = Arc::new(Backend::new(api).await?);
         if !serve.no_worker {
             let (worker, shutdown) = (worker(&store, &serve.work, clock.clone()).await?, shutdown.clone());

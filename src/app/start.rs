@@ -14,6 +14,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tower::{Service, ServiceBuilder};
 
 use super::backend::rpcs;
+use super::work::webhook_key;
 use super::{Backend, create_programme, providers};
 use crate::api;
 use crate::clock::Clock;
@@ -61,7 +62,7 @@ impl Start<'_> {
         Origins::new(urls.iter().map(url::Url::as_str)).context("--public-url")
     }
 
-    pub(super) fn settings(&self, origins: Origins) -> anyhow::Result<Settings> {
+    pub(super) async fn settings(&self, origins: Origins, store: &Store) -> anyhow::Result<Settings> {
         let chains = match self.serve.chains.as_slice() {
             [] => ChainSet::default(),
             ids => ChainSet::parse(ids).context("--chains")?,
@@ -69,7 +70,9 @@ impl Start<'_> {
         let rate = self.serve.limits.rate_limit.map(|rate| (rate.requests, rate.window));
         let kyc = Arc::new(providers::kyc(&self.serve.kyc)?);
         let private_callbacks = self.serve.work.allow_private_callbacks;
-        Ok(Settings { origins, chains, rate, kyc, private_callbacks, stopping: self.shutdown.flag() })
+        let webhook_key = webhook_key(store, &self.clock).await?.public_key().clone();
+        let stopping = self.shutdown.flag();
+        Ok(Settings { origins, chains, rate, kyc, private_callbacks, webhook_key, stopping })
     }
 
     /// Makes the sandbox programme on a database that has no programme yet, and writes its profile.

@@ -26,7 +26,7 @@ use crate::domain::webhook::new_secret;
 use crate::domain::{Code, Error};
 use crate::kyc::Kyc;
 use crate::signature::{Origins, PublicKey};
-use crate::store::{self, Store, service_key, webhook_key};
+use crate::store::{self, Store, service_key};
 
 /// What the operator of the service decides about it.
 #[derive(Debug, Clone)]
@@ -41,6 +41,8 @@ pub struct Settings {
     pub kyc: Arc<Kyc>,
     /// Whether sandbox programmes may have webhooks at http and private addresses.
     pub private_callbacks: bool,
+    /// What verifies the signatures of webhooks.
+    pub webhook_key: PublicKey,
     /// Turns true when the service is to stop: streams end then.
     pub stopping: watch::Receiver<bool>,
 }
@@ -57,8 +59,6 @@ pub struct Inner {
     pub(crate) tokens: Tokens,
     pub(crate) failures: Failures,
     pub(crate) links: Links,
-    /// What verifies the signatures of webhooks.
-    pub(crate) webhook_key: PublicKey,
     rate: Option<Rate>,
     fingerprints: hmac::Key,
 }
@@ -119,13 +119,12 @@ impl Api {
         for name in ["jwt", "fingerprint", "links"] {
             keys.push(service_key(&mut tx, name, &clock.random::<32>(), now).await?);
         }
-        let webhook_key = webhook_key(&mut tx, now).await?.public_key().clone();
         tx.commit().await?;
         let rate = settings.rate.map(|(requests, window)| Rate::new(requests, window));
         let (tokens, failures) = (Tokens::new(keys[0].expose_secret()), Failures::new());
         let fingerprints = hmac::Key::new(hmac::HMAC_SHA256, keys[1].expose_secret());
         let links = Links::new(keys[2].expose_secret(), settings.origins.primary());
-        Ok(Self(Arc::new(Inner { store, clock, settings, tokens, failures, links, webhook_key, rate, fingerprints })))
+        Ok(Self(Arc::new(Inner { store, clock, settings, tokens, failures, links, rate, fingerprints })))
     }
 
     /// A new secret for a webhook.

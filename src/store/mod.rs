@@ -73,7 +73,7 @@ pub use change::{Change, Retry};
 pub use dialect::Dialect;
 pub use error::{Error, Unique};
 pub use query::Query;
-pub use service_keys::{service_key, webhook_key};
+pub use service_keys::service_key;
 pub use sqlx::types::Text;
 pub use tx::{Connection, Reader, Tx};
 

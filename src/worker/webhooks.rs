@@ -22,7 +22,7 @@ use crate::outbound::standard::{Message, Secret};
 use crate::outbound::{self, Answer, Client, DEADLINE, Request};
 use crate::store::deliveries::{self, Claimed, Lease};
 use crate::store::webhooks::{self, Ready};
-use crate::store::{Error, Store, webhook_key};
+use crate::store::{Error, Store};
 use fairness::{Place, Places};
 use settlement::{Ended, Settlement};
 
@@ -48,18 +48,10 @@ pub struct Webhooks {
 
 impl Webhooks {
     /// The queue of a store, which sends with `client` and signs with the service's own key.
-    ///
-    /// # Errors
-    ///
-    /// Those of the store.
-    pub async fn new(store: Store, clock: Clock, client: Client, private_callbacks: bool) -> Result<Self, Error> {
-        let mut tx = store.begin().await?;
-        let key = webhook_key(&mut tx, clock.now()).await?;
-        tx.commit().await?;
-        let key_id = key.public_key().thumbprint();
-        Ok(Self {
+    pub fn new(store: Store, clock: Clock, (client, signer): (Client, Signer), private_callbacks: bool) -> Self {
+        Self {
             client,
-            signer: Signer::new(key, key_id),
+            signer,
             private_callbacks,
             places: Arc::default(),
             settlement: Settlement::new(store.clone()),
@@ -67,7 +59,7 @@ impl Webhooks {
             withheld: AtomicBool::new(false),
             store,
             clock,
-        })
+        }
     }
 
     /// Claims the due deliveries of one subscription, as many as it has places for and at most `limit`.
