@@ -10,60 +10,45 @@ use uuid::Uuid;
 
 pub use claim::{Claimed, Lease, Settled, claim, due, due_at, settle};
 
-use super::{Connection, Error, Tx};
+use super::{Connection, Error, Query, Tx};
 use crate::domain::Timestamp;
 use crate::domain::delivery::{Delivery, DeliveryStatus};
 use crate::domain::event::Event;
 use row::DeliveryRow;
 
-/// Writes the deliveries of an event, one for each subscription that wants it, disabled or not. One statement, which
-/// for a programme without subscriptions ends at an index.
-pub(super) async fn insert(tx: &mut Tx, event: &Event) -> Result<(), Error> {
-    let written = tx
-        .query(
+/// Adds to the statement that records an event, whose parameters `$1` to `$16` are the columns of `events`, that its
+/// deliveries are written: one for each subscription that wants it, disabled or not. For a programme without
+/// subscriptions it ends at an index. The rows changed are the deliveries.
+pub(super) fn of_recorded<'c>(recorded: Query<'c>, event: &Event) -> Query<'c> {
+    recorded
+        .then(
             "INSERT INTO deliveries (webhook_id, event_id, webhook_type, entity_id, version, status, attempts, tries, \
              due_since, next_attempt_at, created_at) \
-             SELECT id, $1, $2, $3, $4, 'pending', '[]', 0, $5, $5, $5 FROM webhooks \
-             WHERE programme_id = $6 AND deleted = $7 AND types LIKE $8",
+             SELECT id, $1, $17, $6, $11, 'pending', '[]', 0, $12, $12, $12 FROM webhooks \
+             WHERE programme_id = $2 AND deleted = $18 AND types LIKE $19",
         )
-        .bind(event.id)
         .bind(event.event_type())
-        .bind(event.entity_id)
-        .bind(event.version)
-        .bind(event.created_at)
-        .bind(event.programme_id)
         .bind(false)
         .bind(format!("%{}%", event.event_type()))
-        .execute()
-        .await?;
-    if written > 0 {
-        tx.leaves_work();
-    }
-    Ok(())
 }
 
-/// The same for the events of one customer's chain from `first` to `last`, which are recorded already.
-pub(super) async fn insert_all(tx: &mut Tx, first: &Event, last: &Event) -> Result<(), Error> {
-    let written = tx
-        .query(
-            "INSERT INTO deliveries (webhook_id, event_id, webhook_type, entity_id, version, status, attempts, tries, \
-             due_since, next_attempt_at, created_at) \
-             SELECT w.id, e.id, e.entity_type || '.updated', e.entity_id, e.version, 'pending', '[]', 0, \
-             e.created_at, e.created_at, e.created_at \
-             FROM webhooks w JOIN events e ON w.types LIKE '%' || e.entity_type || '.updated%' \
-             WHERE w.programme_id = $1 AND w.deleted = $2 AND e.customer_id = $3 AND e.seq BETWEEN $4 AND $5",
-        )
-        .bind(first.programme_id)
-        .bind(false)
-        .bind(first.customer_id)
-        .bind(first.seq)
-        .bind(last.seq)
-        .execute()
-        .await?;
-    if written > 0 {
-        tx.leaves_work();
-    }
-    Ok(())
+/// Writes the deliveries of the events of one customer's chain from `first` to `last`, which are recorded already; how many.
+pub(super) async fn insert_all(tx: &mut Tx, first: &Event, last: &Event) -> Result<u64, Error> {
+    tx.query(
+        "INSERT INTO deliveries (webhook_id, event_id, webhook_type, entity_id, version, status, attempts, tries, \
+         due_since, next_attempt_at, created_at) \
+         SELECT w.id, e.id, e.entity_type || '.updated', e.entity_id, e.version, 'pending', '[]', 0, \
+         e.created_at, e.created_at, e.created_at \
+         FROM webhooks w JOIN events e ON w.types LIKE '%' || e.entity_type || '.updated%' \
+         WHERE w.programme_id = $1 AND w.deleted = $2 AND e.customer_id = $3 AND e.seq BETWEEN $4 AND $5",
+    )
+    .bind(first.programme_id)
+    .bind(false)
+    .bind(first.customer_id)
+    .bind(first.seq)
+    .bind(last.seq)
+    .execute()
+    .await
 }
 
 /// Writes a delivery that has no event behind it: a trial.

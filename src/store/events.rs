@@ -7,7 +7,7 @@ pub use order::{Wanted, Watched, place, placed, stream};
 use uuid::Uuid;
 
 use super::value::row;
-use super::{Connection, Error, Rows, Tx, deliveries, write_rows};
+use super::{Connection, Error, Query, Rows, Tx, deliveries, write_rows};
 use crate::domain::Timestamp;
 use crate::domain::event::{Event, Hash};
 
@@ -70,37 +70,46 @@ impl EventRow {
     }
 }
 
-/// Records consecutive events of one customer's chain, each with its deliveries: two statements for every few hundred.
+const INSERT: &str = "INSERT INTO events (id, programme_id, customer_id, seq, entity_type, entity_id, actor, cause, from_status, \
+     to_status, version, created_at, body, traceparent, previous_hash, hash) VALUES ";
+
+/// Binds the columns of an event in the order of [`INSERT`].
+fn bind<'c>(query: Query<'c>, event: &Event) -> Query<'c> {
+    query
+        .bind(event.id)
+        .bind(event.programme_id)
+        .bind(event.customer_id)
+        .bind(event.seq)
+        .bind(event.entity_type.as_str())
+        .bind(event.entity_id)
+        .bind(event.actor.as_str())
+        .bind(event.cause.as_str())
+        .bind(event.from.as_deref())
+        .bind(event.to.as_str())
+        .bind(event.version)
+        .bind(event.created_at)
+        .bind(event.body.as_str())
+        .bind(event.traceparent.as_deref())
+        .bind(event.previous_hash.as_slice())
+        .bind(event.hash.as_slice())
+}
+
+/// Records consecutive events of one customer's chain, each with its deliveries: one round trip for one event, two
+/// statements for every few hundred.
 pub async fn insert(tx: &mut Tx, events: &[Event]) -> Result<(), Error> {
-    let text = Rows {
-        head: "INSERT INTO events (id, programme_id, customer_id, seq, entity_type, entity_id, actor, cause, from_status, \
-               to_status, version, created_at, body, traceparent, previous_hash, hash) VALUES ",
-        tail: "",
-    };
-    write_rows(tx, text, events, |query, event| {
-        query
-            .bind(event.id)
-            .bind(event.programme_id)
-            .bind(event.customer_id)
-            .bind(event.seq)
-            .bind(event.entity_type.as_str())
-            .bind(event.entity_id)
-            .bind(event.actor.as_str())
-            .bind(event.cause.as_str())
-            .bind(event.from.as_deref())
-            .bind(event.to.as_str())
-            .bind(event.version)
-            .bind(event.created_at)
-            .bind(event.body.as_str())
-            .bind(event.traceparent.as_deref())
-            .bind(event.previous_hash.as_slice())
-            .bind(event.hash.as_slice())
-    })
-    .await?;
-    match events {
+    let deliveries = match events {
         [] => return Ok(()),
-        [event] => deliveries::insert(tx, event).await?,
-        [first, .., last] => deliveries::insert_all(tx, first, last).await?,
+        [event] => {
+            let recorded = bind(tx.query(INSERT), event).push_tuple(0);
+            deliveries::of_recorded(recorded, event).execute().await?
+        }
+        [first, .., last] => {
+            write_rows(tx, Rows { head: INSERT, tail: "" }, events, bind).await?;
+            deliveries::insert_all(tx, first, last).await?
+        }
+    };
+    if deliveries > 0 {
+        tx.leaves_work();
     }
     tx.records_events();
     Ok(())

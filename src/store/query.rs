@@ -126,6 +126,16 @@ impl<'c> Query<'c> {
         self.push(sql)
     }
 
+    /// Goes on with a second statement in the same round trip, its parameters numbered on. Neither may read what the other
+    /// writes: on PostgreSQL both see what was there before. The rows changed are those of the second.
+    pub fn then(mut self, sql: &'static str) -> Self {
+        self.sql = Cow::Owned(match self.target.dialect() {
+            Dialect::Sqlite => format!("{}; {sql}", self.sql),
+            Dialect::Postgres => format!("WITH first AS ({}) {sql}", self.sql),
+        });
+        self
+    }
+
     /// Not kept as a prepared statement: for texts of which there are many.
     pub(super) const fn once(mut self) -> Self {
         self.persistent = false;

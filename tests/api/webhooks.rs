@@ -324,7 +324,7 @@ async fn one_entity_in_order(h: House) {
     for version in [1, 2] {
         let event = receiver.next().await.json();
         assert_eq!((&event["id"], &event["version"]), (&customer["id"], &json!(version)));
-        let delivered = move |all: &[Value]| all.iter().filter(|it| it["status"] == "delivered").count() == 1 + version;
+        let delivered = move |all: &[Value]| all.iter().filter(|it| it["status"] == "delivered").count() > version;
         deliveries(&wallet, &webhook, delivered).await;
     }
     service.stop().await;
