@@ -10,14 +10,14 @@ use crate::domain::webhook::Subscription;
 /// Attempts under way at the most, of all subscriptions.
 pub(super) const CEILING: usize = 1024;
 /// Of one that answers.
-const SHARE: usize = 32;
+const SHARE: usize = 16;
 /// Of one whose last attempts all failed: enough to notice that it is back.
 const FAILING_SHARE: usize = 2;
 /// How many failures in a row make it so.
 const FAILURES: u32 = 5;
-/// The part of all free places that one subscription may have. So the last places are never taken by few: with k
-/// subscriptions that hang, one part in 1 + k / 8 of all places stays free (dynamic thresholds, Choudhury and Hahne 1998).
-const PART: usize = 8;
+/// The part of all free places that one subscription may have, but one at least. So the fewer there are, the less anybody
+/// gets (dynamic thresholds, Choudhury and Hahne 1998): while 200 subscriptions hang, the next still finds a place.
+const PART: usize = 64;
 
 /// The attempts under way, by subscription.
 #[derive(Default)]
@@ -98,11 +98,11 @@ mod tests {
         let healthy = subscription(1);
         let failing = Subscription { failures: 5, ..subscription(2) };
         let disabled = Subscription { disabled_reason: Some(DisabledReason::Failing), ..subscription(3) };
-        assert_eq!([&healthy, &failing, &disabled].map(|it| places.free(it)), [32, 2, 1]);
+        assert_eq!([&healthy, &failing, &disabled].map(|it| places.free(it)), [16, 2, 1]);
         let held = [1, 1, 2, 3].map(|id| Places::take(&places, Uuid::from_u128(id)));
-        assert_eq!([&healthy, &failing, &disabled].map(|it| places.free(it)), [30, 1, 0]);
+        assert_eq!([&healthy, &failing, &disabled].map(|it| places.free(it)), [13, 1, 0]);
         drop(held);
-        assert_eq!([&healthy, &failing, &disabled].map(|it| places.free(it)), [32, 2, 1]);
+        assert_eq!([&healthy, &failing, &disabled].map(|it| places.free(it)), [16, 2, 1]);
     }
 
     #[test]
