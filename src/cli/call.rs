@@ -29,7 +29,7 @@ pub struct Call {
     /// JSON body; @FILE reads it from a file, - from standard input
     #[arg(short, long, value_name = "JSON")]
     data: Option<String>,
-    /// The programme's profile [default: <data-dir>/sandbox.json]
+    /// The programme's profile [default: DATA_DIR/sandbox.json]
     #[arg(long, env = "CUSTOMERD_PROFILE", value_name = "FILE")]
     profile: Option<PathBuf>,
     /// Idempotency key of a modifying call [default: a new one]

@@ -40,7 +40,7 @@ pub struct Listen {
     /// Sign under this secret, whsec_… [default: a new one]
     #[arg(long, env = "CUSTOMERD_LISTEN_SECRET", value_name = "SECRET", hide_env_values = true)]
     secret: Option<SecretString>,
-    /// The programme's profile [default: <data-dir>/sandbox.json]
+    /// The programme's profile [default: DATA_DIR/sandbox.json]
     #[arg(long, env = "CUSTOMERD_PROFILE", value_name = "FILE")]
     profile: Option<PathBuf>,
 }

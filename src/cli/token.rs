@@ -8,7 +8,7 @@ use crate::config::Common;
 /// Whose token.
 #[derive(Debug, clap::Args)]
 pub struct Token {
-    /// The programme's profile [default: <data-dir>/sandbox.json]
+    /// The programme's profile [default: DATA_DIR/sandbox.json]
     #[arg(long, env = "CUSTOMERD_PROFILE", value_name = "FILE")]
     profile: Option<PathBuf>,
 }

@@ -15,7 +15,7 @@ pub struct Database {
     #[arg(long, global = true, env = "CUSTOMERD_DATA_DIR", value_name = "DIR", default_value = "data")]
     pub data_dir: PathBuf,
 
-    /// sqlite://path/to/file.db or postgres://user:password@host/name [default: sqlite://<data-dir>/customerd.db]
+    /// sqlite://path/to/file.db or postgres://user:password@host/name [default: sqlite://DATA_DIR/customerd.db]
     #[arg(long, global = true, env = "CUSTOMERD_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: Option<SecretString>,
 

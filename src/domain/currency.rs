@@ -2,7 +2,7 @@
 
 use super::error::Error;
 
-/// Checks the currencies of a new account: exactly one, of [`CODES`].
+/// Checks the currencies of a new account: exactly one, of `CODES`.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
 //! The gRPC services: one line per RPC here, one file per RPC beside it.
 //!
-//! A request message that only reads implements [`Read`], one that changes something implements [`Prepare`]. Both are
+//! A request message that only reads implements `api::Read`, one that changes something implements `api::Prepare`. Both are
 //! run by [`Api`], which authenticates the caller first, so that no handler can be reached without one.
 
 mod api;
