@@ -2,10 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Sqlite};
+use sqlx::{ConnectOptions, Sqlite, SqliteConnection};
 
+use super::change::pause;
 use super::dialect::Dialect;
 use super::error::{Error, primary};
 use super::pool::{Lent, Pool};
@@ -41,7 +43,7 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .thread_name(|_| "sqlite-writer".to_owned());
-        let mut connection = write.connect().await.map_err(|error| refused(path, &error))?;
+        let mut connection = connect(&write, options.lock_timeout).await.map_err(|error| refused(path, &error))?;
         if run {
             migrate::run(&mut connection, Dialect::Sqlite).await?;
         } else {
@@ -82,6 +84,36 @@ impl SqliteStore {
             commits,
         }
     }
+}
+
+/// Between two tries of [`connect`].
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Connects. The switch to the write-ahead log takes the file for a moment and, unlike every statement after it, does not
+/// wait for its turn: nodes that start at once on a new file would meet there, so it is tried again. One try waits at most
+/// `patience` for a lock, all of them together at most twice that.
+async fn connect(options: &SqliteConnectOptions, patience: Duration) -> Result<SqliteConnection, sqlx::Error> {
+    let mut locked = None;
+    let connected = tokio::time::timeout(patience * 2, async {
+        loop {
+            match options.connect().await {
+                Err(error) if is_locked(&error) => locked = Some(error),
+                connected => return connected,
+            }
+            pause(PAUSE).await;
+        }
+    });
+    match (connected.await, locked) {
+        (Ok(connected), _) => connected,
+        (Err(_), Some(error)) => Err(error),
+        // Not for a lock: the disk itself does not answer.
+        (Err(_), None) => Err(sqlx::Error::PoolTimedOut),
+    }
+}
+
+fn is_locked(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(code.map(|code| primary(&code)), Some(5 | 6))
 }
 
 /// Says what to do about a file that cannot be opened.
