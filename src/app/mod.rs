@@ -2,6 +2,7 @@
 
 mod backend;
 mod front;
+mod gauges;
 mod profile;
 mod providers;
 mod serve;

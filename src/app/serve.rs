@@ -12,7 +12,7 @@ use super::backend::rpcs;
 use super::front::Front;
 use super::start::{Start, store_check, upstream_check};
 use super::work::worker;
-use super::{Backend, open_store};
+use super::{Backend, gauges, open_store};
 use crate::clock::Clock;
 use crate::config::{Common, Only, Serve};
 use crate::serve::{GuardLayer, Listener, Shutdown};
@@ -95,6 +95,9 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
         let (body_limit, deadline) = (serve.limits.body_limit.0, start.limits.request_deadline);
         let routes = Front { transport, origins, clock, body_limit, deadline }.router();
         tasks.spawn(start.rest(listener, routes, health));
+    }
+    if let Some(store) = &store {
+        tasks.spawn(until(shutdown.clone(), gauges::run(store.clone(), start.clock.clone())));
     }
     tasks.spawn(until(shutdown.clone(), start.metrics.clone().upkeep()));
     Ok(Running { http: http_addr, grpc: grpc_addr, store, shutdown, tasks, backend })

@@ -75,6 +75,11 @@ fn describe() {
     describe_counter!("worker_items_total", "Items settled, by queue and outcome");
     describe_histogram!("worker_item_duration_seconds", "From the claim of an item to its settlement, by queue");
     describe_counter!("worker_swept_rows_total", "Expired rows removed");
+    describe_gauge!("store_connections", "Connections to the database");
+    describe_gauge!("store_connections_idle", "Those that nobody uses");
+    describe_gauge!("store_waiting", "Callers that wait for a connection, or on SQLite to write");
+    describe_counter!("store_transactions_total", "Transactions committed");
+    describe_counter!("store_commits_total", "Commits synced to disk for them");
     describe_gauge!("process_uptime_seconds", "Time since start");
     describe_gauge!("process_resident_memory_bytes", "Memory resident (Linux)");
 }
