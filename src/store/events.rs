@@ -7,7 +7,7 @@ pub use order::{Wanted, Watched, place, placed, stream};
 use uuid::Uuid;
 
 use super::value::row;
-use super::{Connection, Error, Query, Rows, Tx, deliveries, write_rows};
+use super::{Connection, Dialect, Error, Query, Rows, Tx, deliveries, write_rows};
 use crate::domain::Timestamp;
 use crate::domain::event::{Event, Hash};
 
@@ -70,10 +70,45 @@ impl EventRow {
     }
 }
 
-const INSERT: &str = "INSERT INTO events (id, programme_id, customer_id, seq, entity_type, entity_id, actor, cause, from_status, \
-     to_status, version, created_at, body, traceparent, previous_hash, hash) VALUES ";
+/// Inserts what [`bind`] binds, and perhaps the position.
+macro_rules! insert {
+    ($($rest:literal),*) => {
+        concat!(
+            "INSERT INTO events (id, programme_id, customer_id, seq, entity_type, entity_id, actor, cause, from_status, \
+             to_status, version, created_at, body, traceparent, previous_hash, hash",
+            $($rest),*
+        )
+    };
+}
 
-/// Binds the columns of an event in the order of [`INSERT`].
+/// Inserts one event. On SQLite with its position: see [`order`].
+const fn one(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => {
+            insert!(") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)")
+        }
+        Dialect::Sqlite => insert!(
+            ", position) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, ",
+            "(SELECT COALESCE(MAX(position), 0) + 1 FROM events WHERE position IS NOT NULL))"
+        ),
+    }
+}
+
+/// Inserts many events of one chain, in its order.
+const fn many(dialect: Dialect) -> Rows {
+    match dialect {
+        Dialect::Postgres => Rows { head: insert!(") VALUES "), tail: "" },
+        Dialect::Sqlite => Rows {
+            head: insert!(
+                ", position) SELECT *, (SELECT COALESCE(MAX(position), 0) FROM events WHERE position IS NOT NULL) + ",
+                "row_number() OVER (ORDER BY column4) FROM (VALUES "
+            ),
+            tail: ")",
+        },
+    }
+}
+
+/// Binds the columns of an event in the order of `insert!`.
 fn bind<'c>(query: Query<'c>, event: &Event) -> Query<'c> {
     query
         .bind(event.id)
@@ -100,11 +135,12 @@ pub async fn insert(tx: &mut Tx, events: &[Event]) -> Result<(), Error> {
     let deliveries = match events {
         [] => return Ok(()),
         [event] => {
-            let recorded = bind(tx.query(INSERT), event).push_tuple(0);
+            let text = one(tx.dialect());
+            let recorded = bind(tx.query(text), event);
             deliveries::of_recorded(recorded, event).execute().await?
         }
         [first, .., last] => {
-            write_rows(tx, Rows { head: INSERT, tail: "" }, events, bind).await?;
+            write_rows(tx, many(tx.dialect()), events, bind).await?;
             deliveries::insert_all(tx, first, last).await?
         }
     };

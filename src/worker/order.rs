@@ -1,4 +1,4 @@
-//! Gives events their positions even where nobody reads them, so that the first reader finds no backlog.
+//! Gives events their positions on PostgreSQL even where nobody reads them, so that the first reader finds no backlog.
 
 use std::time::Duration;
 

@@ -1,10 +1,13 @@
 //! The order of events that consumers see.
 //!
-//! Ids and times are not in commit order when transactions overlap, so neither can be a cursor. An event gets its
+//! Nothing may ever appear behind a cursor that was handed out. On SQLite one transaction writes at a time: an event is
+//! numbered on from the last as it is written, and becomes visible in that order.
+//!
+//! On PostgreSQL transactions overlap, and neither ids nor times are in the order of commits. There an event gets its
 //! position after its commit: [`place`] holds the one row of `event_order`, looks which committed events have none, and
 //! numbers them on from the last. Whoever holds the row commits before the next one looks, so positions become visible in
-//! their order and without gaps, and nothing ever appears behind a cursor that was handed out. No sequence, no advisory
-//! lock: a row lock is all it needs, which PostgreSQL-compatible distributed engines have.
+//! their order and without gaps. No sequence, no advisory lock: a row lock is all it needs, which PostgreSQL-compatible
+//! distributed engines have.
 
 use std::collections::HashMap;
 
@@ -12,13 +15,17 @@ use uuid::Uuid;
 
 use crate::domain::event::EntityType;
 use crate::store::value::row;
-use crate::store::{Connection, Error, Rows, Store, Tx, write_rows};
+use crate::store::{Connection, Dialect, Error, Rows, Store, Tx, write_rows};
 
 /// Events placed in one transaction at the most.
 const BATCH: i64 = 1000;
 
-/// Gives every committed event its position. Costs one look into an index when there is nothing to do.
+/// Gives every committed event its position. Costs one look into an index when there is nothing to do, and nothing on
+/// SQLite.
 pub async fn place(store: &Store) -> Result<(), Error> {
+    if store.dialect() == Dialect::Sqlite {
+        return Ok(());
+    }
     loop {
         let waiting: Option<(Uuid,)> = store
             .reader()
@@ -91,7 +98,8 @@ fn in_order(waiting: Vec<Unplaced>) -> Vec<Unplaced> {
 
 /// The last position that was given.
 pub async fn placed(on: &mut impl Connection) -> Result<i64, Error> {
-    let row: (i64,) = on.query("SELECT position FROM event_order WHERE id = 1").one().await?;
+    let query = on.query("SELECT COALESCE(MAX(position), 0) FROM events WHERE position IS NOT NULL");
+    let row: (i64,) = query.one().await?;
     Ok(row.0)
 }
 
