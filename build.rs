@@ -29,7 +29,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("descriptors.bin"), &descriptors)?;
     let mut prost = prost_build::Config::new();
     prost.enable_type_names();
-    tonic_prost_build::configure().compile_fds_with_config(compiler.file_descriptor_set(), prost)?;
+    tonic_prost_build::configure()
+        .codec_path("::rest_bridge::codec::ProstCodec")
+        .compile_fds_with_config(compiler.file_descriptor_set(), prost)?;
     let rest = Generator::new(&descriptors).module("customerd.v1", "crate::api::v1").document(document()).generate()?;
     fs::write(out.join("rest.rs"), rest.rust)?;
     fs::write(out.join("openapi.json"), rest.openapi_json)?;

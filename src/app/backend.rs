@@ -1,6 +1,7 @@
 //! The gRPC side: the services on a store, reflection, health.
 
-use tonic::service::Routes;
+use rest_bridge::Local;
+use tonic::service::{LayerExt as _, Routes};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -13,7 +14,7 @@ use crate::api::v1::portal_service_server::{PortalServiceServer, SERVICE_NAME as
 use crate::api::v1::simulator_service_server::{SERVICE_NAME as SIMULATOR, SimulatorServiceServer};
 use crate::api::v1::webhook_service_server::{SERVICE_NAME as WEBHOOKS, WebhookServiceServer};
 use crate::service::Api;
-use crate::telemetry::Rpcs;
+use crate::telemetry::{ObserveLayer, Rpcs};
 
 /// The services that reflection and health show, besides the whole server (the empty name).
 const SERVICES: [&str; 7] = [AUTH, CUSTOMERS, ACCOUNTS, CARDS, SIMULATOR, PORTAL, WEBHOOKS];
@@ -24,8 +25,6 @@ const DESCRIPTORS: [&[u8]; 3] =
 
 /// The gRPC services, ready to be served.
 pub struct Backend {
-    /// The services without reflection and health: what the REST front calls.
-    pub services: Routes,
     /// Everything that the gRPC listener serves.
     pub public: Routes,
     health: HealthReporter,
@@ -52,11 +51,10 @@ impl Backend {
             })
         };
         let public = services
-            .clone()
             .add_service(health_service)
             .add_service(builder().build_v1()?)
             .add_service(builder().build_v1alpha()?);
-        let backend = Self { services, public, health };
+        let backend = Self { public, health };
         backend.report(ServingStatus::Serving).await;
         Ok(backend)
     }
@@ -67,6 +65,18 @@ impl Backend {
             self.health.set_service_status(service, status).await;
         }
     }
+}
+
+/// The services without reflection and health, as the REST front of this process calls them.
+pub(super) fn in_process(api: &Api, observe: &ObserveLayer) -> Local {
+    Local::new()
+        .service(observe.named_layer(AuthServiceServer::new(api.clone())))
+        .service(observe.named_layer(CustomerServiceServer::new(api.clone())))
+        .service(observe.named_layer(PortalServiceServer::new(api.clone())))
+        .service(observe.named_layer(AccountServiceServer::new(api.clone())))
+        .service(observe.named_layer(CardServiceServer::new(api.clone())))
+        .service(observe.named_layer(SimulatorServiceServer::new(api.clone())))
+        .service(observe.named_layer(WebhookServiceServer::new(api.clone())))
 }
 
 /// The names of every RPC, for metrics.

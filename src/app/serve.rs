@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use rest_bridge::Transport;
 use tokio::task::JoinSet;
-use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
-use super::backend::rpcs;
+use super::backend::{in_process, rpcs};
 use super::front::Front;
 use super::start::{Start, store_check, upstream_check};
 use super::work::worker;
@@ -75,14 +74,13 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
         start.sandbox(&store, &origins, addr).await?;
         let settings = start.settings(origins.clone(), &store).await?;
         let api = Api::new(store.clone(), clock.clone(), settings).await?;
+        let services = in_process(&api, &ObserveLayer::in_process(clock.clone(), rpcs()));
         let backend = Arc::new(Backend::new(api).await?);
         if !serve.no_worker {
             let (worker, shutdown) = (worker(&store, &serve.work, clock.clone()).await?, shutdown.clone());
             tasks.spawn(worker.run(async move { shutdown.started().await }));
         }
-        let observed =
-            backend.services.clone().into_axum_router().layer(ObserveLayer::in_process(clock.clone(), rpcs()));
-        (Transport::from(Routes::from(observed)), store_check(store.clone()), Some(store), Some(backend))
+        (Transport::from(services), store_check(store.clone()), Some(store), Some(backend))
     } else {
         let channel = start.upstream()?;
         (Transport::from(channel.clone()), upstream_check(channel), None, None)

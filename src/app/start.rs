@@ -24,7 +24,7 @@ use crate::serve::{GuardLayer, IdentifyLayer, Limits, Listener, Shutdown, TlsFil
 use crate::service::Settings;
 use crate::signature::Origins;
 use crate::store::{Store, programmes};
-use crate::telemetry::{Check, Metrics, ObserveLayer};
+use crate::telemetry::{Check, Metrics, ObserveLayer, Observed};
 
 /// What every part has at hand.
 pub(super) struct Start<'a> {
@@ -129,6 +129,7 @@ impl Start<'_> {
     pub(super) fn grpc(&self, listener: Listener, backend: &Backend) -> impl Future<Output = ()> + use<> {
         let door = ServiceBuilder::new()
             .layer(IdentifyLayer::new(self.clock.clone()))
+            .map_response(|response: Response<Observed<Body>>| response.map(Body::new))
             .layer(ObserveLayer::grpc(self.clock.clone(), rpcs()))
             .layer(self.guard.clone())
             .service(backend.public.clone().into_axum_router());

@@ -9,7 +9,7 @@ mod rpcs;
 
 pub use log::{init, lines};
 pub use metrics::Metrics;
-pub use observe::{Matched, Observe, ObserveLayer};
+pub use observe::{Matched, Observe, ObserveLayer, Observed};
 pub use routes::{Check, Readiness, routes};
 pub use rpcs::Rpcs;
 

@@ -1,14 +1,13 @@
 //! Rate, errors and duration of every route and every RPC, and one access line each.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::body::Body;
 use axum::extract::MatchedPath;
-use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
-use http_body::{Body as _, Frame, SizeHint};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
 use metrics::SharedString;
 use tower::{Layer, Service};
 use tracing::Span;
@@ -99,14 +98,15 @@ pub struct Observe<S> {
     layer: ObserveLayer,
 }
 
-impl<S, B> Service<Request<B>> for Observe<S>
+impl<S, B, T> Service<Request<B>> for Observe<S>
 where
-    S: Service<Request<B>, Response = Response<Body>>,
+    S: Service<Request<B>, Response = Response<T>>,
     S::Future: Send + 'static,
+    T: Body,
 {
-    type Response = Response<Body>;
+    type Response = Response<Observed<T>>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -123,19 +123,20 @@ where
 }
 
 /// The response, its record ended now or when its body ends.
-fn observed(response: Response<Body>, mut record: Record) -> Response<Body> {
+fn observed<T: Body>(response: Response<T>, mut record: Record) -> Response<Observed<T>> {
+    let status = response.status();
     if record.door == Door::Http {
-        let whole = response.body().size_hint().exact().is_some();
-        if whole {
-            record.end(response.status().as_str().to_owned().into());
-            return response;
+        if response.body().size_hint().exact().is_some() {
+            record.end(number(status));
         }
     } else if let Some(code) = grpc_code(response.headers()) {
         record.end(name(code).into());
-        return response;
     }
-    let status = response.status().as_str().to_owned();
-    response.map(|body| Body::new(Observed { body, record, status }))
+    response.map(|body| Observed { body, record, status })
+}
+
+fn number(status: StatusCode) -> Cow<'static, str> {
+    status.as_str().to_owned().into()
 }
 
 /// The method's name; those that HTTP does not define are one.
@@ -171,26 +172,26 @@ fn name(code: tonic::Code) -> &'static str {
 }
 
 /// A body that ends its request's record: a gRPC one with the status in its trailers, any other with the response's.
-struct Observed {
-    body: Body,
+pub struct Observed<T: Body> {
+    body: T,
     record: Record,
-    status: String,
+    status: StatusCode,
 }
 
-impl Observed {
+impl<T: Body> Observed<T> {
     fn ended(&mut self) {
         // A gRPC body without trailers is a call cut short: the record's own end says so.
         if self.record.door == Door::Http {
-            self.record.end(std::mem::take(&mut self.status).into());
+            self.record.end(number(self.status));
         }
     }
 }
 
-impl http_body::Body for Observed {
-    type Data = Bytes;
-    type Error = axum::Error;
+impl<T: Body + Unpin> Body for Observed<T> {
+    type Data = T::Data;
+    type Error = T::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<T::Data>, T::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         match &polled {
             Poll::Ready(None) => self.ended(),
@@ -213,7 +214,7 @@ impl http_body::Body for Observed {
     }
 }
 
-impl Drop for Observed {
+impl<T: Body> Drop for Observed<T> {
     fn drop(&mut self) {
         if self.body.is_end_stream() {
             self.ended();

@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+use futures::TryFutureExt as _;
 use futures::future::BoxFuture;
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -58,10 +60,17 @@ impl Local {
     /// These services and one more: a generated server, or one in layers that keep its name
     /// (`tonic::service::LayerExt::named_layer`).
     #[must_use]
-    pub fn service<S>(self, service: S) -> Self
+    pub fn service<S, B>(self, service: S) -> Self
     where
-        S: Service<Request, Response = Response, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
+        S: Service<Request, Response = http::Response<B>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
         S::Future: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let mut services: Vec<_> = self.0.iter().map(|(name, service)| (*name, service.boxed())).collect();
         services.push((S::NAME, Box::new(Holder(service))));
@@ -91,13 +100,15 @@ trait Dispatch: Send + Sync {
 
 struct Holder<S>(S);
 
-impl<S> Dispatch for Holder<S>
+impl<S, B> Dispatch for Holder<S>
 where
-    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+    S: Service<Request, Response = http::Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     fn call(&self, request: Request) -> BoxFuture<'static, Result<Response, Infallible>> {
-        Box::pin(self.0.clone().oneshot(request))
+        Box::pin(self.0.clone().oneshot(request).map_ok(|response| response.map(Body::new)))
     }
 
     fn boxed(&self) -> Box<dyn Dispatch> {
