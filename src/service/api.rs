@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::caller::{self, Signature};
 use super::context::Context;
 use super::failure::{Failure, Outcome};
+use super::known::Known;
 use super::links::Links;
 use super::once::{self, Change, Key};
 use super::throttle::{Failures, Left, Rate};
@@ -26,7 +27,7 @@ use crate::domain::webhook::new_secret;
 use crate::domain::{Code, Error};
 use crate::kyc::Kyc;
 use crate::signature::{Origins, PublicKey};
-use crate::store::{self, Store, service_key};
+use crate::store::{self, Store, holds, service_key};
 
 /// What the operator of the service decides about it.
 #[derive(Debug, Clone)]
@@ -58,6 +59,7 @@ pub struct Inner {
     pub(crate) settings: Settings,
     pub(crate) tokens: Tokens,
     pub(crate) failures: Failures,
+    pub(crate) known: Known,
     pub(crate) links: Links,
     rate: Option<Rate>,
     fingerprints: hmac::Key,
@@ -82,12 +84,27 @@ pub(crate) trait Read: Sized + Send {
     fn read(self, cx: &Context<'_>) -> impl Future<Output = Outcome<Self::Reply>> + Send;
 }
 
+/// A call that reads one thing of the programme's own by its id. Implemented by its request message, in the file named
+/// after the RPC.
+pub(crate) trait Find: Sized + Send + Sync {
+    /// The answer.
+    type Reply: Message;
+
+    /// Finds it, asking for rows of [`Context::owner`] alone.
+    fn find(&self, cx: &Context<'_>) -> impl Future<Output = Outcome<Option<Self::Reply>>> + Send;
+
+    /// The refusal when there is none.
+    fn missing() -> Error;
+}
+
 /// A call that changes something. Implemented by its request message, in the file named after the RPC.
 pub(crate) trait Prepare: Message + Name + Default {
     /// The change.
     type Change: Change;
     /// What is asked of a REST request's signature.
     const SIGNATURE: Signature = Signature::Required;
+    /// Whether the change may end what its own call rests on: the credentials, or the key that signed.
+    const ENDS_STANDING: bool = false;
 
     /// Checks the request and makes the change ready: everything that needs no transaction.
     fn prepare(self, cx: &Context<'_>) -> impl Future<Output = Outcome<Self::Change>> + Send;
@@ -101,6 +118,15 @@ pub(crate) trait Open: Sized + Send {
 
     /// Answers.
     fn answer(self, api: &Api) -> impl Future<Output = Outcome<Self::Reply>> + Send;
+}
+
+/// How a caller comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// By the database's word.
+    Asked,
+    /// By memory, where the statement of the call asks whether its standing holds.
+    Remembered,
 }
 
 /// Whether a call is within its programme's rate.
@@ -121,10 +147,10 @@ impl Api {
         }
         tx.commit().await?;
         let rate = settings.rate.map(|(requests, window)| Rate::new(requests, window));
-        let (tokens, failures) = (Tokens::new(keys[0].expose_secret()), Failures::new());
+        let (tokens, failures, known) = (Tokens::new(keys[0].expose_secret()), Failures::new(), Known::default());
         let fingerprints = hmac::Key::new(hmac::HMAC_SHA256, keys[1].expose_secret());
         let links = Links::new(keys[2].expose_secret(), settings.origins.primary());
-        Ok(Self(Arc::new(Inner { store, clock, settings, tokens, failures, links, rate, fingerprints })))
+        Ok(Self(Arc::new(Inner { store, clock, settings, tokens, failures, known, links, rate, fingerprints })))
     }
 
     /// A new secret for a webhook.
@@ -134,7 +160,7 @@ impl Api {
 
     /// Authenticates a call that is answered with a stream.
     pub(crate) async fn stream(&self, metadata: &MetadataMap) -> Outcome<Context<'_>> {
-        Ok(self.context(metadata, Signature::Required).await?.0)
+        Ok(self.context(metadata, Signature::Required, Trust::Asked).await?.0)
     }
 
     /// Runs a call that only reads.
@@ -142,13 +168,34 @@ impl Api {
         let (metadata, _, message) = request.into_parts();
         let request_id = request_id(&metadata);
         let (cx, left, taken) =
-            self.context(&metadata, R::SIGNATURE).await.map_err(|f| f.status(request_id.as_deref()))?;
+            self.context(&metadata, R::SIGNATURE, Trust::Asked).await.map_err(|f| f.status(request_id.as_deref()))?;
         let reply = match taken {
             Ok(()) => message.read(&cx).await,
             Err(refused) => Err(refused.into()),
         };
         let reply = reply.map_err(|failure| failure.status(request_id.as_deref()));
         answer(reply, left.as_ref(), false)
+    }
+
+    /// Runs a call that reads one thing, in one statement where the caller is known.
+    pub(crate) async fn find<F: Find>(&self, request: Request<F>) -> Result<Response<F::Reply>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let id = request_id(&metadata);
+        let id = id.as_deref();
+        let (cx, left, taken) =
+            self.context(&metadata, Signature::Required, Trust::Remembered).await.map_err(|f| f.status(id))?;
+        let found = match taken {
+            Ok(()) => message.find(&cx).await,
+            Err(refused) => Err(refused.into()),
+        };
+        let reply = match found {
+            Ok(Some(reply)) => Ok(reply),
+            nothing => self.ask(&cx, &metadata, Signature::Required).await.and_then(|()| {
+                nothing?;
+                Err(F::missing().into())
+            }),
+        };
+        answer(reply.map_err(|failure| failure.status(id)), left.as_ref(), false)
     }
 
     /// Runs a call that authenticates itself.
@@ -166,10 +213,18 @@ impl Api {
         let (metadata, _, message) = request.into_parts();
         let id = request_id(&metadata);
         let id = id.as_deref();
-        let (cx, left, taken) = self.context(&metadata, P::SIGNATURE).await.map_err(|failure| failure.status(id))?;
+        // The row of the idempotency key carries the question; without one, or where the change decides it, it comes first.
+        let keyed = metadata.get(metadata::IDEMPOTENCY_KEY).is_some();
+        let trust = if keyed && !P::ENDS_STANDING { Trust::Remembered } else { Trust::Asked };
+        let (cx, left, taken) =
+            self.context(&metadata, P::SIGNATURE, trust).await.map_err(|failure| failure.status(id))?;
         let done = match taken {
             Ok(()) => self.changed(&cx, &metadata, message).await,
             Err(refused) => Err(refused.into()),
+        };
+        let done = match done {
+            Ok(done) if !done.replayed => Ok(done),
+            other => self.ask(&cx, &metadata, P::SIGNATURE).await.and(other),
         };
         match done {
             Ok(done) => answer(done.reply, left.as_ref(), done.replayed),
@@ -190,7 +245,8 @@ impl Api {
         match key {
             Some(key) => {
                 let programme_id = cx.programme().id;
-                let key = Key { programme_id, key, fingerprint: &fingerprint, now: cx.now, request_id };
+                let standing = cx.caller.standing();
+                let key = Key { programme_id, key, fingerprint: &fingerprint, now: cx.now, request_id, standing };
                 once::once(&self.store, key, &change).await
             }
             None => once::unkeyed(&self.store, request_id, &change).await,
@@ -202,9 +258,14 @@ impl Api {
         &self,
         metadata: &MetadataMap,
         signature: Signature,
+        trust: Trust,
     ) -> Outcome<(Context<'_>, Option<Left>, Taken)> {
         let now = self.clock.now();
-        let caller = caller::authenticate(self, metadata, signature, now).await?;
+        let remembered = if trust == Trust::Remembered { caller::remembered(self, metadata, now) } else { None };
+        let caller = match remembered {
+            Some(caller) => caller,
+            None => caller::authenticate(self, metadata, signature, now).await?,
+        };
         let (left, taken) = match &self.rate {
             Some(rate) => {
                 let (left, taken) = rate.take(caller.programme().id, now);
@@ -215,6 +276,17 @@ impl Api {
         let traceparent = text(metadata, metadata::TRACEPARENT);
         let origin = Origin { actor: caller.actor(), traceparent };
         Ok((Context { api: self, caller, origin, now, request_id: request_id(metadata) }, left, taken))
+    }
+
+    /// Asks whether what a remembered caller's call rests on still holds, before anything is answered that no statement
+    /// has asked for. The refusal is that of a caller who comes in fresh.
+    async fn ask(&self, cx: &Context<'_>, metadata: &MetadataMap, signature: Signature) -> Outcome<()> {
+        if let Some(standing) = cx.caller.standing()
+            && !holds(&mut self.store.reader().await?, standing).await?
+        {
+            caller::authenticate(self, metadata, signature, cx.now).await?;
+        }
+        Ok(())
     }
 
     /// What two requests under one idempotency key must have in common. Each RPC has a request message of its own, so

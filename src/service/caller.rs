@@ -14,7 +14,7 @@ use crate::domain::{Code, Error, Timestamp};
 use crate::signature::{Candidate, Evidence, MAX_AGE, MAX_SKEW, PublicKey};
 use crate::store::programmes::{self, Bearer};
 use crate::store::signing_keys::{self, Nonce};
-use crate::store::{self, Tx, operators};
+use crate::store::{self, Standing, Tx, operators};
 
 /// How an operator's token begins.
 pub const OPERATOR_TOKEN: &str = "cop_";
@@ -24,6 +24,7 @@ pub const OPERATOR_TOKEN: &str = "cop_";
 pub(crate) struct Caller {
     programme: Programme,
     operator: Option<String>,
+    standing: Option<Standing>,
 }
 
 impl Caller {
@@ -35,6 +36,11 @@ impl Caller {
     /// The operator's name, when an operator acts for the programme.
     pub(crate) fn operator(&self) -> Option<&str> {
         self.operator.as_deref()
+    }
+
+    /// What the store must still be asked, of a caller who was let in by memory.
+    pub(crate) fn standing(&self) -> Option<&Standing> {
+        self.standing.as_ref()
     }
 
     /// The actor of what the call changes.
@@ -73,10 +79,7 @@ pub(super) async fn authenticate(
         return operator_of(api, operator, metadata, signature).await;
     }
     let claims = api.tokens.read(token, now)?;
-    let evidence = match metadata.get_bin(metadata::SIGNATURE_EVIDENCE).map(tonic::metadata::MetadataValue::to_bytes) {
-        Some(bytes) => Some(Evidence::from_bytes(&bytes.map_err(|_| Error::internal())?)?),
-        None => None,
-    };
+    let evidence = evidence_of(metadata)?;
     let key_ids: Vec<&str> = evidence.iter().flat_map(|e| e.candidates()).map(Candidate::key_id).collect();
     let rows = programmes::bearer(&mut api.store.reader().await?, claims.sub, &key_ids).await?;
     let known = rows.first().filter(|row| !row.disabled && row.generation == claims.r#gen);
@@ -88,7 +91,42 @@ pub(super) async fn authenticate(
         Some(evidence) => verify(api, &programme, (&evidence, &rows), now).await?,
         None => unsigned(api, &programme, signature, metadata).await?,
     }
-    Ok(Caller { programme, operator: None })
+    Ok(Caller { programme, operator: None, standing: None })
+}
+
+/// The same by memory, without the store. `None` where memory does not settle it: whoever is unknown, is an operator,
+/// brings a nonce, or would be refused, comes in by [`authenticate`].
+pub(super) fn remembered(api: &Api, metadata: &MetadataMap, now: Timestamp) -> Option<Caller> {
+    let token = bearer_token(metadata).ok().filter(|token| !token.starts_with(OPERATOR_TOKEN))?;
+    let claims = api.tokens.read(token, now).ok()?;
+    let facts = api.known.get(claims.sub)?;
+    let key_id = match (evidence_of(metadata).ok()?, metadata.get(metadata::FRONT)) {
+        (Some(evidence), _) => {
+            let candidate = evidence.verify(now.unix_seconds(), |id| find(&facts.keys, id)).ok()?;
+            if candidate.nonce().is_some() {
+                return None;
+            }
+            Some(candidate.key_id().to_owned())
+        }
+        (None, None) => None,
+        (None, Some(_)) => return None,
+    };
+    let standing = Standing { programme_id: claims.sub, generation: claims.r#gen, key_id };
+    Some(Caller { programme: facts.programme.clone(), operator: None, standing: Some(standing) })
+}
+
+/// What the front found of the request's signatures, if it was signed.
+fn evidence_of(metadata: &MetadataMap) -> Outcome<Option<Evidence>> {
+    match metadata.get_bin(metadata::SIGNATURE_EVIDENCE).map(tonic::metadata::MetadataValue::to_bytes) {
+        Some(bytes) => Ok(Some(Evidence::from_bytes(&bytes.map_err(|_| Error::internal())?)?)),
+        None => Ok(None),
+    }
+}
+
+/// The key of that id.
+fn find<'a>(keys: &'a [(String, PublicKey)], id: &str) -> Option<&'a PublicKey> {
+    let same = |known: &str| constant_time::verify_slices_are_equal(known.as_bytes(), id.as_bytes()).is_ok();
+    keys.iter().find(|(known, _)| same(known)).map(|(_, key)| key)
 }
 
 fn bearer_token(metadata: &MetadataMap) -> Outcome<&str> {
@@ -112,7 +150,7 @@ async fn operator_of(api: &Api, token: &str, metadata: &MetadataMap, asked: Sign
     if asked == Signature::Operator {
         // The nil id is no programme's: nothing can be found, and idempotency keys are the operators' own.
         let programme = Programme { id: Uuid::nil(), name: String::new(), sandbox: false };
-        return Ok(Caller { programme, operator: Some(name) });
+        return Ok(Caller { programme, operator: Some(name), standing: None });
     }
     let id = metadata.get(metadata::PROGRAMME_ID).and_then(|value| value.to_str().ok());
     let Some(id) = id.and_then(|id| Uuid::try_parse(id).ok()) else {
@@ -121,7 +159,7 @@ async fn operator_of(api: &Api, token: &str, metadata: &MetadataMap, asked: Sign
     };
     let no_programme = || Error::new(Code::Unauthenticated, "The programme named in x-programme-id does not exist.");
     let programme = programmes::get(&mut reader, id).await?.ok_or_else(no_programme)?;
-    Ok(Caller { programme, operator: Some(name) })
+    Ok(Caller { programme, operator: Some(name), standing: None })
 }
 
 /// The hash under which an operator's token is kept. The token has 256 random bits, so a fast hash will do.
@@ -133,7 +171,11 @@ pub fn token_hash(token: &str) -> [u8; 32] {
 async fn unsigned(api: &Api, programme: &Programme, asked: Signature, metadata: &MetadataMap) -> Outcome<()> {
     let front = metadata.get(metadata::FRONT).and_then(|value| value.to_str().ok());
     let needed = match (front, asked) {
-        (None, _) | (Some("unchecked"), Signature::Optional) => false,
+        (None, _) => {
+            api.known.remember(programme, Vec::new());
+            false
+        }
+        (Some("unchecked"), Signature::Optional) => false,
         (Some("unsigned"), Signature::AfterFirstKey | Signature::Optional) => {
             signing_keys::any(&mut api.store.reader().await?, programme.id).await?
         }
@@ -152,19 +194,21 @@ async fn verify(
     (evidence, rows): (&Evidence, &[Bearer]),
     now: Timestamp,
 ) -> Outcome<()> {
-    let keys: Vec<(&str, PublicKey)> = rows
+    let keys: Vec<(String, PublicKey)> = rows
         .iter()
-        .filter_map(|row| Some((row.key_id.as_deref()?, PublicKey::from_spki_der(row.public_key.as_deref()?).ok()?)))
+        .filter_map(|row| Some((row.key_id.clone()?, PublicKey::from_spki_der(row.public_key.as_deref()?).ok()?)))
         .collect();
-    let find = |id: &str| keys.iter().find(|(key_id, _)| same(key_id, id)).map(|(_, key)| key);
-    let candidate = evidence.verify(now.unix_seconds(), find).map_err(|failure| {
+    let candidate = evidence.verify(now.unix_seconds(), |id| find(&keys, id)).map_err(|failure| {
         let refused = refusal(&failure.error);
         match failure.signature_base {
             Some(base) => refused.with("signatureBase", base),
             None => refused,
         }
     })?;
-    let Some(nonce) = candidate.nonce() else { return Ok(()) };
+    let Some(nonce) = candidate.nonce() else {
+        api.known.remember(programme, keys);
+        return Ok(());
+    };
     // A second more, because ages are counted in whole seconds.
     let life = std::time::Duration::from_secs((MAX_AGE + MAX_SKEW + 1).unsigned_abs());
     let (programme_id, key_id) = (programme.id, candidate.key_id());
@@ -174,10 +218,6 @@ async fn verify(
     }
     let detail = "The signature's nonce was used before by this key. Sign every request anew, retries too.";
     Err(Error::new(Code::SignatureReplayed, detail).into())
-}
-
-fn same(a: &str, b: &str) -> bool {
-    constant_time::verify_slices_are_equal(a.as_bytes(), b.as_bytes()).is_ok()
 }
 
 struct UseNonce<'a>(Nonce<'a>);

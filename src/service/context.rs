@@ -6,6 +6,7 @@ use super::failure::Outcome;
 use crate::domain::event::Origin;
 use crate::domain::programme::Programme;
 use crate::domain::{Code, Error, Timestamp};
+use crate::store::Owner;
 
 /// An authenticated call.
 pub(crate) struct Context<'a> {
@@ -22,6 +23,11 @@ impl Context<'_> {
     /// The programme that the call is for.
     pub(crate) fn programme(&self) -> &Programme {
         self.caller.programme()
+    }
+
+    /// Whose rows the call may see, as long as its caller's standing holds.
+    pub(crate) fn owner(&self) -> Owner<'_> {
+        Owner { programme_id: self.programme().id, standing: self.caller.standing() }
     }
 
     /// Refuses everybody but operators.

@@ -17,6 +17,7 @@ pub(crate) struct DeleteCredentials {
 
 impl Prepare for DeleteCredentialsRequest {
     type Change = DeleteCredentials;
+    const ENDS_STANDING: bool = true;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<DeleteCredentials> {
         Ok(DeleteCredentials { programme_id: cx.programme().id, now: cx.now })

@@ -18,6 +18,7 @@ pub(crate) struct DeleteSigningKeys {
 
 impl Prepare for DeleteSigningKeyRequest {
     type Change = DeleteSigningKeys;
+    const ENDS_STANDING: bool = true;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<DeleteSigningKeys> {
         Ok(DeleteSigningKeys { programme_id: cx.programme().id, key_id: Some(self.key_id) })
@@ -26,6 +27,7 @@ impl Prepare for DeleteSigningKeyRequest {
 
 impl Prepare for DeleteSigningKeysRequest {
     type Change = DeleteSigningKeys;
+    const ENDS_STANDING: bool = true;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<DeleteSigningKeys> {
         Ok(DeleteSigningKeys { programme_id: cx.programme().id, key_id: None })

@@ -1,18 +1,23 @@
 //! GetCard.
 
-use super::api::Read;
+use super::api::Find;
 use super::context::Context;
 use super::convert;
 use super::failure::Outcome;
 use crate::api::v1::{self, GetCardRequest};
+use crate::domain::Error;
 use crate::store::cards;
 
-impl Read for GetCardRequest {
+impl Find for GetCardRequest {
     type Reply = v1::Card;
 
-    async fn read(self, cx: &Context<'_>) -> Outcome<v1::Card> {
-        let found = cards::get(&mut cx.api.store.reader().await?, convert::card_id(&self.card_id)?).await?;
-        let own = found.filter(|card| card.programme_id == cx.programme().id);
-        Ok(convert::card(&own.ok_or_else(convert::card_not_found)?))
+    async fn find(&self, cx: &Context<'_>) -> Outcome<Option<v1::Card>> {
+        let id = convert::card_id(&self.card_id)?;
+        let found = cards::find(&mut cx.api.store.reader().await?, cx.owner(), id).await?;
+        Ok(found.as_ref().map(convert::card))
+    }
+
+    fn missing() -> Error {
+        convert::card_not_found()
     }
 }

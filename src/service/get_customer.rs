@@ -1,6 +1,6 @@
 //! GetCustomer.
 
-use super::api::Read;
+use super::api::Find;
 use super::context::Context;
 use super::convert;
 use super::failure::Outcome;
@@ -8,13 +8,17 @@ use crate::api::v1::{Customer, GetCustomerRequest};
 use crate::domain::{Code, Error};
 use crate::store::customers;
 
-impl Read for GetCustomerRequest {
+impl Find for GetCustomerRequest {
     type Reply = Customer;
 
-    async fn read(self, cx: &Context<'_>) -> Outcome<Customer> {
+    async fn find(&self, cx: &Context<'_>) -> Outcome<Option<Customer>> {
         let id = convert::id(&self.customer_id, not_found())?;
-        let found = customers::get(&mut cx.api.store.reader().await?, cx.programme().id, id).await?;
-        Ok(convert::customer(&found.ok_or_else(not_found)?))
+        let found = customers::get(&mut cx.api.store.reader().await?, cx.owner(), id).await?;
+        Ok(found.as_ref().map(convert::customer))
+    }
+
+    fn missing() -> Error {
+        not_found()
     }
 }
 

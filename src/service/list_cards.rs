@@ -3,10 +3,9 @@
 use super::api::Read;
 use super::context::Context;
 use super::failure::Outcome;
-use super::get_account::find;
 use super::{convert, paging};
 use crate::api::v1::{ListCardsRequest, ListCardsResponse};
-use crate::store::accounts::Of;
+use crate::store::accounts::{self, Of};
 use crate::store::cards::{self, Filter};
 
 impl Read for ListCardsRequest {
@@ -24,7 +23,9 @@ impl Read for ListCardsRequest {
         };
         let mut reader = cx.api.store.reader().await?;
         if !self.account_id.is_empty() {
-            filter.of = Of::Parent(find(&mut reader, cx.programme().id, &self.account_id).await?.id);
+            let id = convert::account_id(&self.account_id)?;
+            let account = accounts::find(&mut reader, cx.owner(), id).await?;
+            filter.of = Of::Parent(account.ok_or_else(convert::account_not_found)?.id);
         }
         let mut page = cards::page(&mut reader, &filter).await?;
         let next_page_token = paging::cut(&mut page, size, |card| (card.created_at, card.id));

@@ -10,6 +10,7 @@ mod context;
 mod convert;
 mod events;
 mod failure;
+mod known;
 mod lease;
 mod links;
 mod once;
@@ -137,7 +138,7 @@ impl customer_service_server::CustomerService for Api {
         self.read(request).await
     }
     async fn get_customer(&self, request: Request<GetCustomerRequest>) -> Answer<Customer> {
-        self.read(request).await
+        self.find(request).await
     }
     async fn deactivate_customer(&self, request: Request<DeactivateCustomerRequest>) -> Answer<Customer> {
         self.change(request).await
@@ -190,7 +191,7 @@ impl account_service_server::AccountService for Api {
         self.read(request).await
     }
     async fn get_account(&self, request: Request<GetAccountRequest>) -> Answer<Account> {
-        self.read(request).await
+        self.find(request).await
     }
     async fn get_account_challenge(&self, request: Request<GetAccountChallengeRequest>) -> Answer<Challenge> {
         self.read(request).await
@@ -227,7 +228,7 @@ impl card_service_server::CardService for Api {
         self.read(request).await
     }
     async fn get_card(&self, request: Request<GetCardRequest>) -> Answer<Card> {
-        self.read(request).await
+        self.find(request).await
     }
     async fn activate_card(&self, request: Request<ActivateCardRequest>) -> Answer<Card> {
         self.change(request).await
@@ -285,7 +286,7 @@ impl webhook_service_server::WebhookService for Api {
         self.read(request).await
     }
     async fn get_webhook(&self, request: Request<GetWebhookRequest>) -> Answer<Webhook> {
-        self.read(request).await
+        self.find(request).await
     }
     async fn delete_webhook(&self, request: Request<DeleteWebhookRequest>) -> Answer<()> {
         self.change(request).await

@@ -15,7 +15,7 @@ use super::failure::{Failure, Outcome};
 use crate::api::error;
 use crate::domain::{self, Timestamp};
 use crate::store::idempotency::{self, Slot, Stored};
-use crate::store::{self, Retry, Store, Tx};
+use crate::store::{self, Retry, Standing, Store, Tx};
 
 /// How long an answer is kept.
 pub(crate) const LIFE: Duration = Duration::from_secs(3600);
@@ -38,6 +38,8 @@ pub(crate) struct Key<'a> {
     pub(crate) fingerprint: &'a [u8],
     pub(crate) now: Timestamp,
     pub(crate) request_id: Option<&'a str>,
+    /// What must still hold when the change commits, where it was not asked before.
+    pub(crate) standing: Option<&'a Standing>,
 }
 
 /// An answer, and whether it was given before.
@@ -129,7 +131,11 @@ impl<C: Change> store::Change for Keyed<'_, C> {
             }
             Err(failure) => return Err(Stop::Failed(failure)),
         };
-        if idempotency::put(tx, self.key.slot(), &stored).await? { Ok(reply) } else { Err(Stop::Taken) }
+        if idempotency::put(tx, self.key.slot(), &stored, self.key.standing).await? {
+            Ok(reply)
+        } else {
+            Err(Stop::Taken)
+        }
     }
 }
 

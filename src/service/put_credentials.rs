@@ -21,6 +21,7 @@ pub(crate) struct PutCredentials {
 
 impl Prepare for PutCredentialsRequest {
     type Change = PutCredentials;
+    const ENDS_STANDING: bool = true;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<PutCredentials> {
         let api_key = programme::credentials(&self.api_key, &self.api_secret)?;

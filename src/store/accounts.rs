@@ -3,8 +3,9 @@
 use uuid::Uuid;
 
 use super::customers::{self, Challenge};
+use super::standing;
 use super::value::row;
-use super::{Connection, Error, Tx};
+use super::{Connection, Error, Owner, Tx};
 use crate::domain::Timestamp;
 use crate::domain::account::{Account, Sleeper, Status};
 
@@ -96,6 +97,21 @@ pub async fn insert(tx: &mut Tx, account: &Account, challenge: &Challenge) -> Re
 pub async fn get(on: &mut impl Connection, id: Uuid) -> Result<Option<Account>, Error> {
     let query = on.query(concat!("SELECT ", columns!(), " FROM accounts WHERE id = $1")).bind(id);
     let row: Option<AccountRow> = query.optional().await?;
+    row.map(AccountRow::read).transpose()
+}
+
+/// A programme's account.
+pub async fn find<'o>(
+    on: &mut impl Connection,
+    owner: impl Into<Owner<'o>>,
+    id: Uuid,
+) -> Result<Option<Account>, Error> {
+    let Owner { programme_id, standing } = owner.into();
+    let query = on
+        .query(concat!("SELECT ", columns!(), " FROM accounts WHERE id = $1 AND programme_id = $2"))
+        .bind(id)
+        .bind(programme_id);
+    let row: Option<AccountRow> = standing::and(query, standing).optional().await?;
     row.map(AccountRow::read).transpose()
 }
 

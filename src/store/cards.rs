@@ -4,8 +4,9 @@ use uuid::Uuid;
 
 use super::accounts::{self, Of, sleeper};
 use super::cascade::{self, Parent, Which};
+use super::standing;
 use super::value::row;
-use super::{Connection, Error, Tx, customers};
+use super::{Connection, Error, Owner, Tx, customers};
 use crate::domain::Timestamp;
 use crate::domain::account::{Account, Sleeper};
 use crate::domain::address::Address;
@@ -123,6 +124,17 @@ pub async fn live(on: &mut impl Connection, account_id: Uuid, card_type: Type) -
         .optional()
         .await?;
     Ok(row.map(|(id,)| id))
+}
+
+/// A programme's card.
+pub async fn find<'o>(on: &mut impl Connection, owner: impl Into<Owner<'o>>, id: Uuid) -> Result<Option<Card>, Error> {
+    let Owner { programme_id, standing } = owner.into();
+    let query = on
+        .query(concat!("SELECT ", columns!(), " FROM cards WHERE id = $1 AND programme_id = $2"))
+        .bind(id)
+        .bind(programme_id);
+    let row: Option<CardRow> = standing::and(query, standing).optional().await?;
+    row.map(CardRow::read).transpose()
 }
 
 /// A card, of any programme.

@@ -2,8 +2,9 @@
 
 use uuid::Uuid;
 
+use super::standing;
 use super::value::row;
-use super::{Connection, Error, Tx};
+use super::{Connection, Error, Owner, Tx};
 use crate::domain::Timestamp;
 use crate::domain::customer::{Customer, Status};
 use crate::domain::event::{Chain, Hash};
@@ -118,16 +119,20 @@ pub async fn conflict(on: &mut impl Connection, customer: &Customer) -> Result<V
 }
 
 /// A programme's customer.
-pub async fn get(on: &mut impl Connection, programme_id: Uuid, id: Uuid) -> Result<Option<Customer>, Error> {
-    let row: Option<CustomerRow> = on
+pub async fn get<'o>(
+    on: &mut impl Connection,
+    owner: impl Into<Owner<'o>>,
+    id: Uuid,
+) -> Result<Option<Customer>, Error> {
+    let Owner { programme_id, standing } = owner.into();
+    let query = on
         .query(
             "SELECT id, programme_id, external_id, chain_id, status, created_at, updated_at, version FROM customers \
              WHERE id = $1 AND programme_id = $2",
         )
         .bind(id)
-        .bind(programme_id)
-        .optional()
-        .await?;
+        .bind(programme_id);
+    let row: Option<CustomerRow> = standing::and(query, standing).optional().await?;
     row.map(CustomerRow::read).transpose()
 }
 

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::standing::{self, Standing};
 use super::value::row;
 use super::{Connection, Error, Tx};
 use crate::domain::Timestamp;
@@ -32,23 +33,27 @@ pub struct Slot {
     pub expires_at: Timestamp,
 }
 
-/// Keeps an answer. `false` when the key holds another one already: on PostgreSQL this waits for a transaction that is
-/// about to write the same key.
-pub async fn put(tx: &mut Tx, slot: Slot, answer: &Stored) -> Result<bool, Error> {
-    let written = tx
+/// Keeps an answer. `false` when the key holds another one already, or the caller's `standing` has ended: on PostgreSQL
+/// this waits for a transaction that is about to write the same key.
+pub async fn put(tx: &mut Tx, slot: Slot, answer: &Stored, standing: Option<&Standing>) -> Result<bool, Error> {
+    let query = tx
         .query(
             "INSERT INTO idempotency_keys (programme_id, key, fingerprint, status, reply, expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (programme_id, key) DO UPDATE SET \
-             fingerprint = excluded.fingerprint, status = excluded.status, reply = excluded.reply, \
-             expires_at = excluded.expires_at WHERE idempotency_keys.expires_at <= $7",
+             SELECT $1, $2, $3, $4, $5, $6 WHERE true",
         )
         .bind(slot.programme_id)
         .bind(slot.key)
         .bind(answer.fingerprint.as_slice())
         .bind(answer.status)
         .bind(answer.reply.as_slice())
-        .bind(slot.expires_at)
-        .bind(slot.now)
+        .bind(slot.expires_at);
+    let written = standing::and(query, standing)
+        .push(
+            " ON CONFLICT (programme_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, \
+             status = excluded.status, reply = excluded.reply, expires_at = excluded.expires_at \
+             WHERE idempotency_keys.expires_at <= ",
+        )
+        .push_bind(slot.now)
         .execute()
         .await?;
     Ok(written == 1)

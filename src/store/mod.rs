@@ -42,6 +42,7 @@ mod postgres;
 mod query;
 mod service_keys;
 mod sqlite;
+mod standing;
 mod tx;
 mod value;
 mod writer;
@@ -75,6 +76,7 @@ pub use error::{Error, Unique};
 pub use query::Query;
 pub use service_keys::service_key;
 pub use sqlx::types::Text;
+pub use standing::{Owner, Standing, holds};
 pub use tx::{Connection, Reader, Tx};
 
 pub use value::{Row, Value};

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
+use super::standing;
 use super::value::row;
-use super::{Connection, Error, Tx};
+use super::{Connection, Error, Owner, Tx};
 use crate::domain::Timestamp;
 use crate::domain::callback_url::CallbackUrl;
 use crate::domain::reach::Reach;
@@ -85,8 +86,13 @@ pub async fn insert(tx: &mut Tx, it: &Subscription) -> Result<(), Error> {
 }
 
 /// A programme's subscription.
-pub async fn get(on: &mut impl Connection, programme_id: Uuid, id: Uuid) -> Result<Option<Subscription>, Error> {
-    let row: Option<WebhookRow> = on
+pub async fn get<'o>(
+    on: &mut impl Connection,
+    owner: impl Into<Owner<'o>>,
+    id: Uuid,
+) -> Result<Option<Subscription>, Error> {
+    let Owner { programme_id, standing } = owner.into();
+    let query = on
         .query(
             "SELECT id, programme_id, callback_url, types, fifo, disabled_reason, probe_at, failing_since, failures, secret, \
              previous_secret, previous_secret_until, created_at, updated_at FROM webhooks \
@@ -94,9 +100,8 @@ pub async fn get(on: &mut impl Connection, programme_id: Uuid, id: Uuid) -> Resu
         )
         .bind(id)
         .bind(programme_id)
-        .bind(false)
-        .optional()
-        .await?;
+        .bind(false);
+    let row: Option<WebhookRow> = standing::and(query, standing).optional().await?;
     row.map(WebhookRow::read).transpose()
 }
 

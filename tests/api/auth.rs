@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use customerd::store::programmes;
+use customerd::store::customers::{self, Filter};
+use customerd::store::{Tx, programmes, signing_keys};
 use serde_json::json;
 
-use crate::support::{House, everywhere};
+use crate::support::{House, Partner, Service, account, everywhere};
 
 everywhere![
     credentials_give_a_token_for_an_hour,
@@ -17,6 +18,7 @@ everywhere![
     an_api_key_has_one_programme,
     deleted_credentials_end_access,
     a_disabled_programme_is_locked_out,
+    a_known_caller_is_asked_for_all_the_same,
 ];
 
 const SECRET: &str = "a-secret-of-more-than-32-visible-characters";
@@ -147,4 +149,69 @@ async fn a_disabled_programme_is_locked_out(house: House) {
     tx.commit().await.unwrap();
     wallet.get("/v1/customers").await.refuses(401, "UNAUTHENTICATED");
     wallet.ask_token(&wallet.api_key, &wallet.api_secret).await.refuses(401, "CREDENTIALS_INVALID");
+}
+
+/// What another node, or the command line, does to the database is heard of at the next call: nothing that this node
+/// remembers of a caller lets it in.
+async fn a_known_caller_is_asked_for_all_the_same(house: House) {
+    let service = house.start().await;
+    let mut wallet = service.partner("Wallet").await;
+    let known = known(&wallet).await;
+
+    change(&service, async |tx| {
+        assert_eq!(signing_keys::delete(tx, wallet.programme_id, Some(&wallet.key_id)).await.unwrap(), 1);
+    })
+    .await;
+    refused(&wallet, &known, "KEY_UNKNOWN").await;
+
+    let key = signing_keys::SigningKey {
+        key_id: "another".to_owned(),
+        algorithm: wallet.key.algorithm().name().to_owned(),
+        public_key: wallet.key.public_key().spki_der().to_vec(),
+        created_at: service.clock.now(),
+    };
+    change(&service, async |tx| assert!(signing_keys::insert(tx, wallet.programme_id, &key).await.unwrap())).await;
+    wallet.key_id = key.key_id;
+    wallet.get(&known).await.is(200);
+
+    change(&service, async |tx| {
+        let now = service.clock.now();
+        assert!(programmes::set_credentials(tx, wallet.programme_id, None, now).await.unwrap());
+    })
+    .await;
+    refused(&wallet, &known, "UNAUTHENTICATED").await;
+    let filter = Filter { programme_id: wallet.programme_id, limit: 10, ..Filter::default() };
+    let rows = customers::page(&mut service.store.reader().await.unwrap(), &filter).await.unwrap();
+    assert_eq!(rows.len(), 1, "what was refused left something behind");
+}
+
+/// Makes a customer and reads it, so that the caller is known from then on; the customer's path.
+async fn known(wallet: &Partner) -> String {
+    let body = json!({"chainId": account("u-1"), "externalId": "u-1"});
+    let made = wallet.post("/v1/customers", &body).key(KEY).await.is(201).json();
+    let path = format!("/v1/customers/{}", made["id"].as_str().unwrap());
+    wallet.get(&path).await.is(200);
+    path
+}
+
+const KEY: &str = "9b3c2d1e-0000-4000-8000-000000000009";
+
+async fn change(service: &Service, made: impl AsyncFnOnce(&mut Tx)) {
+    let mut tx = service.store.begin().await.unwrap();
+    made(&mut tx).await;
+    tx.commit().await.unwrap();
+}
+
+/// Nothing is found, created, refused for a reason of its own, or replayed.
+async fn refused(wallet: &Partner, known: &str, code: &str) {
+    wallet.get(known).await.refuses(401, code);
+    wallet.get("/v1/customers/01900000-0000-7000-8000-000000000000").await.refuses(401, code);
+    wallet.get("/v1/customers/nonsense").await.refuses(401, code);
+    let [one, two] = ["u-1", "u-2"].map(|name| json!({"chainId": account(name), "externalId": name}));
+    wallet.post("/v1/customers", &two).await.refuses(401, code);
+    wallet.post("/v1/customers", &one).await.refuses(401, code);
+    wallet.post("/v1/customers", &json!({"chainId": "nonsense", "externalId": "u-3"})).await.refuses(401, code);
+    wallet.post("/v1/customers", &one).key(KEY).await.refuses(401, code);
+    wallet.post("/v1/customers", &two).key(KEY).await.refuses(401, code);
+    wallet.patch(&format!("{known}/deactivate")).await.refuses(401, code);
 }
