@@ -53,12 +53,7 @@ impl Pgbench {
 }
 
 async fn text(programme: &Map<String, Value>, source: &mut PgConnection) -> String {
-    let mut script = format!(
-        "\\set i :i + 1\n\\set n :base + :client_id * 10000000 + :i\n\
-         SELECT name, sandbox, disabled, generation, CAST(NULL AS text) AS key_id, public_key FROM programmes \
-         LEFT JOIN signing_keys ON false WHERE id = {};\nBEGIN;\n",
-        literal(&programme["id"])
-    );
+    let mut script = "\\set i :i + 1\n\\set n :base + :client_id * 10000000 + :i\nBEGIN;\n".to_owned();
     // Ids that grow, as those of the service do; each client's on its own.
     let id = "lpad(to_hex(:n::bigint), 32, '0')::uuid";
     let customer = [
@@ -75,13 +70,17 @@ async fn text(programme: &Map<String, Value>, source: &mut PgConnection) -> Stri
          FROM webhooks WHERE programme_id = {} AND deleted = false AND types LIKE '%customer.updated%'",
         literal(&programme["id"])
     );
+    let standing = format!(
+        " WHERE true AND EXISTS (SELECT 1 FROM programmes WHERE id = {} AND generation = 1 AND NOT disabled)",
+        literal(&programme["id"])
+    );
     let overwrite = " ON CONFLICT (programme_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, \
         status = excluded.status, reply = excluded.reply, expires_at = excluded.expires_at \
         WHERE idempotency_keys.expires_at <= now()";
     for (table, own, conflict) in [
-        ("customers", &customer[..], " ON CONFLICT DO NOTHING"),
+        ("customers", &customer[..], " WHERE true ON CONFLICT DO NOTHING"),
         ("events", &event, &deliveries),
-        ("idempotency_keys", &key, overwrite),
+        ("idempotency_keys", &key, &(standing + overwrite)),
     ] {
         let row = row(source, table).await;
         let columns: Vec<&str> = row.keys().map(String::as_str).collect();
@@ -91,7 +90,7 @@ async fn text(programme: &Map<String, Value>, source: &mut PgConnection) -> Stri
                 own.iter().find(|(name, _)| name == column).map_or_else(|| literal(value), |(_, sql)| (*sql).to_owned())
             })
             .collect();
-        writeln!(script, "INSERT INTO {table} ({}) VALUES ({}){conflict};", columns.join(", "), values.join(", "))
+        writeln!(script, "INSERT INTO {table} ({}) SELECT {}{conflict};", columns.join(", "), values.join(", "))
             .unwrap();
     }
     script + "COMMIT;\n"

@@ -1,17 +1,19 @@
 //! The gRPC side: the services on a store, reflection, health.
 
+use std::sync::Arc;
+
 use rest_bridge::Local;
 use tonic::service::{LayerExt as _, Routes};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::api;
-use crate::api::v1::account_service_server::{AccountServiceServer, SERVICE_NAME as ACCOUNTS};
-use crate::api::v1::auth_service_server::{AuthServiceServer, SERVICE_NAME as AUTH};
-use crate::api::v1::card_service_server::{CardServiceServer, SERVICE_NAME as CARDS};
-use crate::api::v1::customer_service_server::{CustomerServiceServer, SERVICE_NAME as CUSTOMERS};
+use crate::api::v1::account_service_server::{AccountService, AccountServiceServer, SERVICE_NAME as ACCOUNTS};
+use crate::api::v1::auth_service_server::{AuthService, AuthServiceServer, SERVICE_NAME as AUTH};
+use crate::api::v1::card_service_server::{CardService, CardServiceServer, SERVICE_NAME as CARDS};
+use crate::api::v1::customer_service_server::{CustomerService, CustomerServiceServer, SERVICE_NAME as CUSTOMERS};
 use crate::api::v1::portal_service_server::{PortalServiceServer, SERVICE_NAME as PORTAL};
-use crate::api::v1::simulator_service_server::{SERVICE_NAME as SIMULATOR, SimulatorServiceServer};
+use crate::api::v1::simulator_service_server::{SERVICE_NAME as SIMULATOR, SimulatorService, SimulatorServiceServer};
 use crate::api::v1::webhook_service_server::{SERVICE_NAME as WEBHOOKS, WebhookServiceServer};
 use crate::service::Api;
 use crate::telemetry::{ObserveLayer, Rpcs};
@@ -77,6 +79,12 @@ pub(super) fn in_process(api: &Api, observe: &ObserveLayer) -> Local {
         .service(observe.named_layer(CardServiceServer::new(api.clone())))
         .service(observe.named_layer(SimulatorServiceServer::new(api.clone())))
         .service(observe.named_layer(WebhookServiceServer::new(api.clone())))
+        .direct::<dyn AuthService>(Arc::new(api.clone()))
+        .direct::<dyn CustomerService>(Arc::new(api.clone()))
+        .direct::<dyn AccountService>(Arc::new(api.clone()))
+        .direct::<dyn CardService>(Arc::new(api.clone()))
+        .direct::<dyn SimulatorService>(Arc::new(api.clone()))
+        .watched(observe.watch())
 }
 
 /// The names of every RPC, for metrics.

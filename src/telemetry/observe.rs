@@ -9,6 +9,7 @@ use axum::extract::MatchedPath;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use metrics::SharedString;
+use rest_bridge::{Watch, Watched};
 use tower::{Layer, Service};
 use tracing::Span;
 
@@ -65,6 +66,16 @@ impl ObserveLayer {
         Self::of(clock, Door::InProcess, rpcs)
     }
 
+    /// The same for calls that go to a service's trait directly.
+    pub fn watch(&self) -> Watch {
+        let (clock, door) = (self.clock.clone(), self.door);
+        Arc::new(move |rpc| {
+            let (route, begun) = (SharedString::const_str(rpc), clock.monotonic());
+            let (clock, span) = (clock.clone(), Span::current());
+            Box::new(Record { door, begun, clock, route, method: "POST", span, over: false }.begin())
+        })
+    }
+
     fn of(clock: Clock, door: Door, rpcs: Rpcs) -> Self {
         Self { clock, door, rpcs, matched: |_, _| None }
     }
@@ -80,6 +91,12 @@ impl ObserveLayer {
             return Arc::<str>::from(path.as_str()).into();
         }
         SharedString::const_str((self.matched)(request.method(), request.uri().path()).unwrap_or("(none)"))
+    }
+}
+
+impl Watched for Record {
+    fn ended(mut self: Box<Self>, code: tonic::Code) {
+        self.end(name(code).into());
     }
 }
 

@@ -105,6 +105,24 @@ async fn rpcs_are_counted_by_name_and_code() {
     "#);
 }
 
+#[test]
+fn calls_that_go_to_a_trait_are_counted_too() {
+    let recorder = super::metrics::recorder();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let watch = ObserveLayer::in_process(Clock::manual(Timestamp::EPOCH, 0), Rpcs::default()).watch();
+    watch("a.B/Fine").ended(tonic::Code::Ok);
+    watch("a.B/Fine").ended(tonic::Code::NotFound);
+    drop(watch("a.B/Fine"));
+    let under_way = watch("a.B/Fine");
+    insta::assert_snapshot!(counted(&recorder.handle().render()), @r#"
+    grpc_requests_in_flight 1
+    grpc_requests_total{rpc="a.B/Fine",code="cancelled"} 1
+    grpc_requests_total{rpc="a.B/Fine",code="not_found"} 1
+    grpc_requests_total{rpc="a.B/Fine",code="ok"} 1
+    "#);
+    drop(under_way);
+}
+
 #[tokio::test]
 async fn health_and_readiness() {
     let (clock, shutdown) = (Clock::manual(Timestamp::EPOCH, 0), Shutdown::new());

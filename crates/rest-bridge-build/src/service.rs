@@ -106,11 +106,22 @@ fn arm(codecs: &Codecs<'_>, index: usize, binding: &Binding) -> Result<String> {
     let service = binding.rpc.parent_service();
     let module = codecs.modules.of(service.package_name(), service.full_name())?;
     let name = names::camel(service.name());
-    let call = format!(
-        "|transport, request| async move {{ {module}::{}_client::{name}Client::new(transport).{}(request).await }}",
-        names::service_module(&name),
-        names::snake(binding.rpc.name()),
-    );
+    let (services, method) = (names::service_module(&name), names::snake(binding.rpc.name()));
+    let client = format!("{module}::{services}_client::{name}Client::new(transport).{method}(request).await");
+    // The trait of a service that streams cannot be named without its types of streams.
+    let streams = service.methods().any(|rpc| rpc.is_client_streaming() || rpc.is_server_streaming());
+    let call = if streams {
+        format!("|transport, request| async move {{ {client} }}")
+    } else {
+        format!(
+            "|transport, request| async move {{ \
+             match transport.direct::<dyn {module}::{services}_server::{name}>() {{ \
+             Some(service) => {{ \
+             let call = service.begin({:?}); call.end(service.{method}(request).await) }} \
+             None => {client}, }} }}",
+            format!("{}/{}", service.full_name(), binding.rpc.name()),
+        )
+    };
     let (encode, _) = encoder(codecs, index, binding)?;
     Ok(if binding.rpc.is_server_streaming() {
         let id = if binding.sse_id.is_some() { format!("Some(event_id_{index})") } else { "None".to_owned() };

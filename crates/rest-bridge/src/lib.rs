@@ -16,6 +16,7 @@ mod accept;
 mod bridge;
 pub mod codec;
 mod deadline;
+mod direct;
 pub mod exchange;
 pub mod fail;
 mod gate;
@@ -29,6 +30,7 @@ mod stream;
 mod transport;
 
 pub use bridge::{Answer, Api, Bridge, router, template};
+pub use direct::{Called, Underway, Watch, Watched};
 pub use exchange::Exchange;
 pub use gate::{Gate, Incoming, Problem, reason};
 pub use options::Options;

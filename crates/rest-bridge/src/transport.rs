@@ -14,6 +14,8 @@ use tonic::service::Routes;
 use tonic::transport::Channel;
 use tower::{Service, ServiceExt as _};
 
+use crate::direct::{Called, Direct, Watch};
+
 type Request = http::Request<Body>;
 type Response = http::Response<Body>;
 
@@ -46,9 +48,16 @@ impl From<Channel> for Transport {
     }
 }
 
-/// The services of this process, found by their names.
+/// The services of this process.
 #[derive(Clone, Default)]
-pub struct Local(Arc<Vec<(&'static str, Box<dyn Dispatch>)>>);
+pub struct Local(Arc<Services>);
+
+#[derive(Clone, Default)]
+struct Services {
+    /// Found by their names.
+    named: Vec<(&'static str, Box<dyn Dispatch>)>,
+    direct: Direct,
+}
 
 impl Local {
     /// No services yet: each call answers `UNIMPLEMENTED`.
@@ -60,7 +69,7 @@ impl Local {
     /// These services and one more: a generated server, or one in layers that keep its name
     /// (`tonic::service::LayerExt::named_layer`).
     #[must_use]
-    pub fn service<S, B>(self, service: S) -> Self
+    pub fn service<S, B>(mut self, service: S) -> Self
     where
         S: Service<Request, Response = http::Response<B>, Error = Infallible>
             + NamedService
@@ -72,23 +81,49 @@ impl Local {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let mut services: Vec<_> = self.0.iter().map(|(name, service)| (*name, service.boxed())).collect();
-        services.push((S::NAME, Box::new(Holder(service))));
-        Self(Arc::new(services))
+        Arc::make_mut(&mut self.0).named.push((S::NAME, Box::new(Holder(service))));
+        self
+    }
+
+    /// Unary calls of a service go to its generated trait, `dyn` of which is `T`, without client, codec and frames. It is
+    /// given as [`service`](Self::service) too, for everybody else who calls it. Services that stream are called through
+    /// their clients alone.
+    #[must_use]
+    pub fn direct<T: ?Sized + Send + Sync + 'static>(mut self, service: Arc<T>) -> Self {
+        Arc::make_mut(&mut self.0).direct.add(service);
+        self
+    }
+
+    /// `watch` is told of every call that goes to a trait.
+    #[must_use]
+    pub fn watched(mut self, watch: Watch) -> Self {
+        Arc::make_mut(&mut self.0).direct.watch(watch);
+        self
     }
 
     fn call(&self, request: Request) -> BoxFuture<'static, Result<Response, Infallible>> {
         let name = request.uri().path().get(1..).and_then(|path| path.split_once('/')).map(|(name, _)| name);
-        match self.0.iter().find(|(known, _)| Some(*known) == name) {
+        match self.0.named.iter().find(|(known, _)| Some(*known) == name) {
             Some((_, service)) => service.call(request),
             None => Box::pin(std::future::ready(Ok(tonic::Status::unimplemented("no such service").into_http()))),
         }
     }
 }
 
+impl Transport {
+    /// A service of this process that was given as [`Local::direct`].
+    #[must_use]
+    pub fn direct<T: ?Sized + 'static>(&self) -> Option<Called<T>> {
+        match self {
+            Self::Local(local) => local.0.direct.find(),
+            Self::Routes(_) | Self::Remote(_) => None,
+        }
+    }
+}
+
 impl std::fmt::Debug for Local {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_list().entries(self.0.named.iter().map(|(name, _)| name)).finish()
     }
 }
 
@@ -96,6 +131,12 @@ impl std::fmt::Debug for Local {
 trait Dispatch: Send + Sync {
     fn call(&self, request: Request) -> BoxFuture<'static, Result<Response, Infallible>>;
     fn boxed(&self) -> Box<dyn Dispatch>;
+}
+
+impl Clone for Box<dyn Dispatch> {
+    fn clone(&self) -> Self {
+        (**self).boxed()
+    }
 }
 
 struct Holder<S>(S);

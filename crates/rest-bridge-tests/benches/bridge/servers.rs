@@ -1,6 +1,7 @@
 //! The three servers.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
 use axum::routing::{get, post};
@@ -36,9 +37,10 @@ impl EchoService for Service {
     }
 }
 
-/// Ours: the generated client over the services of this process.
+/// Ours, over the services of this process.
 pub(crate) fn bridge() -> Router {
-    crate::bridge::router(Local::new().service(EchoServiceServer::new(Service)), (), Options::default())
+    let services = Local::new().service(EchoServiceServer::new(Service)).direct::<dyn EchoService>(Arc::new(Service));
+    crate::bridge::router(services, (), Options::default())
 }
 
 /// rest_over_grpc: its tonic bridge, which calls the service's trait without a client.
