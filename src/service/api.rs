@@ -309,7 +309,7 @@ fn text(metadata: &MetadataMap, name: &str) -> Option<String> {
     metadata.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-fn idempotency_key(metadata: &MetadataMap) -> Result<Option<Uuid>, Failure> {
+pub(super) fn idempotency_key(metadata: &MetadataMap) -> Result<Option<Uuid>, Failure> {
     let Some(value) = metadata.get(metadata::IDEMPOTENCY_KEY) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
     let bare = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);

@@ -6,12 +6,14 @@ use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 
 use super::Api;
+use super::api::idempotency_key;
 use super::failure::{Outcome, refusal};
 use super::token::refused;
 use crate::api::metadata;
 use crate::domain::programme::Programme;
 use crate::domain::{Code, Error, Timestamp};
 use crate::signature::{Candidate, Evidence, MAX_AGE, MAX_SKEW, PublicKey};
+use crate::store::idempotency::{self, Slot};
 use crate::store::programmes::{self, Bearer};
 use crate::store::signing_keys::{self, Nonce};
 use crate::store::{self, Standing, Tx, operators};
@@ -25,6 +27,7 @@ pub(crate) struct Caller {
     programme: Programme,
     operator: Option<String>,
     standing: Option<Standing>,
+    unsigned: bool,
 }
 
 impl Caller {
@@ -41,6 +44,11 @@ impl Caller {
     /// What the store must still be asked, of a caller who was let in by memory.
     pub(crate) fn standing(&self) -> Option<&Standing> {
         self.standing.as_ref()
+    }
+
+    /// Whether it came over REST without a signature, as a first signing key may.
+    pub(crate) fn is_unsigned(&self) -> bool {
+        self.unsigned
     }
 
     /// The actor of what the call changes.
@@ -87,11 +95,12 @@ pub(super) async fn authenticate(
         return Err(refused("The bearer token was issued before the credentials changed.").into());
     };
     let programme = Programme { id: claims.sub, name: row.name.clone(), sandbox: row.sandbox };
+    let unsigned = front && evidence.is_none();
     match evidence {
         Some(evidence) => verify(api, &programme, (&evidence, &rows), now).await?,
-        None => unsigned(api, &programme, signature, metadata).await?,
+        None => check_unsigned(api, (&programme, now), signature, metadata).await?,
     }
-    Ok(Caller { programme, operator: None, standing: None })
+    Ok(Caller { programme, operator: None, standing: None, unsigned })
 }
 
 /// The same by memory, without the store. `None` where memory does not settle it: whoever is unknown, is an operator,
@@ -112,7 +121,7 @@ pub(super) fn remembered(api: &Api, metadata: &MetadataMap, now: Timestamp) -> O
         (None, Some(_)) => return None,
     };
     let standing = Standing { programme_id: claims.sub, generation: claims.r#gen, key_id };
-    Some(Caller { programme: facts.programme.clone(), operator: None, standing: Some(standing) })
+    Some(Caller { programme: facts.programme.clone(), operator: None, standing: Some(standing), unsigned: false })
 }
 
 /// What the front found of the request's signatures, if it was signed.
@@ -150,7 +159,7 @@ async fn operator_of(api: &Api, token: &str, metadata: &MetadataMap, asked: Sign
     if asked == Signature::Operator {
         // The nil id is no programme's: nothing can be found, and idempotency keys are the operators' own.
         let programme = Programme { id: Uuid::nil(), name: String::new(), sandbox: false };
-        return Ok(Caller { programme, operator: Some(name), standing: None });
+        return Ok(Caller { programme, operator: Some(name), standing: None, unsigned: false });
     }
     let id = metadata.get(metadata::PROGRAMME_ID).and_then(|value| value.to_str().ok());
     let Some(id) = id.and_then(|id| Uuid::try_parse(id).ok()) else {
@@ -159,7 +168,7 @@ async fn operator_of(api: &Api, token: &str, metadata: &MetadataMap, asked: Sign
     };
     let no_programme = || Error::new(Code::Unauthenticated, "The programme named in x-programme-id does not exist.");
     let programme = programmes::get(&mut reader, id).await?.ok_or_else(no_programme)?;
-    Ok(Caller { programme, operator: Some(name), standing: None })
+    Ok(Caller { programme, operator: Some(name), standing: None, unsigned: false })
 }
 
 /// The hash under which an operator's token is kept. The token has 256 random bits, so a fast hash will do.
@@ -168,7 +177,14 @@ pub fn token_hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-async fn unsigned(api: &Api, programme: &Programme, asked: Signature, metadata: &MetadataMap) -> Outcome<()> {
+/// The answer to a first signing key may be lost, and without the key's id the partner cannot sign: what is answered
+/// under the call's idempotency key is let through, to be answered again.
+async fn check_unsigned(
+    api: &Api,
+    (programme, now): (&Programme, Timestamp),
+    asked: Signature,
+    metadata: &MetadataMap,
+) -> Outcome<()> {
     let front = metadata.get(metadata::FRONT).and_then(|value| value.to_str().ok());
     let needed = match (front, asked) {
         (None, _) => {
@@ -177,7 +193,13 @@ async fn unsigned(api: &Api, programme: &Programme, asked: Signature, metadata: 
         }
         (Some("unchecked"), Signature::Optional) => false,
         (Some("unsigned"), Signature::AfterFirstKey | Signature::Optional) => {
-            signing_keys::any(&mut api.store.reader().await?, programme.id).await?
+            let mut reader = api.store.reader().await?;
+            let slot = idempotency_key(metadata)?.map(|key| Slot { programme_id: programme.id, key, now, expires_at: now });
+            signing_keys::any(&mut reader, programme.id).await?
+                && match slot {
+                    Some(slot) => idempotency::get(&mut reader, slot).await?.is_none(),
+                    None => true,
+                }
         }
         (Some(_), _) => true,
     };

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::api::Prepare;
 use super::context::Context;
+use super::convert;
 use super::failure::Outcome;
 use super::once::Change;
 use crate::api::v1::{DeleteSigningKeyRequest, DeleteSigningKeysRequest};
@@ -38,9 +39,13 @@ impl Change for DeleteSigningKeys {
     type Reply = ();
 
     async fn apply(&self, tx: &mut Tx) -> Outcome<()> {
-        if signing_keys::delete(tx, self.programme_id, self.key_id.as_deref()).await? == 0 {
+        let absent = || {
             let detail = "The programme has no such signing key. GET /v1/auth/signing lists those it has.";
-            return Err(Error::new(Code::SigningKeyNotFound, detail).into());
+            Error::new(Code::SigningKeyNotFound, detail)
+        };
+        let key_id = self.key_id.as_deref().map(|id| convert::id(id, absent())).transpose()?.map(|id| id.to_string());
+        if signing_keys::delete(tx, self.programme_id, key_id.as_deref()).await? == 0 {
+            return Err(absent().into());
         }
         Ok(())
     }

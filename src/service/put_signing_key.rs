@@ -16,6 +16,8 @@ use crate::store::{Tx, signing_keys};
 pub(crate) struct PutSigningKey {
     programme_id: Uuid,
     key: signing_keys::SigningKey,
+    /// By the bearer alone: only a programme without keys may.
+    unsigned: bool,
 }
 
 impl Prepare for v1::PutSigningKeyRequest {
@@ -34,7 +36,7 @@ impl Prepare for v1::PutSigningKeyRequest {
             public_key: key.spki_der().to_vec(),
             created_at: cx.now,
         };
-        Ok(PutSigningKey { programme_id: cx.programme().id, key })
+        Ok(PutSigningKey { programme_id: cx.programme().id, key, unsigned: cx.caller.is_unsigned() })
     }
 }
 
@@ -42,6 +44,11 @@ impl Change for PutSigningKey {
     type Reply = v1::SigningKey;
 
     async fn apply(&self, tx: &mut Tx) -> Outcome<v1::SigningKey> {
+        // Also where a lost answer is asked for again: its idempotency key, written below us, gives it then.
+        if self.unsigned && signing_keys::any_held(tx, self.programme_id).await? {
+            let detail = "The programme has a signing key since. Sign this call by it.";
+            return Err(Error::new(Code::SigningKeyExists, detail).into());
+        }
         if !signing_keys::insert(tx, self.programme_id, &self.key).await? {
             return Err(Error::new(Code::SigningKeyExists, "The programme has this public key already.").into());
         }

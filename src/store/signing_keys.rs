@@ -59,6 +59,13 @@ pub async fn any(on: &mut impl Connection, programme_id: Uuid) -> Result<bool, E
     Ok(row.is_some())
 }
 
+/// The same, and nobody else's transaction adds a first key before this one ends.
+pub async fn any_held(tx: &mut Tx, programme_id: Uuid) -> Result<bool, Error> {
+    let programme = tx.query("SELECT id FROM programmes WHERE id = $1").bind(programme_id).for_update();
+    let _: Option<(Uuid,)> = programme.optional().await?;
+    any(tx, programme_id).await
+}
+
 /// Removes one key, or all with `None`; how many there were.
 pub async fn delete(tx: &mut Tx, programme_id: Uuid, key_id: Option<&str>) -> Result<u64, Error> {
     let query = tx.query("DELETE FROM signing_keys WHERE programme_id = $1").bind(programme_id);

@@ -1,5 +1,8 @@
 //! `/v1/auth/signing`: the keys that verify a programme's signatures.
 
+use std::future::IntoFuture as _;
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use customerd::signature::{Algorithm, PrivateKey};
@@ -11,6 +14,8 @@ use crate::support::{House, everywhere, public_pem};
 everywhere![
     keys_live_side_by_side_until_deleted,
     the_first_key_needs_only_the_bearer,
+    a_lost_answer_to_the_first_key_can_be_had_again,
+    only_one_of_many_first_keys_is_the_first,
     every_algorithm_signs,
     key_texts_are_checked,
     keys_belong_to_one_programme,
@@ -78,6 +83,50 @@ async fn the_first_key_needs_only_the_bearer(house: House) {
     wallet.put("/v1/auth/signing", &another).await.is(200);
 }
 
+async fn a_lost_answer_to_the_first_key_can_be_had_again(house: House) {
+    let service = house.start().await;
+    let mut wallet = service.partner("Wallet").await;
+    wallet.delete("/v1/auth/signing").await.is(204);
+    let [one, other] =
+        [(); 2].map(|()| json!({"publicKey": public_pem(&PrivateKey::generate(Algorithm::Ed25519).unwrap())}));
+    let key = "5e8fbc8d-2b1f-4a52-8df4-6a1a3c1f0a01";
+    let put = |body| wallet.put("/v1/auth/signing", body).unsigned();
+    let first = put(&one).key(key).await.is(200);
+    // Without its key's id the partner cannot sign: the retry is the one way to learn it.
+    let again = put(&one).key(key).await.is(200);
+    assert_eq!((again.text(), again.header("idempotent-replayed")), (first.text(), Some("true")));
+    put(&other).key(key).await.refuses(422, "IDEMPOTENCY_KEY_REUSED");
+    put(&one).await.refuses(401, "SIGNATURE_MISSING");
+    put(&other).await.refuses(401, "SIGNATURE_MISSING");
+    // Once the answer is forgotten, the door is shut for the retry too.
+    service.wait(Duration::from_secs(3600));
+    wallet.sign_in().await;
+    for body in [&one, &other] {
+        wallet.put("/v1/auth/signing", body).unsigned().key(key).await.refuses(401, "SIGNATURE_MISSING");
+    }
+}
+
+async fn only_one_of_many_first_keys_is_the_first(house: House) {
+    let service = house.start().await;
+    let mut wallet = service.partner("Wallet").await;
+    wallet.delete("/v1/auth/signing").await.is(204);
+    let keys: Vec<_> = (0..8).map(|_| PrivateKey::generate(Algorithm::Ed25519).unwrap()).collect();
+    let puts = keys.iter().map(|key| {
+        let body = json!({"publicKey": public_pem(key)});
+        wallet.put("/v1/auth/signing", &body).unsigned().into_future()
+    });
+    let answers = futures::future::join_all(puts).await;
+    let taken: Vec<_> = (0..).zip(&answers).filter(|(_, answer)| answer.status == 200).collect();
+    assert_eq!(taken.len(), 1, "{answers:?}");
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        assert!([401, 409].contains(&answer.status), "{answer:?}");
+    }
+    let (which, answer) = taken[0];
+    wallet.key_id = answer.json()["keyId"].as_str().unwrap().to_owned();
+    wallet.key = keys.into_iter().nth(which).unwrap().into();
+    assert_eq!(wallet.get("/v1/auth/signing").await.is(200).json()["keys"].as_array().unwrap().len(), 1);
+}
+
 async fn every_algorithm_signs(house: House) {
     let service = house.start().await;
     let mut wallet = service.partner("Wallet").await;
@@ -132,6 +181,7 @@ async fn keys_belong_to_one_programme(house: House) {
     });
     with_their_key.await.refuses(401, "KEY_UNKNOWN");
     rival.delete(&format!("/v1/auth/signing/{id}")).await.refuses(404, "SIGNING_KEY_NOT_FOUND");
+    wallet.delete("/v1/auth/signing/%00").await.refuses(404, "SIGNING_KEY_NOT_FOUND");
     // The same public key under two programmes is two keys, each with its own id.
     let body = json!({"publicKey": public_pem(&wallet.key)});
     assert_ne!(rival.put("/v1/auth/signing", &body).await.is(200).json()["keyId"], id);
