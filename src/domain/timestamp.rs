@@ -24,6 +24,11 @@ impl Timestamp {
     /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
 
+    /// 0001-01-01T00:00:00Z: the first moment that `google.protobuf.Timestamp` has.
+    const FIRST: i64 = -62_135_596_800 * MICROS;
+    /// 9999-12-31T23:59:59.999999Z: the last.
+    const LAST: i64 = 253_402_300_800 * MICROS - 1;
+
     /// From microseconds since the epoch.
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
@@ -32,6 +37,11 @@ impl Timestamp {
     /// From whole seconds since the epoch.
     pub const fn from_unix_seconds(seconds: i64) -> Self {
         Self(seconds.saturating_mul(MICROS))
+    }
+
+    /// From microseconds since the epoch that a caller gave: only the years 1 to 9999, which both databases can hold.
+    pub fn in_calendar(micros: i64) -> Option<Self> {
+        (Self::FIRST..=Self::LAST).contains(&micros).then_some(Self(micros))
     }
 
     /// Microseconds since the epoch.

@@ -6,6 +6,8 @@ pub(crate) use accounts::{
     account, account_id, account_not_found, account_status, address, card, card_id, card_not_found, card_status,
 };
 
+use std::time::Duration;
+
 use prost_types::Timestamp as Proto;
 use uuid::Uuid;
 
@@ -19,14 +21,23 @@ pub(crate) fn timestamp(at: Timestamp) -> Proto {
     Proto { seconds: at.unix_seconds(), nanos: i32::try_from(at.subsec_nanos()).unwrap_or(0) }
 }
 
-/// A moment from a message, rounded down to microseconds.
+/// A moment from a message, rounded down to microseconds: the same things come after it.
 pub(crate) fn moment(field: &str, at: Option<Proto>) -> Result<Option<Timestamp>, Error> {
-    at.map(|at| {
-        let micros = at.seconds.checked_mul(1_000_000).filter(|_| (0..1_000_000_000).contains(&at.nanos));
-        micros.and_then(|micros| micros.checked_add(i64::from(at.nanos / 1000))).map(Timestamp::from_micros)
-    })
-    .map(|at| at.ok_or_else(|| Error::invalid(field, "INVALID_VALUE", "Must be a time between the years 1 and 9999.")))
-    .transpose()
+    at.map(|at| micros(field, at).map(|(at, _)| at)).transpose()
+}
+
+/// A moment from a message, rounded up to microseconds: the same things come before it.
+pub(crate) fn moment_up(field: &str, at: Option<Proto>) -> Result<Option<Timestamp>, Error> {
+    at.map(|at| micros(field, at).map(|(at, below)| at + Duration::from_micros(u64::from(below)))).transpose()
+}
+
+/// The whole microseconds, and whether there is something below them.
+fn micros(field: &str, at: Proto) -> Result<(Timestamp, bool), Error> {
+    let whole = at.seconds.checked_mul(1_000_000).filter(|_| (0..1_000_000_000).contains(&at.nanos));
+    let whole = whole.and_then(|micros| micros.checked_add(i64::from(at.nanos / 1000))).and_then(Timestamp::in_calendar);
+    let whole = whole
+        .ok_or_else(|| Error::invalid(field, "INVALID_VALUE", "Must be a time between the years 1 and 9999."))?;
+    Ok((whole, at.nanos % 1000 > 0))
 }
 
 /// An id from a path or body.

@@ -20,7 +20,7 @@ impl Read for ListAccountsRequest {
             status: convert::account_status("status", self.status)?,
             chain_id: chain_id.transpose()?.map(|account| account.to_string()),
             created_after: convert::moment("createdAfter", self.created_after)?,
-            created_before: convert::moment("createdBefore", self.created_before)?,
+            created_before: convert::moment_up("createdBefore", self.created_before)?,
             after: paging::after(&self.page_token)?,
             limit: size + 1,
         };

@@ -17,7 +17,7 @@ impl Read for ListCardsRequest {
             of: Of::Programme(cx.programme().id),
             status: convert::card_status("status", self.status)?,
             created_after: convert::moment("createdAfter", self.created_after)?,
-            created_before: convert::moment("createdBefore", self.created_before)?,
+            created_before: convert::moment_up("createdBefore", self.created_before)?,
             after: paging::after(&self.page_token)?,
             limit: size + 1,
         };

@@ -5,6 +5,7 @@ use super::context::Context;
 use super::failure::Outcome;
 use super::{convert, paging};
 use crate::api::v1::{ListCustomersRequest, ListCustomersResponse};
+use crate::domain::customer;
 use crate::store::customers::{self, Filter};
 
 impl Read for ListCustomersRequest {
@@ -13,13 +14,16 @@ impl Read for ListCustomersRequest {
     async fn read(self, cx: &Context<'_>) -> Outcome<ListCustomersResponse> {
         let size = paging::size(self.page_size)?;
         let chain_id = self.chain_id.map(|text| convert::chain_account("chainId", &text, &cx.api.settings.chains));
+        if let Some(external_id) = &self.external_id {
+            customer::external_id("externalId", external_id)?;
+        }
         let filter = Filter {
             programme_id: cx.programme().id,
             status: convert::customer_status("status", self.status)?,
             chain_id: chain_id.transpose()?.map(|account| account.to_string()),
             external_id: self.external_id,
             created_after: convert::moment("createdAfter", self.created_after)?,
-            created_before: convert::moment("createdBefore", self.created_before)?,
+            created_before: convert::moment_up("createdBefore", self.created_before)?,
             after: paging::after(&self.page_token)?,
             limit: size + 1,
         };

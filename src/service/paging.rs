@@ -34,7 +34,8 @@ pub(crate) fn after(token: &str) -> Result<Option<(Timestamp, Uuid)>, Error> {
     let (mut at, mut id) = ([0; 8], [0; 16]);
     at.copy_from_slice(&bytes[..8]);
     id.copy_from_slice(&bytes[8..]);
-    Ok(Some((Timestamp::from_micros(i64::from_be_bytes(at)), Uuid::from_bytes(id))))
+    let at = Timestamp::in_calendar(i64::from_be_bytes(at)).ok_or_else(bad_token)?;
+    Ok(Some((at, Uuid::from_bytes(id))))
 }
 
 /// A page token that we did not make.
@@ -61,7 +62,8 @@ mod tests {
         let (at, id) = (Timestamp(1_764_000_000_000_001), Uuid::from_u128(9));
         assert_eq!(after(&token(at, id)), Ok(Some((at, id))));
         assert_eq!(after(""), Ok(None));
-        for bad in ["x", "AAAA", &format!("{}A", token(at, id)), "!!!"] {
+        let never = [i64::MIN, i64::MAX].map(|micros| token(Timestamp(micros), id));
+        for bad in ["x", "AAAA", &format!("{}A", token(at, id)), "!!!", &never[0], &never[1]] {
             assert_eq!(after(bad).unwrap_err().violations[0].field, "pageToken", "{bad}");
         }
     }

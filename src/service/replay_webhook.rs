@@ -30,7 +30,7 @@ impl Prepare for ReplayWebhookRequest {
     type Change = ReplayWebhook;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<ReplayWebhook> {
-        let (since, until) = (convert::moment("since", self.since)?, convert::moment("until", self.until)?);
+        let (since, until) = (convert::moment_up("since", self.since)?, convert::moment_up("until", self.until)?);
         if since.zip(until).is_some_and(|(since, until)| since >= until) {
             return Err(Error::invalid("until", "OUT_OF_RANGE", "Must be later than since.").into());
         }

@@ -107,6 +107,9 @@ async fn bounds_are_exclusive(house: House) {
         ("?createdBefore=2026-01-02T03:05:05.000007Z".to_owned(), "second first"),
         ("?createdAfter=2026-01-02T03:04:05.000006Z&createdBefore=2026-01-02T03:06:05.000006Z".to_owned(), "second"),
         (format!("?createdAfter={second}&createdBefore={second}"), ""),
+        // What is below a microsecond counts: the second customer came before this.
+        ("?createdBefore=2026-01-02T03:05:05.0000061Z".to_owned(), "second first"),
+        ("?createdAfter=2026-01-02T03:05:05.000005999Z".to_owned(), "third second"),
         // Another offset, the same moment.
         ("?createdAfter=2026-01-02T04:05:05.000006%2B01:00".to_owned(), "third"),
     ] {
@@ -139,6 +142,10 @@ async fn wrong_parameters_are_named(house: House) {
         ("pageSize=1&pageSize=2", "pageSize", "DUPLICATE_FIELD"),
         ("pageToken=x", "pageToken", "INVALID_VALUE"),
         ("pageToken=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%21", "pageToken", "INVALID_VALUE"),
+        // A place outside of all times.
+        ("pageToken=gAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "pageToken", "INVALID_VALUE"),
+        ("externalId=", "externalId", "REQUIRED"),
+        ("externalId=a%00b", "externalId", "INVALID_VALUE"),
         ("status=asleep", "status", "INVALID_VALUE"),
         ("status=ACTIVE", "status", "INVALID_VALUE"),
         ("createdAfter=yesterday", "createdAfter", "INVALID_VALUE"),
