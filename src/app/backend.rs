@@ -25,6 +25,13 @@ const SERVICES: [&str; 7] = [AUTH, CUSTOMERS, ACCOUNTS, CARDS, SIMULATOR, PORTAL
 const DESCRIPTORS: [&[u8]; 3] =
     [api::DESCRIPTORS, tonic_health::pb::FILE_DESCRIPTOR_SET, tonic_types::pb::FILE_DESCRIPTOR_SET];
 
+/// A server of tonic's that reads messages of at most so many bytes.
+macro_rules! server {
+    ($server:ident, $api:expr, $limit:expr) => {
+        $server::new($api.clone()).max_decoding_message_size($limit)
+    };
+}
+
 /// The gRPC services, ready to be served.
 pub struct Backend {
     /// Everything that the gRPC listener serves.
@@ -33,19 +40,19 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// The services of `api`.
+    /// The services of `api`, which read messages of at most `message_limit` bytes.
     ///
     /// # Errors
     ///
     /// The descriptors do not belong together: a mistake in the build.
-    pub async fn new(api: Api) -> anyhow::Result<Self> {
-        let services = Routes::new(AuthServiceServer::new(api.clone()))
-            .add_service(CustomerServiceServer::new(api.clone()))
-            .add_service(PortalServiceServer::new(api.clone()))
-            .add_service(AccountServiceServer::new(api.clone()))
-            .add_service(CardServiceServer::new(api.clone()))
-            .add_service(SimulatorServiceServer::new(api.clone()))
-            .add_service(WebhookServiceServer::new(api));
+    pub async fn new(api: &Api, message_limit: usize) -> anyhow::Result<Self> {
+        let services = Routes::new(server!(AuthServiceServer, api, message_limit))
+            .add_service(server!(CustomerServiceServer, api, message_limit))
+            .add_service(server!(PortalServiceServer, api, message_limit))
+            .add_service(server!(AccountServiceServer, api, message_limit))
+            .add_service(server!(CardServiceServer, api, message_limit))
+            .add_service(server!(SimulatorServiceServer, api, message_limit))
+            .add_service(server!(WebhookServiceServer, api, message_limit));
         let (health, health_service) = tonic_health::server::health_reporter();
         let builder = || {
             DESCRIPTORS.into_iter().fold(tonic_reflection::server::Builder::configure(), |builder, set| {
@@ -69,16 +76,17 @@ impl Backend {
     }
 }
 
-/// The services without reflection and health, as the REST front of this process calls them.
+/// The services without reflection and health, as the REST front of this process calls them: it has read a body of its own
+/// limit already.
 pub(super) fn in_process(api: &Api, observe: &ObserveLayer) -> Local {
     Local::new()
-        .service(observe.named_layer(AuthServiceServer::new(api.clone())))
-        .service(observe.named_layer(CustomerServiceServer::new(api.clone())))
-        .service(observe.named_layer(PortalServiceServer::new(api.clone())))
-        .service(observe.named_layer(AccountServiceServer::new(api.clone())))
-        .service(observe.named_layer(CardServiceServer::new(api.clone())))
-        .service(observe.named_layer(SimulatorServiceServer::new(api.clone())))
-        .service(observe.named_layer(WebhookServiceServer::new(api.clone())))
+        .service(observe.named_layer(server!(AuthServiceServer, api, usize::MAX)))
+        .service(observe.named_layer(server!(CustomerServiceServer, api, usize::MAX)))
+        .service(observe.named_layer(server!(PortalServiceServer, api, usize::MAX)))
+        .service(observe.named_layer(server!(AccountServiceServer, api, usize::MAX)))
+        .service(observe.named_layer(server!(CardServiceServer, api, usize::MAX)))
+        .service(observe.named_layer(server!(SimulatorServiceServer, api, usize::MAX)))
+        .service(observe.named_layer(server!(WebhookServiceServer, api, usize::MAX)))
         .direct::<dyn AuthService>(Arc::new(api.clone()))
         .direct::<dyn CustomerService>(Arc::new(api.clone()))
         .direct::<dyn AccountService>(Arc::new(api.clone()))

@@ -75,7 +75,7 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
         let settings = start.settings(origins.clone(), &store).await?;
         let api = Api::new(store.clone(), clock.clone(), settings).await?;
         let services = in_process(&api, &ObserveLayer::in_process(clock.clone(), rpcs()));
-        let backend = Arc::new(Backend::new(api).await?);
+        let backend = Arc::new(Backend::new(&api, message_limit(serve)).await?);
         if !serve.no_worker {
             let (worker, shutdown) = (worker(&store, &serve.work, clock.clone()).await?, shutdown.clone());
             tasks.spawn(worker.run(async move { shutdown.started().await }));
@@ -99,6 +99,12 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
     }
     tasks.spawn(until(shutdown.clone(), start.metrics.clone().upkeep()));
     Ok(Running { http: http_addr, grpc: grpc_addr, store, shutdown, tasks, backend })
+}
+
+/// The longest message that the services read: a body as long as may be, or a partner's callback with its headers.
+fn message_limit(serve: &Serve) -> usize {
+    const CALLBACK: usize = 1 << 20;
+    serve.limits.body_limit.0.max(CALLBACK) + 2 * serve.limits.header_limit.0
 }
 
 /// Works until the shutdown starts.

@@ -47,7 +47,14 @@ where
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let begun = Begun::new(Arc::clone(&self.activity));
         if self.http2_only && request.version() < Version::HTTP_2 {
-            return Box::pin(async { Ok(wants_http2().map(|body| Tracked { body, _begun: begun })) });
+            let text = "This is the gRPC listener: it speaks HTTP/2 only. REST has its own.\n";
+            let answer = hang_up(StatusCode::HTTP_VERSION_NOT_SUPPORTED, text);
+            return Box::pin(async { Ok(answer.map(|body| Tracked { body, _begun: begun })) });
+        }
+        // RFC 9112 section 3.2: with none or two, a proxy before us and we could take it for another host's.
+        if request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
+            let answer = hang_up(StatusCode::BAD_REQUEST, "HTTP/1.1 requests have exactly one Host header.\n");
+            return Box::pin(async { Ok(answer.map(|body| Tracked { body, _begun: begun })) });
         }
         request.extensions_mut().insert(self.peer.clone());
         let service = self.service.clone();
@@ -58,10 +65,10 @@ where
     }
 }
 
-fn wants_http2() -> Response<Body> {
-    let mut response =
-        Response::new(Body::from("This is the gRPC listener: it speaks HTTP/2 only. REST has its own.\n"));
-    *response.status_mut() = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
+/// The last answer of a connection whose peer speaks something else.
+fn hang_up(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

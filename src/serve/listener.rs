@@ -31,7 +31,7 @@ pub struct Listener {
 
 /// The address cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {addr}: {source}; is it taken, or not an address of this machine?")]
+#[error("cannot listen on {addr}: is it taken, or not an address of this machine?")]
 pub struct BindError {
     /// The address asked for.
     pub addr: SocketAddr,

@@ -32,6 +32,20 @@ async fn the_grpc_listener_explains_itself_to_http1() {
 }
 
 #[tokio::test]
+async fn http1_needs_exactly_one_host() {
+    let house = open(patient(), mirror(), |it| it).await;
+    for hosts in ["", "host: a\r\nhost: a\r\n", "host: a\r\nHost: b\r\n"] {
+        let mut stream = connect(house.addr).await;
+        stream.write_all(format!("GET / HTTP/1.1\r\n{hosts}\r\n").as_bytes()).await.unwrap();
+        let answer = rest(stream).await;
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{hosts:?}: {answer}");
+    }
+    let mut stream = connect(house.addr).await;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    assert!(rest(stream).await.starts_with("HTTP/1.0 200"));
+}
+
+#[tokio::test]
 async fn slow_headers_are_cut() {
     let limits = Limits { header_timeout: SOON, ..patient() };
     let house = open(limits, mirror(), |it| it).await;

@@ -107,7 +107,11 @@ fn arm(codecs: &Codecs<'_>, index: usize, binding: &Binding) -> Result<String> {
     let module = codecs.modules.of(service.package_name(), service.full_name())?;
     let name = names::camel(service.name());
     let (services, method) = (names::service_module(&name), names::snake(binding.rpc.name()));
-    let client = format!("{module}::{services}_client::{name}Client::new(transport).{method}(request).await");
+    // Answers come from our own services: tonic's limit of 4 MiB is for those of others.
+    let client = format!(
+        "{module}::{services}_client::{name}Client::new(transport)\
+         .max_decoding_message_size(usize::MAX).{method}(request).await"
+    );
     // The trait of a service that streams cannot be named without its types of streams.
     let streams = service.methods().any(|rpc| rpc.is_client_streaming() || rpc.is_server_streaming());
     let call = if streams {

@@ -114,6 +114,7 @@ impl Library for Shelves {
                 let _guard = Guard(Arc::clone(&self.dropped));
                 std::future::pending().await
             }
+            None if request.id == "huge" => Ok(Response::new(Book { title: "x".repeat(5 << 20), ..book("huge") })),
             None if request.id == "late" => Ok(Response::new(Book {
                 created_at: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
                 ..book("late")

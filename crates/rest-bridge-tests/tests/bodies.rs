@@ -4,9 +4,11 @@
 mod support;
 
 use axum::body::Body;
+use http_body_util::BodyExt as _;
 use rest_bridge::Options;
 use rest_bridge_tests::rest;
 use support::{JSON, Talk, transport};
+use tower::ServiceExt as _;
 
 #[tokio::test]
 async fn the_body_is_the_message_or_a_field() {
@@ -67,6 +69,14 @@ async fn types_and_sizes() {
 }
 
 #[tokio::test]
+async fn a_large_answer_comes_through() {
+    let request = http::Request::get("/v1/books/huge").body(Body::empty()).unwrap();
+    let answer = support::server().oneshot(request).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(answer.into_body().collect().await.unwrap().to_bytes().len() > 5 << 20);
+}
+
+#[tokio::test]
 async fn accept() {
     let mut talk = Talk::new();
     for accept in ["application/json", "application/*;q=0.1", "*/*", "text/html, */*;q=0.01"] {
@@ -76,5 +86,8 @@ async fn accept() {
         talk.send("GET /v1/books/count", &[("accept", accept)], "").await;
     }
     talk.send("DELETE /v1/books/7", &[("accept", "text/html")], "").await;
+    // A field without members prefers nothing, and takes nothing from another line.
+    talk.send("HEAD /v1/books/count", &[("accept", "")], "").await;
+    talk.send("HEAD /v1/books/count", &[("accept", ""), ("accept", "text/html")], "").await;
     insta::assert_snapshot!(talk.text);
 }

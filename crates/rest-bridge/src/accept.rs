@@ -52,6 +52,10 @@ pub(crate) fn negotiate(headers: &HeaderMap, offered: &[Form]) -> Option<Form> {
         // The most exact range that names the form decides its weight.
         let mut of_form: Option<(u8, u16)> = None;
         for value in headers.get_all(ACCEPT) {
+            if value.as_bytes().trim_ascii().is_empty() {
+                // A list without members prefers nothing.
+                continue;
+            }
             any = true;
             if value.as_bytes() == b"*/*" {
                 of_form = of_form.max(Some((0, 1000)));

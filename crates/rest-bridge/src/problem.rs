@@ -2,8 +2,8 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, HeaderName};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, StatusCode};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -17,7 +17,7 @@ const REQUEST_ID: &str = "x-request-id";
 
 /// A problem document and its HTTP status.
 pub(crate) struct Rendered {
-    pub(crate) status: http::StatusCode,
+    pub(crate) status: StatusCode,
     pub(crate) json: Vec<u8>,
     pub(crate) retry_after: Option<u64>,
 }
@@ -36,6 +36,10 @@ pub(crate) fn respond(rendered: Rendered, status: &Status, reply: &[HeaderName])
     let headers = response.headers_mut();
     copy_metadata(status.metadata().as_ref(), reply, headers);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if rendered.status == StatusCode::UNAUTHORIZED {
+        // RFC 9110 section 15.5.2 asks for one. The `authorization` of gRPC's metadata is a bearer's.
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if let Some(seconds) = rendered.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -83,7 +87,7 @@ pub(crate) fn render<G: Gate>(gate: &G, status: &Status, instance: &str, headers
     json.end_object();
     let retry = details.retry_info().and_then(|info| info.retry_delay);
     // A transport that fails says nothing of when to come back: a second is as good as any.
-    let unavailable = problem.status == http::StatusCode::SERVICE_UNAVAILABLE;
+    let unavailable = problem.status == StatusCode::SERVICE_UNAVAILABLE;
     Rendered {
         status: problem.status,
         json: json.finish().unwrap_or_default(),
