@@ -17,6 +17,13 @@ const FILES: [&str; 8] = [
     "customerd/v1/webhooks.proto",
 ];
 
+const SIMULATOR: [&str; 4] = [
+    "SimulatorService/SimulateCustomerVerified",
+    "SimulatorService/SimulateCustomerRejected",
+    "SimulatorService/SimulateCardIssued",
+    "SimulatorService/SimulateCardFailed",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-changed=migrations");
@@ -41,12 +48,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// What the OpenAPI document says beside what is in the protos.
 fn document() -> Document {
     let token = "customerd.v1.AuthService/CreateToken";
+    let first_key = "customerd.v1.AuthService/PutSigningKey";
+    let input = "Components and parameters of the signature (RFC 9421).";
+    let rpcs = |names: &[&str]| When::Rpcs(names.iter().map(|name| format!("customerd.v1.{name}")).collect());
     Document::new("customerd", env!("CARGO_PKG_VERSION"))
         .description(
             "Onboards customers who own a blockchain account. Every call but the exchange of a token carries a bearer token \
              and an HTTP message signature (RFC 9421); errors are problem documents (RFC 9457) with a stable `code`.",
         )
-        .server("http://127.0.0.1:8080", "a service on this machine")
+        .server("/", "The service that this document comes from.")
         .security("bearer", json!({"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}))
         .security(
             "signature",
@@ -58,13 +68,18 @@ fn document() -> Document {
             }),
         )
         .open(token)
-        .header(Header::required("Signature-Input", "Components and parameters of the signature (RFC 9421).", When::Always))
+        .without(first_key, "signature")
+        .header(Header::required("Signature-Input", input, When::AllBut(vec![first_key.into()])))
+        .header(Header::optional("Signature-Input", input, When::Rpcs(vec![first_key.into()])))
         .header(Header::required("Idempotency-Key", "A UUID: the call takes effect once, a repetition gets the same answer.", When::Modifying))
         .header(Header::required("Content-Digest", "sha-256 or sha-512 of the body (RFC 9530).", When::WithBody))
         .error(400, "The request is not valid: see `errors`.", When::Always)
         .error(401, "The bearer token, the digest or the signature is refused: see `code`.", When::Always)
+        .error(403, "The simulator works for sandbox programmes only.", rpcs(&SIMULATOR))
         .error(404, "There is no such entity.", When::WithPathParameter)
+        .error(404, "", rpcs(&["WebhookService/PutWebhook"]))
         .error(409, "The entity's state, or another entity, stands in the way.", When::Modifying)
+        .error(409, "", rpcs(&["CustomerService/GetCustomerChallenge", "AccountService/GetAccountChallenge"]))
         .error(422, "The idempotency key was used for another request.", When::Modifying)
         .error(429, "Too much: wait as long as Retry-After says.", When::Always)
         .error(500, "Our fault.", When::Always)

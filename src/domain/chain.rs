@@ -93,7 +93,9 @@ impl FromStr for Chain {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let (namespace, reference) = text.split_once(':').ok_or(Error::Malformed(PARTS))?;
+        let (namespace, reference) = text
+            .split_once(':')
+            .ok_or(Error::Malformed("must be a CAIP-2 chain id, namespace:reference, e.g. eip155:1"))?;
         check_parts(namespace, reference)?;
         Self::known(namespace, reference).ok_or_else(|| Error::Unsupported(text.to_owned()))
     }

@@ -20,6 +20,8 @@ pub enum When {
     WithBody,
     /// Those with a path parameter.
     WithPathParameter,
+    /// All but these methods, as `Rpcs` names them.
+    AllBut(Vec<String>),
     /// These methods, as `package.Service/Method` or `package.Service.Method`.
     Rpcs(Vec<String>),
 }
@@ -31,12 +33,14 @@ impl When {
             Self::Modifying => binding.method != "GET",
             Self::WithBody => !matches!(binding.body, crate::routes::Body::None),
             Self::WithPathParameter => !binding.path.is_empty(),
-            Self::Rpcs(names) => {
-                let full = binding.rpc.full_name();
-                names.iter().any(|name| name.replace('/', ".") == full)
-            }
+            Self::AllBut(names) => !named(names, binding),
+            Self::Rpcs(names) => named(names, binding),
         }
     }
+}
+
+fn named(names: &[String], binding: &Binding) -> bool {
+    names.iter().any(|name| name.replace('/', ".") == binding.rpc.full_name())
 }
 
 /// A header that operations take.
@@ -73,6 +77,7 @@ pub struct Document {
     headers: Vec<Header>,
     errors: Vec<(u16, String, When)>,
     open: Vec<String>,
+    without: Vec<(String, String)>,
 }
 
 impl Document {
@@ -110,10 +115,17 @@ impl Document {
         self
     }
 
-    /// An error response of some operations.
+    /// An error response of some operations. Of one status the first description is the one shown.
     #[must_use]
     pub fn error(mut self, status: u16, description: &str, when: When) -> Self {
         self.errors.push((status, description.to_owned(), when));
+        self
+    }
+
+    /// A method (`package.Service/Method`) that does without one of the security schemes at times.
+    #[must_use]
+    pub fn without(mut self, rpc: &str, scheme: &str) -> Self {
+        self.without.push((rpc.to_owned(), scheme.to_owned()));
         self
     }
 

@@ -29,7 +29,7 @@ pub(super) fn emit(document: &Document, binding: &Binding, all: &[Binding], sche
             let parameter = json!({ "name": header.name, "in": "header", "required": header.required, "schema": { "type": "string" } });
             described(parameter, &header.description)
         }));
-        operation["security"] = security(document);
+        operation["security"] = security(document, binding);
     } else if !document.security.is_empty() {
         operation["security"] = json!([]);
     }
@@ -61,10 +61,17 @@ fn deprecated(binding: &Binding) -> bool {
     binding.rpc.method_descriptor_proto().options.as_ref().is_some_and(|options| options.deprecated())
 }
 
-fn security(document: &Document) -> Value {
+/// All schemes together, and the same without what the method does without at times.
+fn security(document: &Document, binding: &Binding) -> Value {
     let all: serde_json::Map<String, Value> =
         document.security.iter().map(|(name, _)| (name.clone(), json!([]))).collect();
-    if all.is_empty() { json!([]) } else { json!([all]) }
+    let mut ways: Vec<_> = Some(all.clone()).into_iter().filter(|all| !all.is_empty()).collect();
+    for (rpc, scheme) in &document.without {
+        if rpc.replace('/', ".") == binding.rpc.full_name() {
+            ways.push(all.iter().filter(|(name, _)| *name != scheme).map(|(n, v)| (n.clone(), v.clone())).collect());
+        }
+    }
+    json!(ways)
 }
 
 /// The method's name, with the service before it where two services have it, and a number for further bindings.

@@ -1,6 +1,6 @@
 //! JSON Schemas (2020-12, as OpenAPI 3.1 uses) of messages and enums.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost_reflect::{EnumDescriptor, FieldDescriptor, MessageDescriptor};
 use serde_json::{Map, Value, json};
@@ -17,6 +17,8 @@ use crate::routes::{Binding, FieldPath, fields_in_order};
 pub(super) struct Schemas {
     /// Full name to the name in `components`.
     names: BTreeMap<String, String>,
+    /// Full names of the request messages: what they do not name is refused.
+    requests: BTreeSet<String>,
     done: BTreeMap<String, Value>,
     wanted: Vec<MessageDescriptor>,
 }
@@ -39,7 +41,8 @@ impl Schemas {
             }
         }
         let done = BTreeMap::from([("Problem".to_owned(), problem())]);
-        Self { names, done, wanted: Vec::new() }
+        let requests = bindings.iter().map(|binding| binding.rpc.input().full_name().to_owned()).collect();
+        Self { names, requests, done, wanted: Vec::new() }
     }
 
     /// All schemas, once nothing more refers to new ones.
@@ -139,6 +142,9 @@ impl Schemas {
         let mut schema = json!({ "type": "object", "properties": properties });
         if !required.is_empty() {
             schema["required"] = Value::Array(required);
+        }
+        if self.requests.contains(message.full_name()) {
+            schema["additionalProperties"] = Value::Bool(false);
         }
         Ok(described(schema, &comment(&message.parent_file(), message.path())))
     }
