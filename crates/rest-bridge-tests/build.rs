@@ -49,7 +49,11 @@ fn document() -> rest_bridge_build::Document {
         .security("bearer", serde_json::json!({ "type": "http", "scheme": "bearer" }))
         .without("testing.v1.Library/UpdateBook", "bearer")
         .header(Header::required("Idempotency-Key", "A UUID.", When::Modifying))
-        .header(Header::optional("X-Trial", "Nothing is changed.", When::AllBut(vec!["testing.v1.Library/GetBook".into()])))
+        .header(Header::optional(
+            "X-Trial",
+            "Nothing is changed.",
+            When::AllBut(vec!["testing.v1.Library/GetBook".into()]),
+        ))
         .error(400, "The request is wrong.", When::Always)
         .error(404, "There is no such book.", When::WithPathParameter)
         .error(503, "Overload.", When::Always)

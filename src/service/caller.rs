@@ -194,7 +194,8 @@ async fn check_unsigned(
         (Some("unchecked"), Signature::Optional) => false,
         (Some("unsigned"), Signature::AfterFirstKey | Signature::Optional) => {
             let mut reader = api.store.reader().await?;
-            let slot = idempotency_key(metadata)?.map(|key| Slot { programme_id: programme.id, key, now, expires_at: now });
+            let slot =
+                idempotency_key(metadata)?.map(|key| Slot { programme_id: programme.id, key, now, expires_at: now });
             signing_keys::any(&mut reader, programme.id).await?
                 && match slot {
                     Some(slot) => idempotency::get(&mut reader, slot).await?.is_none(),

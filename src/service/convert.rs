@@ -34,9 +34,10 @@ pub(crate) fn moment_up(field: &str, at: Option<Proto>) -> Result<Option<Timesta
 /// The whole microseconds, and whether there is something below them.
 fn micros(field: &str, at: Proto) -> Result<(Timestamp, bool), Error> {
     let whole = at.seconds.checked_mul(1_000_000).filter(|_| (0..1_000_000_000).contains(&at.nanos));
-    let whole = whole.and_then(|micros| micros.checked_add(i64::from(at.nanos / 1000))).and_then(Timestamp::in_calendar);
-    let whole = whole
-        .ok_or_else(|| Error::invalid(field, "INVALID_VALUE", "Must be a time between the years 1 and 9999."))?;
+    let whole =
+        whole.and_then(|micros| micros.checked_add(i64::from(at.nanos / 1000))).and_then(Timestamp::in_calendar);
+    let whole =
+        whole.ok_or_else(|| Error::invalid(field, "INVALID_VALUE", "Must be a time between the years 1 and 9999."))?;
     Ok((whole, at.nanos % 1000 > 0))
 }
 
