@@ -26,6 +26,10 @@ use crate::signature::Origins;
 use crate::store::{Store, programmes};
 use crate::telemetry::{Check, Metrics, ObserveLayer, Observed};
 
+/// What a front and its backend carry for each other in headers: the base of a signature that covers a whole header list,
+/// in base64, either way.
+const FRONT_HEADERS: usize = 64 * 1024;
+
 /// What every part has at hand.
 pub(super) struct Start<'a> {
     pub(super) common: &'a Common,
@@ -52,7 +56,11 @@ impl Start<'_> {
             Some(CertFiles { cert, key }) => Some(server_config(&TlsFiles { cert, key, client_ca }, alpn)?),
             None => None,
         };
-        let listener = Listener::bind(addr, self.clock.clone(), self.limits.clone()).await?.tls(tls);
+        let mut limits = self.limits.clone();
+        if grpc {
+            limits.header_bytes = limits.header_bytes.max(FRONT_HEADERS);
+        }
+        let listener = Listener::bind(addr, self.clock.clone(), limits).await?.tls(tls);
         Ok(if grpc { listener.http2_only() } else { listener })
     }
 
@@ -96,8 +104,10 @@ impl Start<'_> {
         let url = upstream.upstream.as_ref().context("--only rest needs --upstream URL")?;
         let read =
             |path: &std::path::PathBuf| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-        let mut endpoint =
-            Channel::from_shared(url.to_string())?.connect_timeout(Duration::from_secs(5)).tcp_nodelay(true);
+        let mut endpoint = Channel::from_shared(url.to_string())?
+            .connect_timeout(Duration::from_secs(5))
+            .tcp_nodelay(true)
+            .http2_max_header_list_size(u32::try_from(FRONT_HEADERS).unwrap_or(u32::MAX));
         if url.scheme() == "https" {
             let mut tls = ClientTlsConfig::new().with_webpki_roots();
             if let Some(ca) = &upstream.upstream_ca {

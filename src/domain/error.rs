@@ -178,8 +178,9 @@ impl Error {
         Self::violations(vec![Violation { field: field.into(), code, message: message.into() }])
     }
 
-    /// Several fields are wrong.
-    pub fn violations(violations: Vec<Violation>) -> Self {
+    /// Several fields are wrong. The first thirty-two are named: gRPC carries them in a header, and nobody reads more.
+    pub fn violations(mut violations: Vec<Violation>) -> Self {
+        violations.truncate(32);
         let names: Vec<&str> = violations.iter().map(|v| v.field.as_str()).collect();
         let detail = format!("The request is not valid: see {}.", names.join(", "));
         Self { violations, ..Self::new(Code::ValidationFailed, detail) }

@@ -19,6 +19,10 @@ pub const MAX_SKEW: i64 = 30;
 const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 
+/// Most bytes of a request's signature bases together: one over all that a header list holds, or eight usual ones. They
+/// travel to the side that holds the keys in the header list of another request.
+const MAX_BASES: usize = 24 * 1024;
+
 /// What this request's signature must cover besides method and target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -42,7 +46,7 @@ impl Policy {
 /// that got furthest (the first of equals).
 ///
 /// # Errors
-/// [`Error::Missing`], [`Error::Malformed`] (either header), then per signature and in this order: its bytes,
+/// [`Error::Missing`], [`Error::Malformed`] (either header, or bases that are too long together), then per signature and in this order: its bytes,
 /// [`Error::Component`] (unsupported), [`Error::Coverage`], [`Error::Parameter`], [`Error::Algorithm`] (unknown name),
 /// [`Error::Expired`] or [`Error::NotYetValid`], [`Error::Component`] (absent from the request).
 pub fn check(message: &Message<'_>, policy: Policy, now: i64) -> Result<Evidence, Error> {
@@ -61,7 +65,13 @@ pub fn check(message: &Message<'_>, policy: Policy, now: i64) -> Result<Evidence
             Err(_) => {}
         }
     }
-    if candidates.is_empty() { Err(furthest.1) } else { Ok(Evidence { candidates }) }
+    if candidates.is_empty() {
+        return Err(furthest.1);
+    }
+    if candidates.iter().map(|candidate| candidate.base.len()).sum::<usize>() > MAX_BASES {
+        return Err(Error::Malformed(format!("the signatures cover more than {MAX_BASES} bytes together")));
+    }
+    Ok(Evidence { candidates })
 }
 
 type Staged<T> = Result<T, (u8, Error)>;

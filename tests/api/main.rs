@@ -35,4 +35,5 @@ mod race;
 mod signature;
 mod signing;
 mod simulator;
+mod sizes;
 mod webhooks;
