@@ -7,7 +7,7 @@ use rest_bridge::Transport;
 
 use crate::api;
 use crate::clock::Clock;
-use crate::http::{Edge, documents, portal};
+use crate::http::{Edge, documents, portal, wrong_method};
 use crate::signature::Origins;
 
 /// What the front is made of.
@@ -36,6 +36,9 @@ impl Front {
         };
         let documents = documents(self.transport.clone());
         let portal = portal(self.transport.clone());
-        api::rest::router(self.transport, edge, options).merge(documents).merge(portal)
+        api::rest::router(self.transport, edge, options)
+            .merge(documents)
+            .merge(portal)
+            .method_not_allowed_fallback(wrong_method)
     }
 }

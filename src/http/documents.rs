@@ -1,13 +1,16 @@
 //! Documents that anybody may read: the OpenAPI description, and the keys that verify the signatures of webhooks.
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{OriginalUri, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use rest_bridge::Transport;
 use serde_json::json;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
+use crate::api::error::DOMAIN;
 use crate::api::v1::GetPublicKeysRequest;
 use crate::api::v1::webhook_service_client::WebhookServiceClient;
 use crate::signature::PublicKey;
@@ -23,6 +26,18 @@ pub fn documents(services: Transport) -> Router {
         .route("/openapi.json", get(openapi))
         .route("/.well-known/jwks.json", get(jwks))
         .with_state(WebhookServiceClient::new(services))
+}
+
+/// The answer to a method that a path of ours outside of the generated routes does not have; axum adds `Allow`.
+pub async fn wrong_method(OriginalUri(uri): OriginalUri, method: Method, headers: HeaderMap) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let mut details = ErrorDetails::new();
+    let none = std::collections::HashMap::<String, String>::new();
+    details.set_error_info(rest_bridge::reason::METHOD_NOT_ALLOWED, DOMAIN, none);
+    let status = Status::with_error_details(Code::Unimplemented, "This path has no such method.", details);
+    rest_bridge::problem_response(&(), &status, uri.path(), &headers)
 }
 
 /// The service's public keys as a JWK set (RFC 7517).

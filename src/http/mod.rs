@@ -5,6 +5,6 @@ mod edge;
 pub mod pages;
 mod portal;
 
-pub use documents::documents;
+pub use documents::{documents, wrong_method};
 pub use edge::Edge;
 pub use portal::portal;

@@ -33,6 +33,8 @@ async fn paths_and_methods(house: House) {
         ("POST", "/v1/auth/signing", "DELETE, GET, HEAD, OPTIONS, PUT"),
         ("GET", "/v1/auth/credentials", "DELETE, OPTIONS, PUT"),
         ("TRACE", "/v1/customers", "GET, HEAD, OPTIONS, POST"),
+        ("POST", "/openapi.json", "GET,HEAD"),
+        ("DELETE", "/.well-known/jwks.json", "GET,HEAD"),
     ] {
         let answer = wallet.call(method, path).bare().await.refuses(405, "METHOD_NOT_ALLOWED");
         assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
