@@ -13,7 +13,7 @@ pub struct LimitArgs {
     #[arg(long, env = "CUSTOMERD_BODY_LIMIT", value_name = "SIZE", default_value = "1MiB")]
     pub body_limit: ByteSize,
 
-    /// Largest list of request headers (at least 8KiB)
+    /// Largest list of request headers (at least 8KiB; gRPC takes 64KiB at least, for what a REST front carries)
     #[arg(long, env = "CUSTOMERD_HEADER_LIMIT", value_name = "SIZE", default_value = "16KiB", value_parser = header_limit)]
     pub header_limit: ByteSize,
 

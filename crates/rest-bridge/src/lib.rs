@@ -9,6 +9,7 @@
 //!   its number;
 //! - an absent body is an empty message; any body on a call that takes none is refused;
 //! - path literals are compared as sent, without percent-decoding; an encoded slash stays inside its segment;
+//! - every 401 carries `WWW-Authenticate: Bearer`;
 //! - in a query `+` is a space; a parameter that is no list may be given once;
 //! - a streaming call without `Accept` answers NDJSON; if it shares its path with a unary call, that one answers.
 
