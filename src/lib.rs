@@ -34,9 +34,10 @@
 //!
 //! 1. `http::edge` checks what HTTP alone can: headers, digest, the form and coverage of the signature; what it finds goes on
 //!    as gRPC metadata.
-//! 2. The generated route decodes the JSON strictly and calls the generated client, in process without a socket, or over a
-//!    channel.
-//! 3. `service::caller` turns bearer and evidence into a `Caller`, which only it can make and every handler needs.
+//! 2. The generated route decodes the JSON strictly and calls the service's trait in this process, or the generated client
+//!    over a channel.
+//! 3. `service::caller` turns bearer and evidence into a `Caller`, which only it can make and every handler needs. A caller
+//!    that is known costs no look-up: whether it may still call is asked in the statement that the call needs anyway.
 //! 4. `service::create_customer` is the only file to read for what create does. `service::once` runs it in a transaction that
 //!    writes the idempotency key last, so that no crash leaves one in flight.
 //! 5. Up: the reply as JSON, or `domain::Error` through the one table to `google.rpc.Status` and problem+json.

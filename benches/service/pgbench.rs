@@ -1,5 +1,5 @@
-//! PostgreSQL's own load generator, running the statements of a create as the service runs them: the look-up of the
-//! bearer, then one transaction with the rows that a create of the service wrote.
+//! PostgreSQL's own load generator, running the statements of a create as the service runs them: one transaction with
+//! the rows that a create of the service wrote, and the question whether its caller still may.
 
 use std::fmt::Write as _;
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! Generates axum routes, ProtoJSON codecs and an OpenAPI 3.1 document from `google.api.http` annotations.
 //!
 //! Called from `build.rs` with the descriptors that protox encodes (with source info and imports), beside
-//! tonic-prost-build, whose messages and clients the generated code uses. A proto that it cannot serve is an [`Error`]
+//! tonic-prost-build, whose messages, clients and servers' traits the generated code uses. A proto that it cannot serve is an [`Error`]
 //! that names the method and the [`Rule`]. The generated file is to be `include!`d in a module of the same crate; at run
 //! time it needs `rest-bridge`.
 

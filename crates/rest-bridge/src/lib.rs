@@ -1,7 +1,7 @@
 //! The runtime under the REST routes that `rest-bridge-build` generates from `google.api.http` annotations.
 //!
-//! A request goes: route, size, content type, [`Gate::admit`], decode, the call through the generated tonic client over a
-//! [`Transport`], encode. Every refusal on the way, and every `tonic::Status`, becomes one `application/problem+json`.
+//! A request goes: route, size, content type, [`Gate::admit`], decode, the call (of a service's trait in this process, or
+//! through the generated tonic client over a [`Transport`]), encode. Every refusal on the way, and every `tonic::Status`, becomes one `application/problem+json`.
 //!
 //! Decisions where ProtoJSON or `google.api.http` leave room:
 //! - enum values are lower case without the enum's prefix, out and in; a zero value `…_UNSPECIFIED` is left out of the
