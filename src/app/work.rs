@@ -10,7 +10,7 @@ use crate::outbound::signed::Signer;
 use crate::serve::Shutdown;
 use crate::signature::{Algorithm, PrivateKey};
 use crate::store::{Migrations, Store, service_key};
-use crate::worker::{Webhooks, Worker};
+use crate::worker::{WebhookOptions, Webhooks, Worker};
 
 /// A worker as the flags say.
 ///
@@ -28,7 +28,8 @@ pub(super) async fn worker(store: &Store, work: &Work, clock: Clock) -> anyhow::
     let key = webhook_key(store, &clock).await?;
     let key_id = key.public_key().thumbprint();
     let sender = (client, Signer::new(key, key_id));
-    let webhooks = Webhooks::new(store.clone(), clock.clone(), sender, work.allow_private_callbacks);
+    let options = WebhookOptions { private_callbacks: work.allow_private_callbacks, rate: work.webhook_rate };
+    let webhooks = Webhooks::new(store.clone(), clock.clone(), sender, options);
     Ok(Worker::new(store.clone(), clock, providers::screening(&work.screening)?, webhooks))
 }
 

@@ -171,10 +171,6 @@ impl Forward {
     async fn event(&self, mut event: Value) -> String {
         if let Some(members) = event.as_object_mut() {
             members.shift_remove("cursor");
-            // Only accounts have currencies; a webhook of anything else does not name them.
-            if members.get("currencies").and_then(Value::as_array).is_some_and(Vec::is_empty) {
-                members.shift_remove("currencies");
-            }
         }
         let text = |name: &str| event[name].as_str().unwrap_or_default();
         let (at, began, body) = (self.clock.now(), self.clock.monotonic(), event.to_string());

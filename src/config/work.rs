@@ -10,6 +10,11 @@ pub struct Work {
     #[arg(long, env = "CUSTOMERD_ALLOW_PRIVATE_CALLBACKS")]
     pub allow_private_callbacks: bool,
 
+    /// Webhooks a second that one subscription gets at the most, from this node
+    #[arg(long, env = "CUSTOMERD_WEBHOOK_RATE", default_value_t = 1000, value_name = "NUMBER",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub webhook_rate: u32,
+
     /// Screening.
     #[command(flatten)]
     pub screening: Screening,

@@ -103,7 +103,8 @@ pub struct Delivery {
     pub attempts: Vec<Attempt>,
     /// How many of them belong to the present window.
     pub tries: u32,
-    /// When the present window began: the event's time, or the replay's.
+    /// When the present window began: with its first attempt, and before that when the delivery fell due. So what a disabled
+    /// subscription or a stopped service kept waiting for days has a whole window all the same.
     pub due_since: Timestamp,
     /// When the next attempt is due; present while pending.
     pub next_attempt_at: Option<Timestamp>,
@@ -127,6 +128,9 @@ impl Delivery {
     /// backoff's next moment, or dead when its window is over.
     pub fn settle(&mut self, attempt: Attempt, pace: Pace) -> Outcome {
         let (outcome, now) = (attempt.outcome(), attempt.ended_at());
+        if self.tries == 0 {
+            self.due_since = attempt.at;
+        }
         self.attempts.push(attempt);
         self.tries = self.tries.saturating_add(1);
         let delay = match outcome {
@@ -237,6 +241,15 @@ mod tests {
         it.settle(attempt(429, START + Duration::from_secs(1)), pace);
         assert_eq!(it.next_attempt_at, Some(START + Duration::from_millis(121_250)));
         assert_eq!((it.status, it.tries), (DeliveryStatus::Pending, 2));
+    }
+
+    #[test]
+    fn the_window_begins_with_its_first_attempt() {
+        let (mut it, late) = (delivery(), START + 3 * WINDOW);
+        it.settle(attempt(503, late), Pace::default());
+        assert_eq!((it.status, it.due_since), (DeliveryStatus::Pending, late));
+        it.settle(attempt(503, late + WINDOW), Pace::default());
+        assert_eq!((it.status, it.due_since), (DeliveryStatus::Dead, late));
     }
 
     #[test]

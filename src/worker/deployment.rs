@@ -7,7 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::tasks::{self, Claim};
-use super::{Backlog, Failure, Queue};
+use super::{Backlog, Failure, Queue, Taken};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::account::{Move, Status, sandbox_chain_id};
@@ -51,12 +51,12 @@ impl Queue for SandboxDeployments {
         tasks::next_due(&self.store, Kind::SandboxDeployment).await
     }
 
-    async fn claim(&self, now: Timestamp, limit: usize) -> Result<Vec<Claimed>, Failure> {
+    async fn claim(&self, now: Timestamp, limit: usize) -> Result<Taken<Claimed>, Failure> {
         let lease = self.clock.id();
         let claim = Claim { kind: Kind::SandboxDeployment, now, lease, length: LEASE, limit };
         let claimed = self.store.transact(&claim).await?;
         if claimed.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Taken::of(Vec::new(), limit));
         }
         let ids = claimed.iter().map(|task| task.customer_id);
         let owners = customers::chain_ids(&mut self.store.reader().await?, ids).await?;
@@ -65,7 +65,7 @@ impl Queue for SandboxDeployments {
             let owner = owners.get(&task.customer_id)?.clone();
             Some(Claimed { task, lease, owner })
         };
-        Ok(claimed.into_iter().filter_map(with_owner).collect())
+        Ok(Taken::of(claimed.into_iter().filter_map(with_owner).collect(), limit))
     }
 
     async fn perform(&self, item: &Claimed) -> String {

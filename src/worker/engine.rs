@@ -46,7 +46,7 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Claims at most `limit` items that are due at `now`, in one short transaction: nobody else gets them before their
     /// lease is over.
-    fn claim(&self, now: Timestamp, limit: usize) -> impl Future<Output = Result<Vec<Self::Item>, Failure>> + Send;
+    fn claim(&self, now: Timestamp, limit: usize) -> impl Future<Output = Result<Taken<Self::Item>, Failure>> + Send;
 
     /// Does it: calls out, with no transaction open.
     fn perform(&self, item: &Self::Item) -> impl Future<Output = Self::Done> + Send;
@@ -62,6 +62,22 @@ pub trait Queue: Send + Sync + 'static {
 
     /// How many items wait (it may stop counting at some thousands) and since when the first is due.
     fn backlog(&self) -> impl Future<Output = Result<Backlog, Failure>> + Send;
+}
+
+/// What a claim gave.
+#[derive(Debug)]
+pub struct Taken<T> {
+    /// What is to be done.
+    pub items: Vec<T>,
+    /// Whether the next claim is likely to find more that is due.
+    pub more: bool,
+}
+
+impl<T> Taken<T> {
+    /// What a claim of at most `limit` gave.
+    pub fn of(items: Vec<T>, limit: usize) -> Self {
+        Self { more: items.len() >= limit, items }
+    }
 }
 
 /// What waits in a queue.
@@ -116,11 +132,13 @@ impl Engine {
         let places = Arc::new(Semaphore::new(Q::CONCURRENCY));
         let mut commits = self.store.committed();
         let mut at_work = JoinSet::new();
+        let mut more = false;
         while self.stop.clone().now_or_never().is_none() {
             // Before looking: what is committed while we look wakes us again.
             commits.mark_unchanged();
             let free = places.available_permits().min(Q::CEILING.saturating_sub(at_work.len()));
-            let found = self.claim(&**queue, free).await;
+            let found = self.claim(&**queue, free, more).await;
+            more = found.more;
             for item in found.items {
                 // Only this loop takes places: there is one for each of them.
                 if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
@@ -146,14 +164,15 @@ impl Engine {
         }
     }
 
-    async fn claim<Q: Queue>(&self, queue: &Q, free: usize) -> Found<Q::Item> {
+    /// Claims if anything is due; without looking first if the last claim left something.
+    async fn claim<Q: Queue>(&self, queue: &Q, free: usize, left: bool) -> Found<Q::Item> {
         let now = self.clock.now();
         let idle = |again| Found { items: Vec::new(), more: false, again };
         let found = async {
-            match queue.next_due().await? {
+            let due = if left { Some(now) } else { queue.next_due().await? };
+            match due {
                 Some(due) if due <= now && free > 0 => {
-                    let items = queue.claim(now, free).await?;
-                    let more = items.len() >= free;
+                    let Taken { items, more } = queue.claim(now, free).await?;
                     Ok(Found { items, more, again: now + POLL })
                 }
                 Some(due) if due <= now => Ok(Found { more: true, ..idle(now) }),

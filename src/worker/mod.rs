@@ -25,9 +25,9 @@ mod tests;
 mod webhooks;
 
 pub use deployment::SandboxDeployments;
-pub use engine::{Backlog, Engine, Failure, Queue, Stop};
+pub use engine::{Backlog, Engine, Failure, Queue, Stop, Taken};
 pub use screening::ScreeningQueue;
-pub use webhooks::Webhooks;
+pub use webhooks::{Options as WebhookOptions, Webhooks};
 
 use crate::clock::Clock;
 use crate::screening::Screening;

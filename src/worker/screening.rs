@@ -6,7 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::tasks::{self, Claim};
-use super::{Backlog, Failure, Queue};
+use super::{Backlog, Failure, Queue, Taken};
 use crate::clock::Clock;
 use crate::domain::customer::{Move, Status};
 use crate::domain::event::Origin;
@@ -88,12 +88,12 @@ impl Queue for ScreeningQueue {
         tasks::next_due(&self.store, Kind::Screening).await
     }
 
-    async fn claim(&self, now: Timestamp, limit: usize) -> Result<Vec<Claimed>, Failure> {
+    async fn claim(&self, now: Timestamp, limit: usize) -> Result<Taken<Claimed>, Failure> {
         let lease = self.clock.id();
         let claim = Claim { kind: Kind::Screening, now, lease, length: LEASE, limit };
         let claimed = self.store.transact(&claim).await?;
         if claimed.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Taken::of(Vec::new(), limit));
         }
         let ids = claimed.iter().map(|task| task.customer_id);
         let customers = customers::to_screen(&mut self.store.reader().await?, ids).await?;
@@ -102,7 +102,7 @@ impl Queue for ScreeningQueue {
             let customer = known.remove(&task.customer_id)?;
             Some(Claimed { task, lease, account: customer.chain_id, sandbox: customer.sandbox })
         };
-        Ok(claimed.into_iter().filter_map(with_account).collect())
+        Ok(Taken::of(claimed.into_iter().filter_map(with_account).collect(), limit))
     }
 
     async fn perform(&self, item: &Claimed) -> Result<Verdict, Outage> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::{Backlog, Engine, Failure, Queue};
+use super::{Backlog, Engine, Failure, Queue, Taken};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::store::{Store, StoreOptions};
@@ -34,10 +34,10 @@ impl Queue for Fake {
         Ok((!self.waiting.lock().unwrap().is_empty()).then(|| self.clock.now()))
     }
 
-    async fn claim(&self, _: Timestamp, limit: usize) -> Result<Vec<u32>, Failure> {
+    async fn claim(&self, _: Timestamp, limit: usize) -> Result<Taken<u32>, Failure> {
         let mut waiting = self.waiting.lock().unwrap();
         let count = limit.min(waiting.len());
-        Ok(waiting.drain(..count).collect())
+        Ok(Taken::of(waiting.drain(..count).collect(), limit))
     }
 
     async fn perform(&self, item: &u32) {

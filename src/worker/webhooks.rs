@@ -3,6 +3,7 @@
 mod fairness;
 mod settlement;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use http::{HeaderName, HeaderValue};
 use metrics::{counter, gauge, histogram};
 use uuid::Uuid;
 
-use super::{Backlog, Failure, Queue};
+use super::{Backlog, Failure, Queue, Taken};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::delivery::{Attempt, Pace};
@@ -20,14 +21,14 @@ use crate::domain::reach::Reach;
 use crate::outbound::signed::{Envelope, Signer};
 use crate::outbound::standard::{Message, Secret};
 use crate::outbound::{self, Answer, Client, DEADLINE, Request};
-use crate::store::deliveries::{self, Claimed, Lease};
+use crate::store::deliveries::{self, Claimed, Lease, Wanted};
 use crate::store::webhooks::{self, Ready};
-use crate::store::{Error, Store};
+use crate::store::{Change, Error, Store, Tx};
 use fairness::{Place, Places};
 use settlement::{Ended, Settlement};
 
 /// How long a claim counts: an attempt, and time to write it down.
-const LEASE: Duration = Duration::from_secs(45);
+const LEASE: Duration = Duration::from_secs(30);
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The queue of deliveries.
@@ -36,8 +37,7 @@ pub struct Webhooks {
     clock: Clock,
     client: Client,
     signer: Signer,
-    /// Whether sandbox programmes may have private callbacks.
-    private_callbacks: bool,
+    options: Options,
     places: Arc<Places>,
     settlement: Settlement,
     /// Which subscription the next claim begins with.
@@ -46,14 +46,23 @@ pub struct Webhooks {
     withheld: AtomicBool,
 }
 
+/// What can be chosen about sending.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Whether sandbox programmes may have private callbacks.
+    pub private_callbacks: bool,
+    /// Attempts a second to one subscription at the most, on this node.
+    pub rate: u32,
+}
+
 impl Webhooks {
     /// The queue of a store, which sends with `client` and signs with the service's own key.
-    pub fn new(store: Store, clock: Clock, (client, signer): (Client, Signer), private_callbacks: bool) -> Self {
+    pub fn new(store: Store, clock: Clock, (client, signer): (Client, Signer), options: Options) -> Self {
         Self {
             client,
             signer,
-            private_callbacks,
-            places: Arc::default(),
+            options,
+            places: Places::new(options.rate),
             settlement: Settlement::new(store.clone()),
             turn: AtomicUsize::new(0),
             withheld: AtomicBool::new(false),
@@ -62,39 +71,35 @@ impl Webhooks {
         }
     }
 
-    /// Claims the due deliveries of one subscription, as many as it has places for and at most `limit`.
-    async fn claim_of(&self, ready: &Arc<Ready>, now: Timestamp, limit: usize) -> Result<Vec<Job>, Error> {
-        let subscription = &ready.subscription;
-        let wanted = limit.min(self.places.free(subscription));
-        if wanted == 0 {
-            self.withheld.store(true, Ordering::Relaxed);
-            return Ok(Vec::new());
+    /// How many deliveries of each subscription to look for: an even share for each, as far as it has places.
+    fn shares(&self, ready: &[Arc<Ready>], limit: usize) -> Vec<Wanted> {
+        let (mut wanted, mut left, now) = (Vec::new(), limit, self.clock.monotonic());
+        for (index, Ready { subscription, .. }) in ready.iter().map(|it| &**it).enumerate() {
+            let free = self.places.free(subscription, now);
+            let share = left.div_ceil(ready.len() - index).min(free);
+            if share == 0 {
+                self.withheld.store(true, Ordering::Relaxed);
+                continue;
+            }
+            left -= share;
+            wanted.push(Wanted { webhook_id: subscription.id, fifo: subscription.settings.fifo, limit: share as i64 });
         }
-        let of = (subscription.id, subscription.settings.fifo);
-        // In a statement of its own, which holds nothing up: the claim proper sees what others took in between.
-        let found = deliveries::due(&mut self.store.reader().await?, of, now, wanted as i64).await?;
-        if found.len() == wanted {
-            self.withheld.store(true, Ordering::Relaxed);
-        }
-        let job = |claimed| Job {
-            claimed,
-            ready: Arc::clone(ready),
-            lease: Uuid::nil(),
-            _place: Places::take(&self.places, of.0),
-        };
-        Ok(found.into_iter().map(job).collect())
+        wanted
     }
 
-    /// Takes what was found under one lease, in one transaction.
-    async fn take(&self, found: Vec<Job>, now: Timestamp) -> Result<Vec<Job>, Error> {
+    /// Takes what was found under one lease, in one transaction; what of it others have not.
+    async fn take(&self, found: Vec<Claimed>, ready: &[Arc<Ready>], now: Timestamp) -> Result<Vec<Job>, Error> {
         let lease = Lease { id: self.clock.id(), until: now + LEASE };
-        let mut tx = self.store.begin().await?;
-        let rows = found.iter().map(|job| job.claimed.clone()).collect();
-        let taken = deliveries::claim(&mut tx, rows, (lease, now)).await?;
-        tx.commit().await?;
-        let taken: std::collections::HashSet<_> = taken.iter().map(|it| it.delivery.id).collect();
-        let mine = found.into_iter().filter(|job| taken.contains(&job.claimed.delivery.id));
-        Ok(mine.map(|job| Job { lease: lease.id, ..job }).collect())
+        let key = |it: &Claimed| (it.delivery.subscription_id, it.delivery.event_id);
+        let claim = Claim { found: found.iter().map(key).collect(), lease, now };
+        let mine: HashSet<_> = self.store.transact(&claim).await?.into_iter().collect();
+        let began = self.clock.monotonic();
+        let job = |claimed: Claimed| {
+            let of = claimed.delivery.subscription_id;
+            let ready = Arc::clone(ready.iter().find(|it| it.subscription.id == of)?);
+            Some(Job { claimed, ready, lease: lease.id, _place: Places::take(&self.places, of, began) })
+        };
+        Ok(found.into_iter().filter(|it| mine.contains(&key(it))).filter_map(job).collect())
     }
 
     async fn attempt(&self, job: &Job) -> Sent {
@@ -120,7 +125,7 @@ impl Webhooks {
         if let Some(value) = traceparent.as_ref().and_then(|value| HeaderValue::from_str(value).ok()) {
             headers.insert(TRACEPARENT, value);
         }
-        let reach = if self.private_callbacks && job.ready.sandbox { Reach::Private } else { Reach::Global };
+        let reach = if self.options.private_callbacks && job.ready.sandbox { Reach::Private } else { Reach::Global };
         let body = Bytes::copy_from_slice(body.as_bytes());
         let answer = self.client.post(Request { url: url.as_str(), reach, headers, body }).await;
         let took = self.clock.monotonic().saturating_sub(began);
@@ -132,6 +137,22 @@ impl Webhooks {
 fn sent(answer: Answer, at: Timestamp) -> Sent {
     let retry_after = answer.retry_after;
     Sent { attempt: answer.into_attempt(at), retry_after }
+}
+
+/// A claim of deliveries that were found.
+struct Claim {
+    found: Vec<(Uuid, Uuid)>,
+    lease: Lease,
+    now: Timestamp,
+}
+
+impl Change for Claim {
+    type Out = Vec<(Uuid, Uuid)>;
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut Tx) -> Result<Self::Out, Error> {
+        deliveries::claim(tx, &self.found, (self.lease, self.now)).await
+    }
 }
 
 /// A delivery under way.
@@ -162,24 +183,30 @@ impl Queue for Webhooks {
         Ok(deliveries::due_at(&mut self.store.reader().await?).await?)
     }
 
-    async fn claim(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, Failure> {
+    async fn claim(&self, now: Timestamp, limit: usize) -> Result<Taken<Job>, Failure> {
         self.withheld.store(false, Ordering::Relaxed);
-        let mut ready: Vec<_> =
-            webhooks::ready(&mut self.store.reader().await?, now).await?.into_iter().map(Arc::new).collect();
-        if ready.is_empty() {
-            return Ok(Vec::new());
-        }
-        let first = self.turn.fetch_add(1, Ordering::Relaxed) % ready.len();
+        self.places.forget(self.clock.monotonic());
+        // In statements of their own, which hold nothing up: the claim proper sees what others took in between.
+        let mut reader = self.store.reader().await?;
+        let mut ready: Vec<_> = webhooks::ready(&mut reader, now).await?.into_iter().map(Arc::new).collect();
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) % ready.len().max(1);
         ready.rotate_left(first);
-        // An even share for each, and what some do not need for those that come after them.
-        let (mut found, mut left) = (Vec::new(), limit);
-        for (index, subscription) in ready.iter().enumerate() {
-            let share = left.div_ceil(ready.len() - index);
-            let jobs = self.claim_of(subscription, now, share).await?;
-            left -= jobs.len();
-            found.extend(jobs);
+        let wanted = self.shares(&ready, limit);
+        let found = deliveries::due(&mut reader, &wanted, now).await?;
+        drop(reader);
+        if found.is_empty() {
+            return Ok(Taken { items: Vec::new(), more: false });
         }
-        if found.is_empty() { Ok(found) } else { Ok(self.take(found, now).await?) }
+        let count = found.len();
+        let items = self.take(found, &ready, now).await?;
+        // A full share may have left some; what another node was quicker to take, it took instead of others.
+        let full = wanted.iter().any(|one| {
+            one.limit == items.iter().filter(|job| job.ready.subscription.id == one.webhook_id).count() as i64
+        });
+        if full {
+            self.withheld.store(true, Ordering::Relaxed);
+        }
+        Ok(Taken { more: full || items.len() < count, items })
     }
 
     async fn perform(&self, job: &Job) -> Sent {

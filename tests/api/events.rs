@@ -4,7 +4,8 @@ use customerd::api::v1::webhook_service_client::WebhookServiceClient;
 use customerd::api::v1::{Event, WatchEventsRequest};
 use serde_json::{Value, json};
 
-use crate::support::{House, Partner, everywhere};
+use crate::support::accounts::physical_card;
+use crate::support::{House, Partner, Receiver, everywhere};
 
 everywhere![
     pages_lead_through_everything_and_on,
@@ -12,6 +13,7 @@ everywhere![
     streams_carry_what_pages_carry,
     a_stream_goes_on_where_it_was_left,
     a_stream_ends_with_the_service,
+    events_are_what_webhooks_carry,
 ];
 
 async fn page(wallet: &Partner, query: &str) -> (Vec<Value>, String) {
@@ -132,5 +134,31 @@ async fn a_stream_ends_with_the_service(house: House) {
     assert!(lines.until("\n").await.is_some());
     service.shutdown.start();
     assert_eq!(lines.until("\n").await, None);
+    service.stop().await;
+}
+
+/// Of customers, accounts and cards: the same members, but for the cursor.
+async fn events_are_what_webhooks_carry(house: House) {
+    let service = house.start_with(&["--allow-private-callbacks"]).await;
+    let wallet = service.sandbox_partner("Wallet").await;
+    let mut receiver = Receiver::start().await;
+    let types = json!(["customer.updated", "account.updated", "card.updated"]);
+    wallet.put("/v1/webhooks", &json!({"callbackUrl": receiver.url(), "types": types})).await.is(200);
+    let customer = service.active_customer(&wallet, "u-1").await;
+    let account = service.active_account(&wallet, customer).await;
+    service.active_card(&wallet, account, &physical_card()).await;
+    let (events, _) = page(&wallet, "").await;
+    let mut webhooks = Vec::new();
+    for _ in &events {
+        webhooks.push(receiver.next().await.json());
+    }
+    let types: std::collections::BTreeSet<_> = events.iter().map(|it| it["webhookType"].as_str().unwrap()).collect();
+    assert_eq!(types.len(), 3, "{events:?}");
+    for event in &events {
+        let mut event = event.clone();
+        event.as_object_mut().unwrap().remove("cursor").unwrap();
+        let webhook = webhooks.iter().find(|it| it["eventId"] == event["eventId"]);
+        assert_eq!(webhook, Some(&event));
+    }
     service.stop().await;
 }

@@ -13,7 +13,7 @@ use crate::support::{ORIGIN, Partner};
 /// A place to run in: addresses, a data directory, a database.
 pub struct Place {
     pub http: SocketAddr,
-    grpc: SocketAddr,
+    pub grpc: SocketAddr,
     pub directory: tempfile::TempDir,
     database_url: Option<String>,
 }
@@ -32,6 +32,11 @@ impl Place {
     pub async fn postgres() -> Option<Self> {
         let database_url = crate::postgres::database().await?;
         Some(Self { database_url: Some(database_url), ..Self::sqlite() })
+    }
+
+    /// A place for another node on the same database.
+    pub fn beside(&self) -> Self {
+        Self { database_url: self.database_url.clone(), ..Self::sqlite() }
     }
 
     /// `customerd` with the place's settings; nothing of this process's environment but the path.

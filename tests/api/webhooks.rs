@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use customerd::domain::Timestamp;
 use customerd::domain::event::Origin;
-use customerd::outbound::standard::{Message, Secret};
-use customerd::signature::{self, Head, Origins, Policy, PublicKey, digest};
 use customerd::store::{customers, events};
-use http::{Method, Version};
 use serde_json::{Value, json};
 
-use crate::support::{House, Partner, Received, Receiver, Service, everywhere};
+use crate::support::{House, Keys, Partner, Receiver, Service, everywhere};
 
 everywhere![
     a_subscription_from_first_to_last,
@@ -18,6 +14,9 @@ everywhere![
     a_change_is_delivered_and_signed_twice,
     failures_are_retried_until_dead_and_replayed,
     gone_disables_until_it_is_put_again,
+    long_failure_disables_and_a_probe_revives,
+    what_waited_for_days_has_a_whole_window,
+    subscriptions_and_deliveries_are_paged,
     a_rotated_secret_signs_beside_the_old_one,
     spans_are_replayed,
     one_entity_in_order,
@@ -119,32 +118,6 @@ async fn what_is_no_subscription(house: House) {
     service.stop().await;
 }
 
-/// What a receiver checks.
-fn verify(received: &Received, secrets: &[&str], key: &Value, (now, address): (Timestamp, &str)) {
-    let message = Message { id: received.header("webhook-id"), at: now, body: &received.body };
-    let secrets: Vec<_> = secrets.iter().map(|text| Secret::parse(&(*text).into()).unwrap()).collect();
-    assert_eq!(received.header("webhook-timestamp"), now.unix_seconds().to_string());
-    assert_eq!(received.header("webhook-signature"), message.signature(&secrets));
-    assert_eq!(digest::check(&received.headers, &received.body), Ok(()));
-    let origins = Origins::new([format!("http://{address}").as_str()]).unwrap();
-    let head =
-        Head { method: &Method::POST, uri: &received.uri, version: Version::HTTP_11, headers: &received.headers };
-    let seen = signature::Message::received(head, &origins).unwrap();
-    let policy = Policy { digest: true, idempotency_key: false };
-    let evidence = signature::check(&seen, policy, now.unix_seconds()).unwrap();
-    let public = ed25519(key);
-    let candidate = evidence.verify(now.unix_seconds(), |id| (key["kid"] == id).then_some(&public)).unwrap();
-    assert!(candidate.redacted_base().contains(";tag=\"customerd-webhook\""));
-}
-
-/// An OKP key of a JWK set.
-fn ed25519(jwk: &Value) -> PublicKey {
-    use base64::Engine as _;
-    let x = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(jwk["x"].as_str().unwrap()).unwrap();
-    let prefix = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
-    PublicKey::from_spki_der(&[&prefix[..], &x].concat()).unwrap()
-}
-
 async fn a_change_is_delivered_and_signed_twice(h: House) {
     let (service, wallet, mut receiver) = house(h).await;
     let (webhook, secret) = subscribe(&wallet, &receiver).await;
@@ -162,7 +135,8 @@ async fn a_change_is_delivered_and_signed_twice(h: House) {
     let keys = wallet.get("/.well-known/jwks.json").bare().await.is(200);
     assert!(keys.header("cache-control").unwrap().contains("max-age"));
     let address = receiver.address.to_string();
-    verify(&received, &[&secret], &keys.json()["keys"][0], (service.clock.now(), &address));
+    let keys = Keys::read(&keys.json());
+    assert_eq!(keys.verify(&received, &[&secret], service.clock.now(), &address), Ok(()));
     let all = deliveries(&wallet, &webhook, settled(1)).await;
     assert_eq!((&all[0]["status"], &all[0]["eventId"]), (&json!("delivered"), &event["eventId"]));
     assert_eq!((&all[0]["attempts"][0]["status"], all[0].get("nextAttemptAt")), (&json!(204), None));
@@ -208,7 +182,7 @@ async fn failures_are_retried_until_dead_and_replayed(h: House) {
     assert_eq!(all[0]["nextAttemptAt"], (service.clock.now() + Duration::from_secs(3600)).to_string());
     // To the end of its window.
     let mut count = 3;
-    receiver.will([(500, None); 40]);
+    receiver.always(500);
     loop {
         service.wait(Duration::from_secs(5 * 3600));
         wallet.sign_in().await;
@@ -226,11 +200,13 @@ async fn failures_are_retried_until_dead_and_replayed(h: House) {
     wallet.call("POST", &format!("{webhook}/deliveries/{webhook}/replay")).await.is(404);
     let unknown = "01900000-0000-7000-8000-000000000000";
     wallet.call("POST", &format!("{webhook}/deliveries/{unknown}/replay")).await.refuses(404, "DELIVERY_NOT_FOUND");
-    receiver.will([]);
+    receiver.always(204);
     let replayed = wallet.call("POST", &format!("{webhook}/deliveries/{id}/replay")).await.is(202).json();
     assert_eq!(replayed, json!({"count": 1}));
     assert_eq!(receiver.next().await.header("webhook-id"), first.header("webhook-id"));
-    deliveries(&wallet, &webhook, settled(count + 1)).await;
+    assert_eq!(deliveries(&wallet, &webhook, settled(count + 1)).await[0]["status"], "delivered");
+    let metrics = wallet.get("/metrics").bare().await.is(200);
+    assert!(metrics.text().contains("webhook_attempts_total{outcome=\"dead\"} "), "dead deliveries are counted");
     service.stop().await;
 }
 
@@ -256,18 +232,123 @@ async fn gone_disables_until_it_is_put_again(h: House) {
     service.stop().await;
 }
 
+async fn long_failure_disables_and_a_probe_revives(h: House) {
+    let (service, mut wallet, mut receiver) = house(h).await;
+    let (webhook, _) = subscribe(&wallet, &receiver).await;
+    receiver.always(503);
+    // One event every four hours, for four days at the most: each is attempted at once, and older ones again.
+    let mut steps = 0;
+    while wallet.get(&webhook).await.is(200).json()["status"] == "active" {
+        assert!(steps < 24, "four days, and it is still active");
+        wallet.customer(&format!("u-{steps}")).await;
+        steps += 1;
+        deliveries(&wallet, &webhook, |all| all.len() == steps && attempts(&all[0]) > 0).await;
+        service.wait(Duration::from_secs(4 * 3600));
+        wallet.sign_in().await;
+    }
+    assert!(steps >= 18, "after {} hours already", steps * 4);
+    let disabled = wallet.get(&webhook).await.is(200).json();
+    assert_eq!((&disabled["status"], &disabled["disabledReason"]), (&json!("disabled"), &json!("failing")));
+    // Events are recorded all the same, and wait.
+    wallet.customer("while-disabled").await;
+    let waiting = |all: &[Value]| all[0]["status"] == "pending" && attempts(&all[0]) == 0;
+    deliveries(&wallet, &webhook, waiting).await;
+    while receiver.more().is_some() {}
+    receiver.always(204);
+    service.wait(Duration::from_secs(3600));
+    wallet.sign_in().await;
+    // The probe is answered well: everything that waits is sent.
+    let all = deliveries(&wallet, &webhook, |all| all.iter().all(|it| it["status"] != "pending")).await;
+    assert_eq!(all[0]["status"], "delivered");
+    let revived = wallet.get(&webhook).await.is(200).json();
+    assert_eq!((&revived["status"], revived.get("disabledReason")), (&json!("active"), None));
+    assert!(std::iter::from_fn(|| receiver.more()).any(|it| it.json()["externalId"] == "while-disabled"));
+    service.stop().await;
+}
+
+async fn what_waited_for_days_has_a_whole_window(h: House) {
+    let (service, mut wallet, mut receiver) = house(h).await;
+    let (webhook, _) = subscribe(&wallet, &receiver).await;
+    receiver.will([(410, None)]);
+    wallet.customer("u-1").await;
+    receiver.next().await;
+    deliveries(&wallet, &webhook, |all| all.len() == 1 && all[0]["status"] == "dead").await;
+    wallet.customer("u-2").await;
+    service.wait(Duration::from_secs(5 * 24 * 3600));
+    wallet.sign_in().await;
+    receiver.will([(500, None)]);
+    let id = webhook.rsplit('/').next().unwrap();
+    let body = json!({"id": id, "callbackUrl": receiver.url(), "types": ["customer.updated"]});
+    wallet.put("/v1/webhooks", &body).await.is(200);
+    receiver.next().await;
+    // The first attempt failed, five days after the event: it is not given up yet.
+    let all = deliveries(&wallet, &webhook, |all| attempts(&all[0]) == 1).await;
+    assert_eq!((&all[0]["status"], all[0].get("nextAttemptAt").is_some()), (&json!("pending"), true));
+    service.wait(Duration::from_secs(2));
+    receiver.next().await;
+    deliveries(&wallet, &webhook, |all| all[0]["status"] == "delivered").await;
+    service.stop().await;
+}
+
+async fn subscriptions_and_deliveries_are_paged(house: House) {
+    let service = house.start_with(&["--no-worker"]).await;
+    let wallet = service.partner("Wallet").await;
+    let body = json!({"callbackUrl": "https://partner.example/hook", "types": ["customer.updated"]});
+    for _ in 0..3 {
+        wallet.put("/v1/webhooks", &body).await.is(200);
+        service.wait(Duration::from_secs(1));
+    }
+    for name in ["u-1", "u-2", "u-3"] {
+        wallet.customer(name).await;
+        service.wait(Duration::from_secs(1));
+    }
+    let webhooks = pages(&wallet, "/v1/webhooks?", "webhooks").await;
+    let newest = webhooks.iter().map(|it| it["createdAt"].as_str().unwrap()).collect::<Vec<_>>();
+    assert!(webhooks.len() == 3 && newest.is_sorted_by(|a, b| a > b), "{webhooks:?}");
+    let path = format!("/v1/webhooks/{}/deliveries?", webhooks[0]["id"].as_str().unwrap());
+    let all = pages(&wallet, &path, "deliveries").await;
+    let wanted = ["2026-01-02T03:04:10.000006Z", "2026-01-02T03:04:09.000006Z", "2026-01-02T03:04:08.000006Z"];
+    assert_eq!(all.iter().map(|it| it["createdAt"].as_str().unwrap()).collect::<Vec<_>>(), wanted);
+    let (id, event) = (all[0]["id"].clone(), all[0]["eventId"].clone());
+    let shape = json!({
+        "id": id, "eventId": event, "webhookType": "customer.updated", "status": "pending", "attempts": [],
+        "nextAttemptAt": wanted[0], "createdAt": wanted[0],
+    });
+    assert_eq!(all[0], shape);
+    // Both bounds are exclusive.
+    let middle = format!("{path}createdAfter={}&createdBefore={}&", wanted[2], wanted[0]);
+    assert_eq!(pages(&wallet, &middle, "deliveries").await, [all[1].clone()]);
+    wallet.get(&format!("{path}pageToken=x")).await.blames("pageToken", "INVALID_VALUE");
+    wallet.get(&format!("{path}pageSize=0")).await.blames("pageSize", "OUT_OF_RANGE");
+    wallet.get(&format!("{path}status=lost")).await.is(400);
+    service.stop().await;
+}
+
+/// Every item of a list, read in pages of one.
+async fn pages(wallet: &Partner, path: &str, name: &str) -> Vec<Value> {
+    let (mut all, mut token) = (Vec::new(), String::new());
+    loop {
+        let page = wallet.get(&format!("{path}pageSize=1&pageToken={token}")).await.is(200).json();
+        all.extend(page[name].as_array().unwrap().iter().cloned());
+        token = page["nextPageToken"].as_str().unwrap().to_owned();
+        if token.is_empty() {
+            return all;
+        }
+    }
+}
+
 async fn a_rotated_secret_signs_beside_the_old_one(h: House) {
     let (service, mut wallet, mut receiver) = house(h).await;
     let (webhook, old) = subscribe(&wallet, &receiver).await;
     let rotated = wallet.call("POST", &format!("{webhook}/rotate-secret")).await.is(200).json();
     let new = rotated["secret"].as_str().unwrap();
     assert_ne!(new, old);
-    let key = wallet.get("/.well-known/jwks.json").bare().await.is(200).json()["keys"][0].clone();
+    let keys = Keys::read(&wallet.get("/.well-known/jwks.json").bare().await.is(200).json());
     let address = receiver.address.to_string();
     for (secrets, wait) in [(vec![new, &old], 24 * 3600), (vec![new], 0)] {
         assert_eq!(wallet.call("POST", &format!("{webhook}/test")).await.is(202).text(), "");
         let received = receiver.next().await;
-        verify(&received, &secrets, &key, (service.clock.now(), &address));
+        assert_eq!(keys.verify(&received, &secrets, service.clock.now(), &address), Ok(()));
         let trial = received.json();
         assert_eq!(
             (&trial["webhookType"], &trial["eventId"]),

@@ -8,6 +8,7 @@ use prost_reflect::{DescriptorPool, EnumDescriptor, FieldDescriptor, Kind as Pro
 use crate::error::{Error, Result, Rule};
 use crate::model::{self, Kind, Modules, Shape, has_unspecified, is_unspecified, kind, oneof_field, shape};
 use crate::names;
+use crate::options;
 use crate::routes::fields_in_order;
 
 /// Emits codecs, remembering which are wanted.
@@ -193,6 +194,9 @@ impl<'a> Codecs<'a> {
         let value = self.write(&of, "*v");
         Ok(match shape(field) {
             Shape::Implicit if guarded => format!("if m.{name} != 0 {{ {key} {}; }}", self.write_alone(field)?),
+            Shape::List if options::omit_empty(field) => {
+                format!("if !m.{name}.is_empty() {{ {key} {}; }}", self.write_alone(field)?)
+            }
             Shape::Implicit | Shape::List | Shape::Map => format!("{key} {};", self.write_alone(field)?),
             Shape::Optional if guarded => {
                 format!("if let Some(v) = m.{name}.as_ref().filter(|v| **v != 0) {{ {key} {value}; }}")

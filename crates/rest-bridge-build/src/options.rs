@@ -91,6 +91,12 @@ pub(crate) fn field_behavior(field: &FieldDescriptor) -> Vec<i32> {
     }
 }
 
+/// The bridge's own field option: whether an empty list is left out.
+pub(crate) fn omit_empty(field: &FieldDescriptor) -> bool {
+    let pool = field.parent_message().parent_pool();
+    extension(pool, &field.options(), "rest_bridge.omit_empty").and_then(|value| value.as_bool()).unwrap_or(false)
+}
+
 /// The comment before the item at `path`, without the leading space of its lines.
 pub(crate) fn comment(file: &FileDescriptor, path: &[i32]) -> String {
     let info = file.file_descriptor_proto().source_code_info.as_ref();

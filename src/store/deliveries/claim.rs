@@ -66,54 +66,79 @@ impl DueRow {
     }
 }
 
-/// At most `limit` due deliveries of a subscription, the longest due first. Under `fifo` only such whose entity has no
-/// earlier one pending. Nobody owns them yet.
-pub async fn due(
-    on: &mut impl Connection,
-    (webhook_id, fifo): (Uuid, bool),
-    now: Timestamp,
-    limit: i64,
-) -> Result<Vec<Claimed>, Error> {
-    let mut query = on
-        .query(
-            "SELECT d.webhook_id, d.event_id, d.webhook_type, d.status, d.attempts, d.tries, d.due_since, d.next_attempt_at, \
-             d.lease, d.created_at, d.body, e.body AS event_body, e.traceparent FROM deliveries d \
-             LEFT JOIN events e ON e.id = d.event_id WHERE d.webhook_id = $1 AND d.status = 'pending' AND d.next_attempt_at <= $2",
-        )
-        .bind(webhook_id)
-        .bind(now);
-    if fifo {
-        query = query.push(
-            " AND NOT EXISTS (SELECT 1 FROM deliveries earlier WHERE earlier.webhook_id = d.webhook_id \
-             AND earlier.entity_id = d.entity_id AND earlier.version < d.version AND earlier.status = 'pending')",
-        );
+/// What to look for on behalf of one subscription.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// The subscription.
+    pub webhook_id: Uuid,
+    /// Only deliveries whose entity has no earlier one pending.
+    pub fifo: bool,
+    /// How many at the most, the longest due first.
+    pub limit: i64,
+}
+
+/// Up to so many subscriptions the text is kept prepared.
+const PREPARED: usize = 8;
+
+/// Due deliveries of some subscriptions, in one round trip. Nobody owns them yet.
+pub async fn due(on: &mut impl Connection, wanted: &[Wanted], now: Timestamp) -> Result<Vec<Claimed>, Error> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
     }
-    let rows: Vec<DueRow> = query.push(" ORDER BY d.next_attempt_at, d.event_id LIMIT ").push_bind(limit).all().await?;
+    let mut query = on.query(
+        "SELECT d.webhook_id, d.event_id, d.webhook_type, d.status, d.attempts, d.tries, d.due_since, d.next_attempt_at, \
+         d.lease, d.created_at, d.body, e.body AS event_body, e.traceparent FROM (",
+    );
+    for (index, one) in wanted.iter().enumerate() {
+        query = query
+            .push(if index == 0 { "" } else { " UNION ALL " })
+            .push(
+                "SELECT * FROM (SELECT webhook_id, event_id, webhook_type, status, attempts, tries, due_since, \
+                 next_attempt_at, lease, created_at, body FROM deliveries d WHERE d.status = 'pending' AND d.webhook_id = ",
+            )
+            .push_bind(one.webhook_id)
+            .push(" AND d.next_attempt_at <= ")
+            .push_bind(now);
+        if one.fifo {
+            query = query.push(
+                " AND NOT EXISTS (SELECT 1 FROM deliveries earlier WHERE earlier.webhook_id = d.webhook_id \
+                 AND earlier.entity_id = d.entity_id AND earlier.version < d.version AND earlier.status = 'pending')",
+            );
+        }
+        query = query.push(" ORDER BY d.next_attempt_at, d.event_id LIMIT ").push_bind(one.limit).push(") AS one");
+    }
+    if wanted.len() > PREPARED {
+        query = query.once();
+    }
+    let rows: Vec<DueRow> = query.push(") d LEFT JOIN events e ON e.id = d.event_id").all().await?;
     rows.into_iter().map(DueRow::read).collect()
 }
 
-/// Takes what [`due`] gave under a lease, and keeps of it what nobody else took in between.
-pub async fn claim(tx: &mut Tx, found: Vec<Claimed>, (lease, now): (Lease, Timestamp)) -> Result<Vec<Claimed>, Error> {
+/// Takes what [`due`] gave under a lease: subscription and event of those that nobody else took, or is just taking.
+pub async fn claim(tx: &mut Tx, found: &[(Uuid, Uuid)], (lease, now): (Lease, Timestamp)) -> Result<Vec<(Uuid, Uuid)>, Error> {
     if found.is_empty() {
-        return Ok(found);
+        return Ok(Vec::new());
     }
-    // A row that another claim took has a later time by now, which this statement sees even if it had to wait for it.
-    let taken: Vec<(Uuid, Uuid)> = tx
-        .query(
-            "UPDATE deliveries SET next_attempt_at = $1, lease = $2 WHERE status = 'pending' AND next_attempt_at <= $3 \
-             AND (webhook_id, event_id) IN (VALUES ",
+    // From the rows that are wanted to the table: SQLite would go through every pending delivery for an IN.
+    tx.query("WITH v (webhook_id, event_id) AS (VALUES ")
+        .push_pairs(found.iter().copied())
+        .push(
+            "), mine AS (SELECT d.webhook_id, d.event_id FROM v CROSS JOIN deliveries d WHERE d.webhook_id = v.webhook_id \
+             AND d.event_id = v.event_id AND d.status = 'pending' AND d.next_attempt_at <= ",
         )
-        .bind(lease.until)
-        .bind(lease.id)
-        .bind(now)
-        .push_pairs(found.iter().map(|it| (it.delivery.subscription_id, it.delivery.event_id)))
-        .push(") RETURNING webhook_id, event_id")
+        .push_bind(now)
+        .for_update_skip_locked()
+        .push(") UPDATE deliveries SET next_attempt_at = ")
+        .push_bind(lease.until)
+        .push(", lease = ")
+        .push_bind(lease.id)
+        .push(
+            " FROM mine WHERE deliveries.webhook_id = mine.webhook_id AND deliveries.event_id = mine.event_id \
+             RETURNING deliveries.webhook_id, deliveries.event_id",
+        )
         .once()
         .all()
-        .await?;
-    let taken: std::collections::HashSet<_> = taken.into_iter().collect();
-    let mine = |it: &Claimed| taken.contains(&(it.delivery.subscription_id, it.delivery.event_id));
-    Ok(found.into_iter().filter(mine).collect())
+        .await
 }
 
 /// An attempt's end.
@@ -129,8 +154,8 @@ pub struct Settled {
 /// since, or they were replayed.
 pub async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<u64, Error> {
     let text = Rows {
-        head: "WITH v (webhook_id, event_id, lease, status, attempts, tries, next_attempt_at) AS (VALUES ",
-        tail: ") UPDATE deliveries SET status = v.status, attempts = v.attempts, tries = v.tries, \
+        head: "WITH v (webhook_id, event_id, lease, status, attempts, tries, due_since, next_attempt_at) AS (VALUES ",
+        tail: ") UPDATE deliveries SET status = v.status, attempts = v.attempts, tries = v.tries, due_since = v.due_since, \
                next_attempt_at = v.next_attempt_at, lease = NULL FROM v WHERE deliveries.webhook_id = v.webhook_id \
                AND deliveries.event_id = v.event_id AND deliveries.lease = v.lease",
     };
@@ -142,6 +167,7 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<u64, Error> {
             .bind(delivery.status.as_str())
             .bind(row::text(&delivery.attempts))
             .bind(i64::from(delivery.tries))
+            .bind(delivery.due_since)
             .bind(delivery.next_attempt_at)
     })
     .await

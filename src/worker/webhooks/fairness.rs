@@ -1,7 +1,9 @@
-//! Who may have how many attempts under way: a receiver that hangs must not take the places of the others.
+//! Who may have how many attempts under way, and how many a second: a receiver that hangs must not take the places of the
+//! others, nor a subscription with much to send their turn.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -19,16 +21,36 @@ const FAILURES: u32 = 5;
 /// gets (dynamic thresholds, Choudhury and Hahne 1998): while 200 subscriptions hang, the next still finds a place.
 const PART: usize = 64;
 
-/// The attempts under way, by subscription.
+/// The attempts under way and the rate of each subscription, on this node.
+pub(super) struct Places {
+    /// Attempts a second of one subscription, and how many may come at once after a pause.
+    rate: u32,
+    taken: Mutex<Taken>,
+}
+
 #[derive(Default)]
-pub(super) struct Places(Mutex<HashMap<Uuid, usize>>);
+struct Taken {
+    all: usize,
+    by_subscription: HashMap<Uuid, Own>,
+}
+
+#[derive(Default)]
+struct Own {
+    under_way: usize,
+    /// When, on the clock's monotonic time, what was sent will have been within the rate (GCRA's theoretical arrival time).
+    paid: Duration,
+}
 
 impl Places {
-    /// How many more attempts a subscription may have now. Of one that is disabled only one, as a probe.
-    pub(super) fn free(&self, subscription: &Subscription) -> usize {
-        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = taken.get(&subscription.id).copied().unwrap_or(0);
-        let free = CEILING.saturating_sub(taken.values().sum());
+    /// Nothing is under way yet.
+    pub(super) fn new(rate: u32) -> Arc<Self> {
+        Arc::new(Self { rate: rate.max(1), taken: Mutex::default() })
+    }
+
+    /// How many more attempts a subscription may begin now. Of one that is disabled only one, as a probe.
+    pub(super) fn free(&self, subscription: &Subscription, now: Duration) -> usize {
+        let taken = self.taken();
+        let free = CEILING.saturating_sub(taken.all);
         let share = if subscription.disabled_reason.is_some() {
             1
         } else if subscription.failures >= FAILURES {
@@ -36,13 +58,32 @@ impl Places {
         } else {
             SHARE
         };
-        share.min((free / PART).max(1)).saturating_sub(own).min(free)
+        let share = share.min((free / PART).max(1)).min(free);
+        taken.by_subscription.get(&subscription.id).map_or(share, |own| {
+            let ahead = own.paid.saturating_sub(now).as_secs_f64() * f64::from(self.rate);
+            let within_rate = (f64::from(self.rate) - ahead).max(0.0) as usize;
+            share.saturating_sub(own.under_way).min(within_rate)
+        })
     }
 
     /// Takes a place.
-    pub(super) fn take(places: &Arc<Self>, subscription: Uuid) -> Place {
-        *places.0.lock().unwrap_or_else(PoisonError::into_inner).entry(subscription).or_default() += 1;
+    pub(super) fn take(places: &Arc<Self>, subscription: Uuid, now: Duration) -> Place {
+        let mut taken = places.taken();
+        taken.all += 1;
+        let own = taken.by_subscription.entry(subscription).or_default();
+        own.under_way += 1;
+        own.paid = own.paid.max(now) + Duration::from_secs(1) / places.rate;
+        drop(taken);
         Place { places: Arc::clone(places), subscription }
+    }
+
+    /// Forgets subscriptions with nothing under way that have been within their rate for long enough.
+    pub(super) fn forget(&self, now: Duration) {
+        self.taken().by_subscription.retain(|_, own| own.under_way > 0 || own.paid > now);
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -54,12 +95,10 @@ pub(super) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.subscription) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.subscription);
-            }
+        let mut taken = self.places.taken();
+        taken.all = taken.all.saturating_sub(1);
+        if let Some(own) = taken.by_subscription.get_mut(&self.subscription) {
+            own.under_way = own.under_way.saturating_sub(1);
         }
     }
 }
@@ -92,28 +131,61 @@ mod tests {
         }
     }
 
+    const START: Duration = Duration::from_hours(5);
+
     #[test]
     fn shares_by_health_and_places_come_back() {
-        let places = Arc::new(Places::default());
+        let places = Places::new(1000);
         let healthy = subscription(1);
         let failing = Subscription { failures: 5, ..subscription(2) };
         let disabled = Subscription { disabled_reason: Some(DisabledReason::Failing), ..subscription(3) };
-        assert_eq!([&healthy, &failing, &disabled].map(|it| places.free(it)), [16, 2, 1]);
-        let held = [1, 1, 2, 3].map(|id| Places::take(&places, Uuid::from_u128(id)));
-        assert_eq!([&healthy, &failing, &disabled].map(|it| places.free(it)), [13, 1, 0]);
+        assert_eq!([&healthy, &failing, &disabled].map(|it| places.free(it, START)), [16, 2, 1]);
+        let held = [1, 1, 2, 3].map(|id| Places::take(&places, Uuid::from_u128(id), START));
+        assert_eq!([&healthy, &failing, &disabled].map(|it| places.free(it, START)), [13, 1, 0]);
         drop(held);
-        assert_eq!([&healthy, &failing, &disabled].map(|it| places.free(it)), [16, 2, 1]);
+        assert_eq!([&healthy, &failing, &disabled].map(|it| places.free(it, START)), [16, 2, 1]);
     }
 
     #[test]
     fn however_many_hang_another_finds_a_place() {
-        let places = Arc::new(Places::default());
+        let places = Places::new(1000);
         let mut held = Vec::new();
         for id in 0..200 {
-            for _ in 0..places.free(&subscription(id)) {
-                held.push(Places::take(&places, Uuid::from_u128(id)));
+            for _ in 0..places.free(&subscription(id), START) {
+                held.push(Places::take(&places, Uuid::from_u128(id), START));
             }
         }
-        assert!(places.free(&subscription(1000)) >= 1, "{} taken", held.len());
+        assert!(places.free(&subscription(1000), START) >= 1, "{} taken", held.len());
+    }
+
+    /// The largest number of attempts that are begun in this time, by whoever begins all that it may every 10 ms.
+    fn begun(places: &Arc<Places>, seconds: u64) -> usize {
+        let it = subscription(1);
+        let steps = (0..seconds * 100).map(|step| START + Duration::from_millis(10 * step));
+        let begin = |now| (0..places.free(&it, now)).map(|_| Places::take(places, it.id, now)).count();
+        steps.map(begin).sum()
+    }
+
+    #[test]
+    fn the_rate_holds_after_a_first_burst() {
+        // A second's worth at once, then as many each second.
+        assert_eq!(begun(&Places::new(50), 10), 50 + 10 * 50 - 1);
+        // Others have their own.
+        let places = Places::new(50);
+        begun(&places, 1);
+        assert_eq!(places.free(&subscription(2), START + Duration::from_secs(1)), SHARE);
+    }
+
+    #[test]
+    fn what_is_forgotten_has_no_debt() {
+        let places = Places::new(10);
+        let held: Vec<_> = (0..10).map(|_| Places::take(&places, Uuid::from_u128(1), START)).collect();
+        assert_eq!(places.free(&subscription(1), START), 0);
+        places.forget(START + Duration::from_secs(5));
+        drop(held);
+        places.forget(START);
+        assert_eq!(places.free(&subscription(1), START + Duration::from_millis(500)), 5);
+        places.forget(START + Duration::from_secs(1));
+        assert!(places.taken().by_subscription.is_empty());
     }
 }

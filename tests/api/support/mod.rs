@@ -5,19 +5,23 @@
 pub mod accounts;
 mod answer;
 mod call;
+mod ledger;
 mod partner;
 mod receiver;
 mod service;
 mod signing;
+mod verify;
 mod wallet;
 mod wire;
 
 pub use answer::Answer;
 pub use call::{Call, sha256};
+pub use ledger::{Books, Ledger};
 pub use partner::{Operator, Partner, account, public_pem};
 pub use receiver::{Received, Receiver};
 pub use service::{AUTHORITY, House, ORIGIN, START, Service};
 pub use signing::Signing;
+pub use verify::Keys;
 pub use wallet::{Evm, Solana, b64, unb64};
 pub use wire::{Following, Http, exchange, follow};
 

@@ -36,10 +36,16 @@ impl Received {
 /// An answer to come: status, and one header field.
 pub type Reply = (u16, Option<(&'static str, &'static str)>);
 
+/// The next ones, and the one after them.
+struct Replies {
+    next: VecDeque<Reply>,
+    then: Reply,
+}
+
 /// Listens until it is dropped.
 pub struct Receiver {
     pub address: SocketAddr,
-    replies: Arc<Mutex<VecDeque<Reply>>>,
+    replies: Arc<Mutex<Replies>>,
     received: mpsc::UnboundedReceiver<Received>,
 }
 
@@ -47,7 +53,7 @@ impl Receiver {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let replies: Arc<Mutex<VecDeque<Reply>>> = Arc::default();
+        let replies = Arc::new(Mutex::new(Replies { next: VecDeque::new(), then: (204, None) }));
         let (sender, received) = mpsc::unbounded_channel();
         let next = Arc::clone(&replies);
         tokio::spawn(async move {
@@ -67,9 +73,14 @@ impl Receiver {
         format!("http://{}/hook?partner=1", self.address)
     }
 
-    /// The answers to the next deliveries; 204 after them.
+    /// The answers to the next deliveries; 204 after them, unless the story says otherwise.
     pub fn will(&self, replies: impl IntoIterator<Item = Reply>) {
-        self.replies.lock().unwrap().extend(replies);
+        self.replies.lock().unwrap().next.extend(replies);
+    }
+
+    /// The status of every answer from now on.
+    pub fn always(&self, status: u16) {
+        *self.replies.lock().unwrap() = Replies { next: VecDeque::new(), then: (status, None) };
     }
 
     /// The next delivery.
@@ -87,12 +98,15 @@ impl Receiver {
 async fn answer(
     request: Request<Incoming>,
     sender: mpsc::UnboundedSender<Received>,
-    replies: Arc<Mutex<VecDeque<Reply>>>,
+    replies: Arc<Mutex<Replies>>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let (head, body) = request.into_parts();
     assert_eq!((&head.method, head.version), (&Method::POST, Version::HTTP_11));
     let body = body.collect().await?.to_bytes();
-    let (status, header) = replies.lock().unwrap().pop_front().unwrap_or((204, None));
+    let (status, header) = {
+        let mut replies = replies.lock().unwrap();
+        replies.next.pop_front().unwrap_or(replies.then)
+    };
     // The story may be over.
     let _ = sender.send(Received { uri: head.uri, headers: head.headers, body });
     let mut response = Response::builder().status(status);

@@ -1,0 +1,199 @@
+//! Deliveries a second, and from the commit to the first attempt; then the same with full tables.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use customerd::domain::webhook::Subscription;
+
+use super::receiver::{Arrival, Receiver};
+use super::scene::Scene;
+use super::table::{Bar, Row, Table, median};
+use super::{Place, full};
+
+const ROUNDS: usize = 5;
+/// Subscriptions, which every event goes to.
+pub const SUBSCRIPTIONS: usize = 8;
+/// Events of a round.
+const EVENTS: usize = 2_000;
+/// How long events are committed to measure how late they arrive.
+const SECONDS: u32 = 10;
+/// Who commit them.
+const WRITERS: u32 = 4;
+
+pub(crate) async fn measure(table: &mut Table, place: &Place<'_>) {
+    let receiver = Receiver::start().await;
+    let empty = Scene::open(&place.url("rate").await).await;
+    let subscription = subscribe(&empty, &receiver).await;
+    let (mut rates, mut floors, mut ready, mut ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        let rate = deliveries(&empty, &receiver, 0).await;
+        let floor = bare(&receiver, &subscription, false).await;
+        let signed_before = bare(&receiver, &subscription, true).await;
+        eprintln!("{} round {round}: {rate:.0}/s, bare {floor:.0}/s, signed before {signed_before:.0}/s", place.name());
+        // The first round fills caches.
+        if round > 0 {
+            rates.push(rate);
+            floors.push(floor);
+            ready.push(signed_before);
+            ratios.push(rate / floor);
+        }
+    }
+    let (rate, floor) = (median(rates), median(floors));
+    table.add(Row {
+        what: match place {
+            Place::Sqlite(_) => "deliveries/s on SQLite, against a bare hyper client that signs and posts the same bodies",
+            Place::Postgres(_) => "the same on PostgreSQL",
+        },
+        measured: format!("{rate:.0}/s"),
+        floor: format!("{floor:.0}/s"),
+        figure: median(ratios),
+        unit: "",
+        bar: Bar::AtLeast(0.5),
+    });
+    let _ = ready;
+    let late = p99(&empty, &receiver, rate / 2.0).await;
+    table.add(Row {
+        what: match place {
+            Place::Sqlite(_) => "commit to first attempt on SQLite, p99, at half of that rate",
+            Place::Postgres(_) => "the same on PostgreSQL",
+        },
+        measured: format!("{late:.1} ms"),
+        floor: "–".to_owned(),
+        figure: late,
+        unit: " ms",
+        bar: Bar::AtMost(250.0),
+    });
+    let url = place.url("full").await;
+    let filled = Scene::open(&url).await;
+    // The event that the filling copies: nobody wants it yet.
+    filled.fill(1).await;
+    let other = subscribe(&filled, &receiver).await;
+    full::fill(place, &url, &other).await;
+    let mut rates = Vec::new();
+    for round in 0..=ROUNDS {
+        let full = deliveries(&filled, &receiver, full::WAITING).await;
+        let empty = deliveries(&empty, &receiver, 0).await;
+        eprintln!("{} round {round}: full {full:.0}/s, empty {empty:.0}/s", place.name());
+        if round > 0 {
+            rates.push((full, empty, empty / full));
+        }
+    }
+    table.add(Row {
+        what: match place {
+            Place::Sqlite(_) => "deliveries/s on SQLite with 1,000,000 delivered and 100,000 waiting, slower by",
+            Place::Postgres(_) => "the same on PostgreSQL",
+        },
+        measured: format!("{:.0}/s", median(rates.iter().map(|it| it.0).collect())),
+        floor: format!("{:.0}/s", median(rates.iter().map(|it| it.1).collect())),
+        figure: median(rates.iter().map(|it| it.2).collect()),
+        unit: "",
+        bar: Bar::AtMost(1.3),
+    });
+    let late_full = p99(&filled, &receiver, rate / 2.0).await;
+    let late = p99(&empty, &receiver, rate / 2.0).await;
+    table.add(Row {
+        what: match place {
+            Place::Sqlite(_) => "commit to first attempt on SQLite with full tables, p99, against empty ones",
+            Place::Postgres(_) => "the same on PostgreSQL",
+        },
+        measured: format!("{late_full:.1} ms"),
+        floor: format!("{late:.1} ms"),
+        figure: late_full / late,
+        unit: "",
+        bar: Bar::AtMost(1.3),
+    });
+}
+
+async fn subscribe(scene: &Scene, receiver: &Receiver) -> Subscription {
+    let mut last = None;
+    for number in 0..SUBSCRIPTIONS {
+        last = Some(scene.subscribe(&receiver.url(&format!("/{number}"))).await);
+    }
+    last.unwrap()
+}
+
+/// A backlog, worked off: from the engine's start until the last delivery is settled.
+async fn deliveries(scene: &Scene, receiver: &Receiver, waiting: i64) -> f64 {
+    scene.fill(EVENTS).await;
+    let before = receiver.count();
+    let begun = Instant::now();
+    let delivering = scene.deliver();
+    let wanted = before + EVENTS * SUBSCRIPTIONS;
+    while receiver.count() < wanted {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    scene.drained(waiting).await;
+    let rate = (EVENTS * SUBSCRIPTIONS) as f64 / begun.elapsed().as_secs_f64();
+    delivering.stop().await;
+    rate
+}
+
+async fn bare(receiver: &Receiver, subscription: &Subscription, before: bool) -> f64 {
+    // Events like the others, from a store that nobody delivers from.
+    let directory = tempfile::tempdir().unwrap();
+    let scene = Scene::open(&format!("sqlite://{}/floor.db", directory.path().display())).await;
+    let mut events = Vec::new();
+    for event in scene.fill(EVENTS).await {
+        events.extend(std::iter::repeat_n(event, SUBSCRIPTIONS));
+    }
+    super::bare::rate(receiver, subscription, events, before).await
+}
+
+/// Milliseconds from an event's commit to its first attempt, 99 times of 100, while events are committed so that this
+/// many deliveries a second are due.
+async fn p99(scene: &Arc<Scene>, receiver: &Receiver, rate: f64) -> f64 {
+    let delivering = scene.deliver();
+    receiver.note();
+    let committed = commit(scene, rate / SUBSCRIPTIONS as f64).await;
+    let wanted = committed.len() * SUBSCRIPTIONS;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let late = lateness(&committed, &receiver.arrivals(), |_| true);
+    assert!(late.len() == wanted, "{} of {wanted} arrived", late.len());
+    delivering.stop().await;
+    percentile(late, 99)
+}
+
+/// Commits so many events a second for a while: each with the time when it was durable.
+pub async fn commit(scene: &Arc<Scene>, rate: f64) -> HashMap<String, Instant> {
+    let step = Duration::from_secs_f64(f64::from(WRITERS) / rate);
+    let begun = Instant::now();
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let scene = Arc::clone(scene);
+            tokio::spawn(async move {
+                let mut committed = Vec::new();
+                let mut next = begun + step * writer / WRITERS;
+                while next < begun + Duration::from_secs(u64::from(SECONDS)) {
+                    tokio::time::sleep_until(next.into()).await;
+                    committed.push(scene.commit().await);
+                    next += step;
+                }
+                committed
+            })
+        })
+        .collect();
+    let mut all = HashMap::new();
+    for writer in writers {
+        all.extend(writer.await.unwrap().into_iter().map(|(id, at)| (id.to_string(), at)));
+    }
+    all
+}
+
+/// Milliseconds between each commit and each arrival of its event at one of these paths.
+pub fn lateness(
+    committed: &HashMap<String, Instant>,
+    arrivals: &HashMap<Arrival, Instant>,
+    paths: impl Fn(&str) -> bool,
+) -> Vec<f64> {
+    let of = |((path, id), at): (&Arrival, &Instant)| {
+        let committed = committed.get(id).filter(|_| paths(path))?;
+        Some(at.saturating_duration_since(*committed).as_secs_f64() * 1e3)
+    };
+    arrivals.iter().filter_map(of).collect()
+}
+
+pub fn percentile(mut values: Vec<f64>, percent: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[(values.len() * percent / 100).min(values.len() - 1)]
+}
