@@ -31,6 +31,9 @@ pub struct Query<'c> {
     persistent: bool,
     /// Only the first row is wanted.
     first: bool,
+    /// The text has `$n`. Without them SQLite gets `?` for what is appended, each the next parameter: it keeps numbered ones
+    /// in a list that it walks for each of them, so that a text of hundreds is slow to prepare and to bind.
+    numbered: bool,
 }
 
 /// Where a statement runs.
@@ -67,7 +70,8 @@ impl<'c> Query<'c> {
             Dialect::Sqlite => Args::Sqlite(SqliteArguments::default()),
             Dialect::Postgres => Args::Postgres(PgArguments::default()),
         };
-        Self { target, sql: Cow::Borrowed(sql), arguments, invalid: None, persistent: true, first: false }
+        let numbered = sql.contains('$');
+        Self { target, sql: Cow::Borrowed(sql), arguments, invalid: None, persistent: true, first: false, numbered }
     }
 
     /// Binds the next parameter: the first call is `$1`.
@@ -85,6 +89,8 @@ impl<'c> Query<'c> {
     /// Appends to the text.
     pub fn push(mut self, sql: &'static str) -> Self {
         if !sql.is_empty() {
+            self.numbered |= sql.contains('$');
+            debug_assert!(!(self.numbered && self.sql.contains('?')), "$n after a ?: {sql}");
             self.sql.to_mut().push_str(sql);
         }
         self
@@ -129,6 +135,7 @@ impl<'c> Query<'c> {
     /// Goes on with a second statement in the same round trip, its parameters numbered on. Neither may read what the other
     /// writes: on PostgreSQL both see what was there before. The rows changed are those of the second.
     pub fn then(mut self, sql: &'static str) -> Self {
+        self.numbered = true;
         self.sql = Cow::Owned(match self.target.dialect() {
             Dialect::Sqlite => format!("{}; {sql}", self.sql),
             Dialect::Postgres => format!("WITH first AS ({}) {sql}", self.sql),
@@ -160,8 +167,12 @@ impl<'c> Query<'c> {
     }
 
     fn push_parameter(&mut self, number: usize) {
-        // Writing to a String cannot fail.
-        let _ = write!(self.sql.to_mut(), "${number}");
+        if self.numbered || self.target.dialect() == Dialect::Postgres {
+            // Writing to a String cannot fail.
+            let _ = write!(self.sql.to_mut(), "${number}");
+        } else {
+            self.sql.to_mut().push('?');
+        }
     }
 
     /// Runs the statement; the number of rows it changed.
@@ -275,8 +286,12 @@ pub(super) async fn on_postgres(
     Ok((changed, rows))
 }
 
-/// The highest `$n` of a text. SQLite would take a missing value for NULL and ignore a superfluous one.
+/// The highest `$n` of a text, or how many `?` it has. SQLite would take a missing value for NULL and ignore a superfluous
+/// one.
 fn parameters(sql: &str) -> usize {
+    if !sql.contains('$') {
+        return sql.matches('?').count();
+    }
     let digits = |part: &str| part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     sql.split('$').skip(1).filter_map(|part| part[..digits(part)].parse().ok()).max().unwrap_or(0)
 }

@@ -177,6 +177,8 @@ impl Queue for Webhooks {
     const NAME: &'static str = "webhooks";
     // The client keeps the contract's; this one is for whatever it does not foresee.
     const DEADLINE: Duration = DEADLINE.saturating_add(Duration::from_secs(5));
+    // Many at once share a commit; what one subscription may have of them is another matter.
+    const CONCURRENCY: usize = 256;
     const CEILING: usize = fairness::CEILING;
 
     async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {

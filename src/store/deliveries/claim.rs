@@ -180,9 +180,8 @@ pub async fn due_at(on: &mut impl Connection) -> Result<Option<Timestamp>, Error
         .query(
             "SELECT min(CASE WHEN probe_at > due THEN probe_at ELSE due END) FROM (SELECT w.probe_at, \
              (SELECT min(d.next_attempt_at) FROM deliveries d WHERE d.webhook_id = w.id AND d.status = 'pending') AS due \
-             FROM webhooks w WHERE w.deleted = $1 AND (w.disabled_reason IS NULL OR w.probe_at IS NOT NULL)) waiting",
+             FROM webhooks w WHERE NOT w.deleted AND (w.disabled_reason IS NULL OR w.probe_at IS NOT NULL)) waiting",
         )
-        .bind(false)
         .one()
         .await?;
     Ok(row.0)
