@@ -57,8 +57,10 @@ pub async fn rate(receiver: &Receiver, subscription: &Subscription, events: Vec<
         ready[index % CONNECTIONS].push((event, signed));
     }
     let begun = Instant::now();
-    let senders: Vec<_> =
-        ready.into_iter().map(|part| tokio::spawn(post(Arc::clone(&bare), receiver.address.to_string(), part))).collect();
+    let senders: Vec<_> = ready
+        .into_iter()
+        .map(|part| tokio::spawn(post(Arc::clone(&bare), receiver.address.to_string(), part)))
+        .collect();
     for sender in senders {
         sender.await.unwrap();
     }

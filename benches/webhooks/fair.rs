@@ -17,7 +17,9 @@ pub(crate) async fn measure(table: &mut Table, place: &Place<'_>) {
     let (alone, beside) = (p99(place, ["/8", "/9"]).await, p99(place, ["/hang", "/fail"]).await);
     table.add(Row {
         what: match place {
-            Place::Sqlite(_) => "commit to first attempt on SQLite, p99 of the others while one of ten receivers hangs and one fails",
+            Place::Sqlite(_) => {
+                "commit to first attempt on SQLite, p99 of the others while one of ten receivers hangs and one fails"
+            }
             Place::Postgres(_) => "the same on PostgreSQL",
         },
         measured: format!("{beside:.1} ms"),

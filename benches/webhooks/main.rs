@@ -58,8 +58,7 @@ fn main() {
             wanted.into_iter().partition(|name| ["sqlite", "postgres"].contains(&name.as_str()));
         let asked = |list: &[String], name: &str| list.is_empty() || list.iter().any(|one| one == name);
         let mut table = Table::default();
-        let cluster =
-            if asked(&databases, "postgres") { Cluster::start(Durability::Durable) } else { None };
+        let cluster = if asked(&databases, "postgres") { Cluster::start(Durability::Durable) } else { None };
         let mut places = Vec::new();
         if asked(&databases, "sqlite") {
             places.push(Place::Sqlite(tempfile::tempdir().unwrap()));

@@ -37,7 +37,8 @@ pub(crate) async fn measure(table: &mut Table, place: &Place<'_>) {
     let shutdown = Shutdown::new();
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().to_str().unwrap();
-    let flags = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--data-dir", data, "--database-url", &url];
+    let flags =
+        ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--data-dir", data, "--database-url", &url];
     let cli = Cli::read(["customerd", "serve", "--no-sandbox"].iter().chain(&flags).map(Into::into)).unwrap();
     let Some(Command::Serve(serve)) = &cli.command else { panic!("not serve") };
     let service = app::start(&cli.common, serve, Clock::system(), shutdown.clone()).await.unwrap();
@@ -54,7 +55,9 @@ pub(crate) async fn measure(table: &mut Table, place: &Place<'_>) {
     }
     table.add(Row {
         what: match place {
-            Place::Sqlite(_) => "events/s on one WatchEvents stream catching up on SQLite (or 50,000/s), against a bare tonic stream",
+            Place::Sqlite(_) => {
+                "events/s on one WatchEvents stream catching up on SQLite (or 50,000/s), against a bare tonic stream"
+            }
             Place::Postgres(_) => "the same on PostgreSQL",
         },
         measured: format!("{:.0}/s", median(rates)),

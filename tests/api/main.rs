@@ -39,4 +39,5 @@ mod signature;
 mod signing;
 mod simulator;
 mod sizes;
+mod subscriptions;
 mod webhooks;

@@ -115,7 +115,11 @@ pub async fn due(on: &mut impl Connection, wanted: &[Wanted], now: Timestamp) ->
 }
 
 /// Takes what [`due`] gave under a lease: subscription and event of those that nobody else took, or is just taking.
-pub async fn claim(tx: &mut Tx, found: &[(Uuid, Uuid)], (lease, now): (Lease, Timestamp)) -> Result<Vec<(Uuid, Uuid)>, Error> {
+pub async fn claim(
+    tx: &mut Tx,
+    found: &[(Uuid, Uuid)],
+    (lease, now): (Lease, Timestamp),
+) -> Result<Vec<(Uuid, Uuid)>, Error> {
     if found.is_empty() {
         return Ok(Vec::new());
     }
