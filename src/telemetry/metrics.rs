@@ -75,6 +75,11 @@ fn describe() {
     describe_counter!("worker_items_total", "Items settled, by queue and outcome");
     describe_histogram!("worker_item_duration_seconds", "From the claim of an item to its settlement, by queue");
     describe_counter!("worker_swept_rows_total", "Expired rows removed");
+    describe_counter!("webhook_attempts_total", "Attempts to deliver, by outcome: delivered, retry or dead");
+    describe_histogram!("webhook_attempt_duration_seconds", "From the beginning of an attempt to its end");
+    describe_histogram!("webhook_first_attempt_lag_seconds", "From the event to the first attempt");
+    describe_gauge!("webhook_deliveries_pending", "Deliveries to be sent, or sent again");
+    describe_gauge!("webhook_deliveries_dead", "Deliveries given up, which can be replayed");
     describe_gauge!("store_connections", "Connections to the database");
     describe_gauge!("store_connections_idle", "Those that nobody uses");
     describe_gauge!("store_waiting", "Callers that wait for a connection, or on SQLite to write");

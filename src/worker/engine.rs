@@ -60,6 +60,11 @@ pub trait Queue: Send + Sync + 'static {
         done: Option<Self::Done>,
     ) -> impl Future<Output = Result<&'static str, Failure>> + Send;
 
+    /// Done when there is room for another claim though nothing has been committed; by itself never.
+    fn room(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// How many items wait (it may stop counting at some thousands) and since when the first is due.
     fn backlog(&self) -> impl Future<Output = Result<Backlog, Failure>> + Send;
 }
@@ -155,6 +160,7 @@ impl Engine {
                     _ = places.acquire_many(enough), if found.more && at_work.len() < Q::CEILING => break,
                     // The store lives as long as this engine: the channel is not closed.
                     _ = commits.changed(), if !found.more => break,
+                    () = queue.room(), if !found.more => break,
                     () = self.clock.sleep_until(found.again), if !found.more => break,
                 }
             }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use metrics::{counter, gauge, histogram};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{Backlog, Failure, Queue, Taken};
@@ -29,6 +30,8 @@ use settlement::{Ended, Settlement};
 
 /// How long a claim counts: an attempt, and time to write it down.
 const LEASE: Duration = Duration::from_secs(30);
+/// So many free places are worth a claim of their own.
+const MANY: usize = 32;
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The queue of deliveries.
@@ -44,6 +47,9 @@ pub struct Webhooks {
     turn: AtomicUsize,
     /// Whether the last claim left due deliveries behind for want of places: then every settlement is worth another look.
     withheld: AtomicBool,
+    /// Places that have become free since the last claim, and who is told when they are many.
+    freed: AtomicUsize,
+    room: Notify,
 }
 
 /// What can be chosen about sending.
@@ -66,6 +72,8 @@ impl Webhooks {
             settlement: Settlement::new(store.clone()),
             turn: AtomicUsize::new(0),
             withheld: AtomicBool::new(false),
+            freed: AtomicUsize::new(0),
+            room: Notify::new(),
             store,
             clock,
         }
@@ -187,6 +195,7 @@ impl Queue for Webhooks {
 
     async fn claim(&self, now: Timestamp, limit: usize) -> Result<Taken<Job>, Failure> {
         self.withheld.store(false, Ordering::Relaxed);
+        self.freed.store(0, Ordering::Relaxed);
         self.places.forget(self.clock.monotonic());
         // In statements of their own, which hold nothing up: the claim proper sees what others took in between.
         let mut reader = self.store.reader().await?;
@@ -235,11 +244,19 @@ impl Queue for Webhooks {
             // Another one of its entity may go now, or another one of whatever had to wait.
             wake: subscription.settings.fifo || self.withheld.load(Ordering::Relaxed),
         };
-        // The place is free by the time that the settlement wakes the next claim.
+        // The place is free by the time that the settlement wakes the next claim. Where many are, the claim does not wait for
+        // it, so that the next attempts are under way while the last are written down.
         drop(job);
+        if self.freed.fetch_add(1, Ordering::Relaxed) + 1 >= MANY && self.withheld.load(Ordering::Relaxed) {
+            self.room.notify_one();
+        }
         self.settlement.write(ended).await?;
         counter!("webhook_attempts_total", "outcome" => name).increment(1);
         Ok(name)
+    }
+
+    async fn room(&self) {
+        self.room.notified().await;
     }
 
     async fn backlog(&self) -> Result<Backlog, Failure> {
