@@ -40,7 +40,7 @@ async fn p99(place: &Place<'_>, others: [&str; 2]) -> f64 {
     let delivering = scene.deliver();
     receiver.note();
     let committed = commit(&scene, RATE).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     let good = |path: &str| path.len() == 2 && path < "/8";
     let late = lateness(&committed, &receiver.arrivals(), good);
     assert_eq!(late.len(), committed.len() * GOOD, "others were held up");

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -61,6 +61,15 @@ impl Receiver {
     /// Notes arrivals from now on.
     pub fn note(&self) {
         self.seen.noting.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until so many arrivals are noted.
+    pub async fn noted(&self, count: usize) {
+        let begun = Instant::now();
+        while self.seen.arrivals.lock().unwrap().len() < count {
+            assert!(begun.elapsed() < Duration::from_secs(60), "deliveries do not arrive");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// When each event first came to each path.

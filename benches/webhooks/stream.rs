@@ -28,6 +28,8 @@ use super::table::{Bar, Row, Table, median};
 
 const EVENTS: usize = 200_000;
 const ROUNDS: usize = 5;
+/// Events a second that are enough, whatever the floor.
+const ENOUGH: f64 = 50_000.0;
 
 pub(crate) async fn measure(table: &mut Table, place: &Place<'_>) {
     let url = place.url("stream").await;
@@ -53,18 +55,19 @@ pub(crate) async fn measure(table: &mut Table, place: &Place<'_>) {
         floors.push(floor);
         ratios.push(rate / floor);
     }
+    let rate = median(rates);
     table.add(Row {
         what: match place {
             Place::Sqlite(_) => {
-                "events/s on one WatchEvents stream catching up on SQLite (or 50,000/s), against a bare tonic stream"
+                "events/s on one WatchEvents stream catching up on SQLite, against 50,000/s or half of a bare tonic stream"
             }
             Place::Postgres(_) => "the same on PostgreSQL",
         },
-        measured: format!("{:.0}/s", median(rates)),
+        measured: format!("{rate:.0}/s"),
         floor: format!("{:.0}/s", median(floors)),
-        figure: median(ratios),
+        figure: (rate / ENOUGH).max(median(ratios) / 0.5),
         unit: "",
-        bar: Bar::AtLeast(0.5),
+        bar: Bar::AtLeast(1.0),
     });
     shutdown.start();
     service.finish().await.unwrap();

@@ -132,7 +132,7 @@ async fn a_change_is_delivered_and_signed_twice(h: House) {
     assert!(keys.header("cache-control").unwrap().contains("max-age"));
     let address = receiver.address.to_string();
     let keys = Keys::read(&keys.json());
-    assert_eq!(keys.verify(&received, &[&secret], service.clock.now(), &address), Ok(()));
+    assert_eq!(keys.verify(&received, &[&secret], (service.clock.now(), &address)), Ok(()));
     let all = deliveries(&wallet, &webhook, settled(1)).await;
     assert_eq!((&all[0]["status"], &all[0]["eventId"]), (&json!("delivered"), &event["eventId"]));
     assert_eq!((&all[0]["attempts"][0]["status"], all[0].get("nextAttemptAt")), (&json!(204), None));
@@ -217,7 +217,7 @@ async fn a_rotated_secret_signs_beside_the_old_one(h: House) {
     for (secrets, wait) in [(vec![new, &old], 24 * 3600), (vec![new], 0)] {
         assert_eq!(wallet.call("POST", &format!("{webhook}/test")).await.is(202).text(), "");
         let received = receiver.next().await;
-        assert_eq!(keys.verify(&received, &secrets, service.clock.now(), &address), Ok(()));
+        assert_eq!(keys.verify(&received, &secrets, (service.clock.now(), &address)), Ok(()));
         let trial = received.json();
         assert_eq!(
             (&trial["webhookType"], &trial["eventId"]),

@@ -151,6 +151,6 @@ impl Desk {
         if received.json()["eventId"] != received.header("webhook-id") {
             return Err("the body is of another event".to_owned());
         }
-        keys.as_ref().ok_or("no keys")?.verify(received, &[secret], at, &self.address.to_string())
+        keys.as_ref().ok_or("no keys")?.verify(received, &[secret], (at, &self.address.to_string()))
     }
 }

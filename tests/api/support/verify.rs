@@ -27,7 +27,12 @@ impl Keys {
     }
 
     /// Checks a delivery to a receiver at this address, signed with exactly these secrets at this time; why not.
-    pub fn verify(&self, received: &Received, secrets: &[&str], now: Timestamp, address: &str) -> Result<(), String> {
+    pub fn verify(
+        &self,
+        received: &Received,
+        secrets: &[&str],
+        (now, address): (Timestamp, &str),
+    ) -> Result<(), String> {
         let secrets: Vec<_> = secrets.iter().map(|text| Secret::parse(&(*text).into()).unwrap()).collect();
         let message = Message { id: received.header("webhook-id"), at: now, body: &received.body };
         if received.header("webhook-timestamp") != now.unix_seconds().to_string() {
