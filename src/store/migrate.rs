@@ -37,6 +37,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0005_verifications",
     "0006_webhooks",
     "0007_accounts_cards",
+    "0008_event_positions",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {
@@ -126,5 +127,24 @@ mod tests {
         for (index, migration) in migrator(Dialect::Sqlite).iter().enumerate() {
             assert_eq!(migration.version, index as i64 + 1);
         }
+    }
+
+    #[tokio::test]
+    async fn events_that_wait_for_a_position_get_one() {
+        use sqlx::{Connection as _, SqliteConnection};
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let mut before = Migrator::with_migrations(migrator(Dialect::Sqlite).iter().take(7).cloned().collect());
+        before.set_locking(false).run_direct(None, &mut connection, false).await.unwrap();
+        for (seq, position) in [(1_i64, Some(1_i64)), (2, None), (3, None)] {
+            let insert = "INSERT INTO events (id, programme_id, customer_id, seq, entity_type, entity_id, actor, cause, \
+                to_status, version, created_at, body, previous_hash, hash, position) \
+                VALUES (CAST($1 AS BLOB), x'00', x'00', $1, '', x'00', '', '', '', 1, 1, '', x'00', x'00', $2)";
+            sqlx::query(insert).bind(seq).bind(position).execute(&mut connection).await.unwrap();
+        }
+        sqlx::query("UPDATE event_order SET position = 1").execute(&mut connection).await.unwrap();
+        run(&mut connection, Dialect::Sqlite).await.unwrap();
+        let placed: Vec<(i64, i64)> =
+            sqlx::query_as("SELECT seq, position FROM events ORDER BY seq").fetch_all(&mut connection).await.unwrap();
+        assert_eq!(placed, [(1, 1), (2, 2), (3, 3)]);
     }
 }
