@@ -32,6 +32,11 @@ impl SqliteStore {
                 Error::Open(format!("cannot create the directory {}: {error}", directory.display()))
             })?;
         }
+        if run {
+            // It holds secrets (the webhooks'), so that a new one is its owner's alone, as are the log files, which take its
+            // mode. Never opens a file that is there: closing it would release the locks that this process has on it.
+            let _ = tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).await;
+        }
         let base = SqliteConnectOptions::new()
             .filename(path)
             .busy_timeout(options.lock_timeout)
