@@ -22,6 +22,7 @@ use crate::signature::{self, Head, Message, Param, PrivateKey, Recipe, digest};
 #[command(after_help = "Prints the answer's body. Exit codes: 0 for 2xx, 1 for any other answer, 2 for wrong usage.")]
 pub struct Call {
     /// GET, POST, PUT, PATCH or DELETE
+    #[arg(value_parser = method)]
     method: Method,
     /// Such as /v1/customers?pageSize=10
     #[arg(value_parser = path)]
@@ -43,11 +44,21 @@ pub struct Call {
     verbose: bool,
 }
 
+fn method(text: &str) -> Result<Method, String> {
+    let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+    let wanted = |it: &Method| it.as_str().eq_ignore_ascii_case(text);
+    known.into_iter().find(wanted).ok_or_else(|| "want GET, POST, PUT, PATCH or DELETE".to_owned())
+}
+
+/// A path of the service that the profile names. `//host` and what a URL takes for it would be another's, who would get the
+/// bearer token.
 fn path(text: &str) -> Result<String, String> {
-    if text.starts_with('/') {
+    let nowhere = Url::parse("http://path.invalid").map_err(|error| error.to_string())?;
+    let within = nowhere.join(text).is_ok_and(|url| url.origin() == nowhere.origin());
+    if text.starts_with('/') && within {
         Ok(text.to_owned())
     } else {
-        Err("want a path that begins with /, such as /v1/customers".into())
+        Err("want a path that begins with one /, such as /v1/customers".to_owned())
     }
 }
 
@@ -85,20 +96,22 @@ pub(super) async fn run(args: &Call, common: &Common) -> anyhow::Result<ExitCode
 pub(super) fn profile(path: Option<&PathBuf>, common: &Common) -> anyhow::Result<Profile> {
     match path {
         Some(path) => Profile::read(path),
-        None => Profile::read(&common.database.data_dir.join("sandbox.json"))
-            .context("no sandbox profile: start `customerd` once, or name one with --profile"),
+        None => Profile::read(&common.database.data_dir.join("sandbox.json")).context(
+            "no sandbox profile: start `customerd` once and it is made (for a database that has programmes already, \
+                 `customerd programme create --sandbox --name NAME` prints one), or name one with --profile",
+        ),
     }
 }
 
 fn body(data: &str) -> anyhow::Result<Vec<u8>> {
     match data.strip_prefix('@') {
-        Some(file) => std::fs::read(file).with_context(|| format!("cannot read {file}")),
-        None if data == "-" => {
+        Some(file) if file != "-" => std::fs::read(file).with_context(|| format!("cannot read {file}")),
+        _ if ["-", "@-"].contains(&data) => {
             let mut bytes = Vec::new();
             std::io::stdin().read_to_end(&mut bytes)?;
             Ok(bytes)
         }
-        None => Ok(data.as_bytes().to_vec()),
+        _ => Ok(data.as_bytes().to_vec()),
     }
 }
 
@@ -174,5 +187,28 @@ impl Client {
         headers.insert("signature-input", signed.signature_input);
         headers.insert("signature", signed.signature);
         Ok(self.http.request(method.clone(), url).headers(headers).body(body.unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stays_with_the_service() {
+        for text in ["/v1/customers", "/v1/customers?externalId=//a", "/", "/v1//x"] {
+            assert_eq!(path(text).as_deref(), Ok(text));
+        }
+        for text in
+            ["v1", "", "//evil.example/v1", "/\\evil.example/v1", "/\t/evil.example", "http://evil.example/", "@evil"]
+        {
+            assert!(path(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn methods_in_either_case() {
+        assert_eq!(method("get"), Ok(Method::GET));
+        assert!(method("FETCH").is_err() && method("BAD METHOD").is_err());
     }
 }
