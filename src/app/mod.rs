@@ -5,12 +5,13 @@ mod front;
 mod gauges;
 mod profile;
 mod providers;
+mod sandbox;
 mod serve;
 mod start;
 mod work;
 
 pub use backend::Backend;
-pub use profile::{Profile, create_programme};
+pub use profile::{Profile, create_programme, local};
 pub use serve::{Running, start};
 pub use work::work;
 

@@ -1,6 +1,7 @@
 //! A programme with everything its partner needs to call: made by `serve` for the sandbox and by `programme create`.
 
 use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -54,7 +55,8 @@ impl Profile {
     /// The file cannot be written.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(self)?;
-        let draft = path.with_extension("json.new");
+        // Two nodes that start at once do not share it.
+        let draft = path.with_extension(format!("json.{}", std::process::id()));
         let write = || -> std::io::Result<()> {
             // What an interrupted start left behind may have another mode.
             match std::fs::remove_file(&draft) {
@@ -79,6 +81,17 @@ impl Profile {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is not a profile", path.display()))
     }
+}
+
+/// The address under which a listener is reached from this machine: a listener on every address has none of its own.
+#[must_use]
+pub fn local(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
 }
 
 /// Makes a programme with fresh credentials and a fresh P-384 signing key.

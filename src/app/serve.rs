@@ -1,6 +1,7 @@
 //! Starting and stopping: `customerd serve`, and what the tests run.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rest_bridge::Transport;
@@ -11,7 +12,7 @@ use super::backend::{in_process, rpcs};
 use super::front::Front;
 use super::start::{Start, store_check, upstream_check};
 use super::work::worker;
-use super::{Backend, gauges, open_store};
+use super::{Backend, gauges, open_store, sandbox};
 use crate::clock::Clock;
 use crate::config::{Common, Only, Serve};
 use crate::serve::{GuardLayer, Listener, Shutdown};
@@ -27,6 +28,8 @@ pub struct Running {
     pub grpc: Option<SocketAddr>,
     /// The store, unless this node is a front alone.
     pub store: Option<Store>,
+    /// The sandbox's profile, if one can call with it.
+    pub profile: Option<PathBuf>,
     shutdown: Shutdown,
     tasks: JoinSet<()>,
     backend: Option<Arc<Backend>>,
@@ -69,9 +72,9 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
     let origins = start.origins(http_addr.unwrap_or(common.listen.http_addr))?;
 
     let mut tasks = JoinSet::new();
-    let (transport, check, store, backend) = if let Some(addr) = grpc_addr {
+    let (transport, check, store, backend, profile) = if let Some(addr) = grpc_addr {
         let store = open_store(common, Migrations::Run).await?;
-        start.sandbox(&store, &origins, addr).await?;
+        let profile = start.sandbox(&store, &origins, addr).await?;
         let settings = start.settings(origins.clone(), &store).await?;
         let api = Api::new(store.clone(), clock.clone(), settings).await?;
         let services = in_process(&api, &ObserveLayer::in_process(clock.clone(), rpcs()));
@@ -80,10 +83,16 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
             let (worker, shutdown) = (worker(&store, &serve.work, clock.clone()).await?, shutdown.clone());
             tasks.spawn(worker.run(async move { shutdown.started().await }));
         }
-        (Transport::from(services), store_check(store.clone()), Some(store), Some(backend))
+        (Transport::from(services), store_check(store.clone()), Some(store), Some(backend), profile)
     } else {
         let channel = start.upstream()?;
-        (Transport::from(channel.clone()), upstream_check(channel), None, None)
+        (
+            Transport::from(channel.clone()),
+            upstream_check(channel),
+            None,
+            None,
+            Some(sandbox::path(common)).filter(|path| path.exists()),
+        )
     };
     if let (Some(listener), Some(backend)) = (grpc, &backend) {
         tasks.spawn(start.grpc(listener, backend));
@@ -98,7 +107,7 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
         tasks.spawn(until(shutdown.clone(), gauges::run(store.clone(), start.clock.clone())));
     }
     tasks.spawn(until(shutdown.clone(), start.metrics.clone().upkeep()));
-    Ok(Running { http: http_addr, grpc: grpc_addr, store, shutdown, tasks, backend })
+    Ok(Running { http: http_addr, grpc: grpc_addr, store, profile, shutdown, tasks, backend })
 }
 
 /// The longest message that the services read: a body as long as may be, or a partner's callback with its headers.

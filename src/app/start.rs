@@ -15,7 +15,7 @@ use tower::{Service, ServiceBuilder};
 
 use super::backend::rpcs;
 use super::work::webhook_key;
-use super::{Backend, create_programme, providers};
+use super::{Backend, providers};
 use crate::api;
 use crate::clock::Clock;
 use crate::config::{CertFiles, Common, Serve};
@@ -81,21 +81,6 @@ impl Start<'_> {
         let webhook_key = webhook_key(store, &self.clock).await?.public_key().clone();
         let stopping = self.shutdown.flag();
         Ok(Settings { origins, chains, rate, kyc, private_callbacks, webhook_key, stopping })
-    }
-
-    /// Makes the sandbox programme on a database that has no programme yet, and writes its profile.
-    pub(super) async fn sandbox(&self, store: &Store, http: &Origins, grpc: SocketAddr) -> anyhow::Result<()> {
-        if self.serve.no_sandbox || programmes::any(&mut store.reader().await?).await? {
-            return Ok(());
-        }
-        let dir = &self.common.database.data_dir;
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        let addresses = (format!("{}/v1", http.primary()), grpc.to_string());
-        let profile = create_programme(store, &self.clock, ("Sandbox", true), addresses).await?;
-        let path = dir.join("sandbox.json");
-        profile.write(&path)?;
-        tracing::info!(programme = %profile.programme_id, profile = %path.display(), "made a sandbox programme");
-        Ok(())
     }
 
     /// The connection of a front to its backend, made when it is first needed and again when it breaks.

@@ -71,7 +71,7 @@ async fn act(command: Programme, common: &Common, store: &Store) -> anyhow::Resu
             let listen = &common.listen;
             let public = listen.public_urls(listen.http_addr, false);
             let origin = public.first().context("--public-url")?.as_str().trim_end_matches('/').to_owned();
-            let addresses = (format!("{origin}/v1"), listen.grpc_addr.to_string());
+            let addresses = (format!("{origin}/v1"), app::local(listen.grpc_addr).to_string());
             let profile = create_programme(store, &clock, (&name, sandbox), addresses).await?;
             super::print(&serde_json::to_string_pretty(&profile)?)
         }

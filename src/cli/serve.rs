@@ -1,5 +1,7 @@
 //! `customerd serve`: the service, until it is told to stop.
 
+use std::path::Path;
+
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{Common, Serve};
@@ -18,7 +20,9 @@ pub(super) async fn run(args: Serve, common: &Common) -> anyhow::Result<()> {
     on_signals(shutdown.clone())?;
     let running = app::start(common, &args, clock, shutdown).await?;
     announce(&running, &args, common);
-    running.finish().await
+    running.finish().await?;
+    tracing::info!("stopped");
+    Ok(())
 }
 
 /// Says where everything is, and what to do first.
@@ -32,10 +36,13 @@ fn announce(running: &app::Running, args: &Serve, common: &Common) {
     if let Some(http) = running.http {
         tracing::info!(%http, tls = args.tls.http().is_some(), "REST is ready");
     }
-    let profile = common.database.data_dir.join("sandbox.json");
-    if profile.exists() && running.http.is_some() {
-        let first = "customerd call POST /v1/customers \
+    if let (Some(profile), Some(_)) = (&running.profile, running.http) {
+        let shown = profile.display();
+        // What `customerd call` finds by itself need not be named.
+        let named =
+            if profile == Path::new("data/sandbox.json") { String::new() } else { format!(" --profile {shown}") };
+        let first = "POST /v1/customers \
                      -d '{\"chainId\": \"eip155:1:0xab16a96D359eC26a11e2C2b3d8f8B8942d5Bfcdb\", \"externalId\": \"u-1\"}'";
-        tracing::info!(profile = %profile.display(), "a first call: {first}");
+        tracing::info!(profile = %shown, "a first call: customerd call{named} {first}");
     }
 }

@@ -16,5 +16,7 @@ pub(super) async fn run(work: &Work, common: &Common) -> anyhow::Result<()> {
     telemetry::init(&common.log, &clock)?;
     let shutdown = Shutdown::new();
     on_signals(shutdown.clone())?;
-    app::work(common, work, clock, shutdown).await
+    app::work(common, work, clock, shutdown).await?;
+    tracing::info!("stopped");
+    Ok(())
 }
