@@ -1,6 +1,5 @@
 //! `customerd listen`: the event stream, forwarded as webhooks to a receiver under development.
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::call::{Client, profile};
 use crate::clock::Clock;
 use crate::config::Common;
 use crate::outbound::standard::{Message, Secret, new_secret};
+use crate::telemetry;
 
 /// Longest silence of the stream, which says every 15 seconds that it is there.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -56,7 +56,7 @@ pub(super) async fn run(args: &Listen, common: &Common) -> anyhow::Result<()> {
     let secret = Secret::parse(&text).context("--secret: want whsec_ and 24 to 64 bytes of base64")?;
     let client = Client::new(profile(args.profile.as_ref(), common)?)?;
     let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(DEADLINE).build()?;
-    let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colours = telemetry::in_colour(&std::io::stdout());
     let forward = Forward { http, secret, to: args.forward_to.clone(), clock: clock.clone(), colours };
     let mut listener = Listener { client, clock, types: args.types.clone(), cursor: args.cursor.clone() };
     listener.begin().await?;

@@ -2,6 +2,7 @@
 //!
 //! A subcommand is added by a line in [`Command`] and one in [`Command::run`].
 
+mod arguments;
 mod call;
 mod keygen;
 mod listen;
@@ -112,36 +113,37 @@ fn note(text: &str) {
     eprintln!("{text}");
 }
 
-impl Cli {
-    /// Reads arguments and environment; without a subcommand it is `serve`.
-    ///
-    /// # Errors
-    /// Wrong usage, or a request for help or the version: clap's own error, which knows how to show itself.
-    pub fn read(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Self, clap::Error> {
-        let mut arguments: Vec<_> = arguments.into_iter().collect();
-        let cli = Self::try_parse_from(&arguments)?;
-        if cli.command.is_some() {
-            return Ok(cli);
-        }
-        arguments.push("serve".into());
-        Self::try_parse_from(&arguments)
-    }
-}
-
 /// Runs the command line that this process was started with. Results go to stdout; failures and logs to stderr.
 #[expect(clippy::print_stderr, reason = "the end of a command is told to whoever typed it")]
 pub fn main() -> ExitCode {
-    let cli = match Cli::read(std::env::args_os()) {
+    let typed: Vec<_> = std::env::args_os().collect();
+    let cli = match Cli::read(typed.clone()) {
         Ok(cli) => cli,
-        Err(error) => error.exit(),
+        Err(error) => {
+            // There is nobody left to tell that it could not be told.
+            let _ = error.print();
+            if let Some(variable) = arguments::blamed(&error, &typed) {
+                eprintln!("The value comes from the environment: {variable}.");
+            }
+            return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
     };
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("customerd: {error:#}");
+            eprintln!("customerd: {}", told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes, without those whose words stand there already: many errors quote their cause.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, cause| match cause.to_string() {
+        cause if told.is_empty() => cause,
+        cause if told.contains(&cause) => told,
+        cause => format!("{told}: {cause}"),
+    })
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {

@@ -9,11 +9,13 @@ use url::Url;
 #[command(next_help_heading = "Addresses")]
 pub struct Listen {
     /// REST, health, metrics and pages listen here
-    #[arg(long, global = true, env = "CUSTOMERD_HTTP_ADDR", value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, global = true, env = "CUSTOMERD_HTTP_ADDR", value_name = "IP:PORT", default_value = "127.0.0.1:8080",
+          value_parser = address)]
     pub http_addr: SocketAddr,
 
     /// gRPC listens here
-    #[arg(long, global = true, env = "CUSTOMERD_GRPC_ADDR", value_name = "IP:PORT", default_value = "127.0.0.1:50051")]
+    #[arg(long, global = true, env = "CUSTOMERD_GRPC_ADDR", value_name = "IP:PORT", default_value = "127.0.0.1:50051",
+          value_parser = address)]
     pub grpc_addr: SocketAddr,
 
     /// Scheme and authority that partners sign and that links carry; repeatable, the first is used in links
@@ -35,6 +37,10 @@ impl Listen {
             .filter_map(|host| Url::parse(&format!("{scheme}://{host}:{}", http.port())).ok())
             .collect()
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "want an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
 }
 
 fn public_url(text: &str) -> Result<Url, String> {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use url::Url;
 
 use super::{CertFiles, Kyc, LimitArgs, Work};
@@ -15,11 +16,11 @@ pub struct Serve {
     pub only: Option<Only>,
 
     /// Do not run the worker (webhooks, screening, sweeps); another node does
-    #[arg(long, env = "CUSTOMERD_NO_WORKER")]
+    #[arg(long, env = "CUSTOMERD_NO_WORKER", value_parser = BoolishValueParser::new())]
     pub no_worker: bool,
 
     /// Make no sandbox programme on a database without any programme
-    #[arg(long, env = "CUSTOMERD_NO_SANDBOX")]
+    #[arg(long, env = "CUSTOMERD_NO_SANDBOX", value_parser = BoolishValueParser::new())]
     pub no_sandbox: bool,
 
     /// Chains that customers may come from, as CAIP-2 ids separated by commas, such as eip155:1 [default: all known]

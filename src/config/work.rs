@@ -1,5 +1,7 @@
 //! What the worker can be told, in `serve` and alone.
 
+use clap::builder::BoolishValueParser;
+
 use super::Screening;
 
 /// Settings of the worker.
@@ -7,7 +9,7 @@ use super::Screening;
 #[command(next_help_heading = "Worker")]
 pub struct Work {
     /// Let sandbox programmes have webhooks at http and private addresses, loopback included
-    #[arg(long, env = "CUSTOMERD_ALLOW_PRIVATE_CALLBACKS")]
+    #[arg(long, env = "CUSTOMERD_ALLOW_PRIVATE_CALLBACKS", value_parser = BoolishValueParser::new())]
     pub allow_private_callbacks: bool,
 
     /// Webhooks a second that one subscription gets at the most, from this node

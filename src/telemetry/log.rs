@@ -1,6 +1,6 @@
 //! Log lines: for people, or JSON, on stderr.
 
-use std::io::IsTerminal as _;
+use std::io::IsTerminal;
 
 use anyhow::Context as _;
 use tracing::Subscriber;
@@ -17,10 +17,13 @@ use crate::config::{Log, LogFormat};
 /// # Errors
 /// The filter cannot be read, or logging has been started before.
 pub fn init(log: &Log, clock: &Clock) -> anyhow::Result<()> {
-    let quiet = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let colour = std::io::stderr().is_terminal() && !quiet;
-    let subscriber = lines(log, colour, (clock, std::io::stderr))?;
+    let subscriber = lines(log, in_colour(&std::io::stderr()), (clock, std::io::stderr))?;
     tracing::subscriber::set_global_default(subscriber).context("logging was started twice")
+}
+
+/// Whether what is written there may have colours: on a terminal, unless `NO_COLOR` says otherwise (<https://no-color.org>).
+pub fn in_colour(to: &impl IsTerminal) -> bool {
+    to.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// The subscriber that writes the lines, times taken from the clock.

@@ -7,7 +7,7 @@ mod record;
 mod routes;
 mod rpcs;
 
-pub use log::{init, lines};
+pub use log::{in_colour, init, lines};
 pub use metrics::Metrics;
 pub use observe::{Matched, Observe, ObserveLayer, Observed};
 pub use routes::{Check, Readiness, routes};

@@ -53,7 +53,9 @@ impl Record {
     }
 
     fn log(&self, status: &str, taken: Duration) {
-        let (method, route, latency_ms) = (self.method, &*self.route, taken.as_secs_f64() * 1000.0);
+        // Whole microseconds, and no digits behind them.
+        let latency_ms = (taken.as_secs_f64() * 1e6).round() / 1e3;
+        let (method, route) = (self.method, &*self.route);
         match self.door {
             Door::Http => {
                 tracing::info!(target: "customerd::access", parent: &self.span, method, route, status, latency_ms, "request");

@@ -5,7 +5,12 @@ use serde_json::Value;
 use crate::process::{Place, in_processes, mode, stderr, stdout};
 use crate::support::account;
 
-in_processes![a_first_call_works_and_exit_codes_tell, programmes_are_made_and_ended];
+in_processes![
+    a_first_call_works_and_exit_codes_tell,
+    programmes_are_made_and_ended,
+    the_profile_follows_the_service,
+    bodies_come_from_anywhere,
+];
 
 async fn a_first_call_works_and_exit_codes_tell(place: Place) {
     let unserved = place.run(&["call", "GET", "/v1/customers"]);
@@ -69,6 +74,80 @@ async fn programmes_are_made_and_ended(place: Place) {
     assert!(operator["token"].as_str().unwrap().starts_with("cop_"));
     assert_eq!(place.run(&["operator", "create", "--name", "desk"]).status.code(), Some(1));
     drop(server);
+}
+
+async fn the_profile_follows_the_service(place: Place) {
+    drop(place.serve(&[]));
+    let path = place.sandbox();
+    let made = std::fs::read_to_string(&path).unwrap();
+    let first: Value = serde_json::from_str(&made).unwrap();
+
+    // Addresses are the service's business; nothing else is.
+    let moved = made.replace(first["baseUrl"].as_str().unwrap(), "http://127.0.0.1:9/v1");
+    std::fs::write(&path, &moved).unwrap();
+    drop(place.serve(&["--no-sandbox"]));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), moved, "left alone where no sandbox is wanted");
+    drop(place.serve(&[]));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), made);
+    assert_eq!(mode(&path), 0o600);
+
+    // Another database in the same place: the first one's secrets are kept.
+    let other = format!("sqlite://{}/other.db", place.directory.path().display());
+    drop(place.serve(&["--database-url", &other]));
+    assert_eq!(std::fs::read_to_string(path.with_extension("json.old")).unwrap(), made);
+    assert_eq!(mode(&place.directory.path().join("other.db")), 0o600);
+    let theirs = std::fs::read_to_string(&path).unwrap();
+    let second: Value = serde_json::from_str(&theirs).unwrap();
+    assert_ne!(second["programmeId"], first["programmeId"]);
+    let server = place.serve(&[]);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), theirs, "of another database: not ours to change");
+    std::fs::write(&path, "broken").unwrap();
+    drop(server);
+    drop(place.serve(&[]));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "broken");
+}
+
+async fn bodies_come_from_anywhere(place: Place) {
+    let server = place.serve(&[]);
+    let body = |name: &str| format!("{{\"chainId\": \"{}\", \"externalId\": \"{name}\"}}", account(name));
+    let file = place.directory.path().join("body.json");
+    std::fs::write(&file, body("file")).unwrap();
+    let from_file = place.run(&["call", "post", "/v1/customers", "-d", &format!("@{}", file.display())]);
+    assert_eq!(from_file.status.code(), Some(0), "{}", stdout(&from_file));
+    for (name, data) in [("dash", "-"), ("at-dash", "@-")] {
+        std::fs::write(&file, body(name)).unwrap();
+        let mut command = place.customerd();
+        command.args(["call", "POST", "/v1/customers", "-d", data]).stdin(std::fs::File::open(&file).unwrap());
+        let output = command.output().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&stdout(&output)).unwrap()["externalId"], name);
+    }
+    for wrong in [["call", "GET", "//127.0.0.1:9/v1/customers"], ["call", "FETCH", "/v1/customers"]] {
+        assert_eq!(place.run(&wrong).status.code(), Some(2), "{wrong:?}");
+    }
+    assert_eq!(place.run(&["call", "POST", "/v1/customers", "-d", "@nowhere"]).status.code(), Some(1));
+    drop(server);
+}
+
+#[test]
+fn a_value_from_the_environment_is_named() {
+    let place = Place::sqlite();
+    let wrong = place.customerd().env("CUSTOMERD_RATE_LIMIT", "5").output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(stderr(&wrong).contains("environment: CUSTOMERD_RATE_LIMIT."), "{}", stderr(&wrong));
+    let typed = place.customerd().env("CUSTOMERD_RATE_LIMIT", "5").args(["--rate-limit", "6"]).output().unwrap();
+    assert!(!stderr(&typed).contains("environment"), "{}", stderr(&typed));
+    let yes = place.customerd().env("CUSTOMERD_NO_SANDBOX", "1").args(["--rate-limit", "6"]).output().unwrap();
+    assert!(stderr(&yes).contains("--rate-limit"), "{}", stderr(&yes));
+}
+
+#[test]
+fn a_cause_is_told_once() {
+    let place = Place::sqlite();
+    let taken = std::net::TcpListener::bind(place.http).unwrap();
+    let refused = place.run(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(stderr(&refused).matches("in use").count(), 1, "{}", stderr(&refused));
+    drop(taken);
 }
 
 /// What the command says about a database that it cannot use.
