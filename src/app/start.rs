@@ -109,7 +109,9 @@ impl Start<'_> {
     /// The REST door at work: health is answered even when requests are shed.
     pub(super) fn rest(&self, listener: Listener, routes: Router, health: Router) -> impl Future<Output = ()> + use<> {
         let guarded = ServiceBuilder::new()
-            .layer(ObserveLayer::http(self.clock.clone(), rest_bridge::template::<api::rest::Api>))
+            .layer(ObserveLayer::http(self.clock.clone(), |method, path| {
+                rest_bridge::template::<api::rest::Api>(method, path).or_else(|| crate::http::template(path))
+            }))
             .layer(self.guard.clone())
             .service(routes);
         let door = health.fallback_service(guarded);

@@ -114,7 +114,7 @@ mod tests {
             ("worker", "--database-url", "--grpc-addr"),
             ("programme create", "--public-url", "--log-format"),
             ("verify-audit", "--database-url", "--public-url"),
-            ("call", "--data-dir", "--database-url"),
+            ("call", "--data-dir", "--database-pool-size"),
             ("keygen", "--algorithm", "--data-dir"),
             ("wallet sign", "--private-key", "--data-dir"),
         ] {

@@ -34,7 +34,7 @@ fn announce(running: &app::Running, args: &Serve, common: &Common) {
         tracing::info!(%grpc, tls = args.tls.grpc().is_some(), "gRPC is ready");
     }
     if let Some(http) = running.http {
-        tracing::info!(%http, tls = args.tls.http().is_some(), "REST is ready");
+        tracing::info!(%http, tls = args.tls.http().is_some(), "REST is ready, its reference at /docs");
     }
     if let (Some(profile), Some(_)) = (&running.profile, running.http) {
         let shown = profile.display();

@@ -10,6 +10,7 @@ use serde_json::json;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use super::pages::{reference_page, see_other};
 use crate::api::error::DOMAIN;
 use crate::api::v1::GetPublicKeysRequest;
 use crate::api::v1::webhook_service_client::WebhookServiceClient;
@@ -18,11 +19,13 @@ use crate::signature::PublicKey;
 /// The OpenAPI 3.1 description of the REST API, generated from the protobuf contract.
 const OPENAPI: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
 
-/// `GET /openapi.json`, `GET /.well-known/jwks.json`.
+/// `GET /openapi.json`, the same to read at `GET /docs` (where `GET /` leads), `GET /.well-known/jwks.json`.
 pub fn documents(services: Transport) -> Router {
     let openapi =
         || async { ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "max-age=300")], OPENAPI) };
     Router::new()
+        .route("/", get(|| async { see_other("/docs") }))
+        .route("/docs", get(|| async { reference_page(OPENAPI) }))
         .route("/openapi.json", get(openapi))
         .route("/.well-known/jwks.json", get(jwks))
         .with_state(WebhookServiceClient::new(services))

@@ -180,5 +180,6 @@ async fn a_person_decides_in_the_portal_on_a_phone() {
     approve(&story).await;
     decline(&story).await;
     story.open("/verify/unknown", "This link does not work").await;
+    story.open("/", "API reference").await;
     story.browser.close().await.unwrap();
 }

@@ -11,6 +11,7 @@ everywhere![
     sizes,
     requests_have_ids_and_traces,
     health_metrics_and_documents,
+    a_browser_finds_the_reference,
     the_default_origin_is_the_listeners_own,
     a_stop_finishes_and_a_start_goes_on,
     a_front_without_a_backend_says_so,
@@ -22,7 +23,7 @@ async fn paths_and_methods(house: House) {
     let nowhere = wallet.call("GET", "/v1/nowhere").bare().await;
     insta::assert_snapshot!("no_route", nowhere.shown());
     for path in
-        ["/", "/v1", "/v1/", "/v1/customers/", "//v1/customers", "/V1/customers", "/v1/customers/x/", "/v2/customers"]
+        ["//", "/v1", "/v1/", "/v1/customers/", "//v1/customers", "/V1/customers", "/v1/customers/x/", "/v2/customers"]
     {
         wallet.get(path).bare().await.refuses(404, "ROUTE_NOT_FOUND");
     }
@@ -137,6 +138,39 @@ async fn health_metrics_and_documents(house: House) {
     assert_eq!(openapi["openapi"].as_str().map(|version| &version[..4]), Some("3.1."));
     let created = &openapi["paths"]["/v1/customers"]["post"]["responses"]["201"];
     assert_ne!(created, &Value::Null, "{openapi}");
+    assert_eq!(openapi["servers"][0]["url"], "/", "wherever it was read");
+}
+
+async fn a_browser_finds_the_reference(house: House) {
+    let service = house.start().await;
+    let wallet = service.partner("Wallet").await;
+    let root = wallet.get("/").bare().await.is(303);
+    assert_eq!(root.header("location"), Some("/docs"));
+    let docs = wallet.get("/docs").bare().await.is(200);
+    assert_eq!(docs.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(docs.header("content-security-policy").unwrap().starts_with("default-src 'none'; style-src 'sha256-"));
+    let (html, openapi) = (docs.text(), wallet.get("/openapi.json").bare().await.is(200).json());
+    // Every call, every type and every code is there, and every link within the page leads somewhere.
+    for call in openapi["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values()) {
+        let id = call["operationId"].as_str().unwrap();
+        assert!(html.contains(&format!("<h3 id=\"{id}\">")), "{id}");
+    }
+    let mut links: Vec<&str> = html.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    links.sort_unstable();
+    links.dedup();
+    assert!(links.contains(&"Customer") && links.contains(&"createCustomer"));
+    for id in links {
+        assert_eq!(html.matches(&format!(" id=\"{id}\"")).count(), 1, "{id}");
+    }
+    assert!(html.contains("IDEMPOTENCY_KEY_REUSED"));
+    for secret in ["/verify/a-token", "/verify/a-token/x", "/kyc/sandbox/a-token"] {
+        wallet.get(secret).bare().await.is(404);
+    }
+    let metrics = wallet.get("/metrics").bare().await.is(200);
+    for route in ["/docs", "/openapi.json", "/verify/{token}", "/kyc/sandbox/{token}"] {
+        assert!(metrics.text().contains(&format!("route=\"{route}\"")), "{route}: {metrics:?}");
+    }
+    assert!(!metrics.text().contains("a-token"), "no label of the caller's making");
 }
 
 async fn the_default_origin_is_the_listeners_own(house: House) {

@@ -1,10 +1,11 @@
-//! The pages that people see: where a verification stands, the sandbox's portal, errors.
+//! The pages that people see: where a verification stands, the sandbox's portal, errors, the API reference.
 //!
 //! Plain HTML with one inline style sheet, whose hash is all that the content security policy allows: no script, no
 //! image, no font, no third party. What a page says comes from its view alone, so it cannot reveal another customer.
 
 mod message;
 mod portal;
+pub(crate) mod reference;
 mod verification;
 
 #[cfg(test)]
@@ -22,18 +23,22 @@ use sha2::{Digest, Sha256};
 
 pub use message::{ErrorView, error_page};
 pub use portal::{DoneView, PortalView, done_page, mask_account, portal_page};
+pub use reference::reference_page;
 pub use verification::{VerificationView, verification_page};
 
 /// The style sheet, as it stands in every page.
 pub(crate) const STYLE: &str = include_str!("style.css");
 
 /// The style sheet by its hash, forms to ourselves, and nothing else.
-static POLICY: LazyLock<String> = LazyLock::new(|| {
-    let hash = STANDARD.encode(Sha256::digest(STYLE));
+static POLICY: LazyLock<String> = LazyLock::new(|| policy(STYLE));
+
+/// The content security policy of a page with this style sheet.
+fn policy(style: &str) -> String {
+    let hash = STANDARD.encode(Sha256::digest(style));
     format!(
         "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
-});
+}
 
 /// Sends the browser to the verification partner, or to a page of ours: 302, and neither stored nor named to the
 /// next site. A target that no header can carry gives the error page.

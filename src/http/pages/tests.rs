@@ -116,6 +116,43 @@ fn an_account_is_masked() {
 #[test]
 fn pages_load_nothing() {
     for forbidden in ["url(", "@import", "expression(", "</style"] {
-        assert!(!STYLE.contains(forbidden), "{forbidden}");
+        assert!(!STYLE.contains(forbidden) && !reference::STYLE.contains(forbidden), "{forbidden}");
     }
+}
+
+#[tokio::test]
+async fn the_reference_shows_what_the_document_says() {
+    let document = r##"{
+        "info": {"title": "x", "version": "1.2.3", "description": "See `code` & <b>."},
+        "tags": [{"name": "ThingService", "description": "Things."}],
+        "paths": {"/v1/things/{id}": {"put": {
+            "operationId": "putThing", "tags": ["ThingService"], "description": "Puts `it`.",
+            "security": [{"bearer": [], "signature": []}],
+            "parameters": [
+                {"name": "id", "in": "path", "required": true, "schema": {"type": "string"}, "description": "Which."},
+                {"name": "Idempotency-Key", "in": "header", "required": true, "schema": {"type": "string"}}
+            ],
+            "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/PutThingRequest"}}}},
+            "responses": {
+                "200": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Thing"}}}},
+                "404": {}, "default": {}
+            }
+        }}},
+        "components": {"schemas": {
+            "PutThingRequest": {"properties": {"size": {"type": "integer"}}, "required": ["size"]},
+            "Thing": {"description": "A thing.", "properties": {
+                "at": {"type": "string", "format": "date-time"},
+                "parts": {"type": "array", "items": {"$ref": "#/components/schemas/Kind"}}
+            }},
+            "Kind": {"description": "A kind.\n- `a`: The first.\n- `b`: The second.", "enum": ["a", "b"]}
+        }}
+    }"##;
+    let response = reference_page(document);
+    assert_eq!(response.headers()["cache-control"], "max-age=300");
+    assert!(response.headers()["content-security-policy"].to_str().unwrap().contains(&policy(reference::STYLE)));
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let html = String::from_utf8(body.to_vec()).unwrap().replace(reference::STYLE, "…");
+    let (before, errors) = html.split_once("<h2 id=\"errors\">").unwrap();
+    assert!(errors.contains("SIGNATURE_INVALID"));
+    insta::assert_snapshot!("reference", before);
 }
