@@ -117,7 +117,7 @@ fn message_limit(serve: &Serve) -> usize {
 }
 
 /// Works until the shutdown starts.
-async fn until(shutdown: Shutdown, work: impl Future<Output = ()>) {
+pub(super) async fn until(shutdown: Shutdown, work: impl Future<Output = ()>) {
     tokio::select! {
         () = shutdown.started() => {}
         () = work => {}

@@ -134,7 +134,8 @@ impl Start<'_> {
     }
 }
 
-async fn run<S>(listener: Listener, service: S, shutdown: Shutdown)
+/// A listener at work until the shutdown is over.
+pub(super) async fn run<S>(listener: Listener, service: S, shutdown: Shutdown)
 where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,

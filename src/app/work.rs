@@ -1,15 +1,20 @@
 //! The worker: beside the service, or alone.
 
 use secrecy::ExposeSecret as _;
+use tokio::task::JoinSet;
+use tower::ServiceBuilder;
 
-use super::{open_store, providers};
+use super::serve::until;
+use super::start::{run, store_check};
+use super::{gauges, open_store, providers};
 use crate::clock::Clock;
-use crate::config::{Common, Work};
+use crate::config::{Common, Work, WorkAlone};
 use crate::outbound;
 use crate::outbound::signed::Signer;
-use crate::serve::Shutdown;
+use crate::serve::{IdentifyLayer, Limits, Listener, Shutdown};
 use crate::signature::{Algorithm, PrivateKey};
 use crate::store::{Migrations, Store, service_key};
+use crate::telemetry::{self, Metrics, Readiness};
 use crate::worker::{WebhookOptions, Webhooks, Worker};
 
 /// A worker as the flags say.
@@ -50,11 +55,27 @@ pub(super) async fn webhook_key(store: &Store, clock: &Clock) -> anyhow::Result<
 ///
 /// # Errors
 ///
-/// The database cannot be had, or a provider is configured wrongly.
-pub async fn work(common: &Common, work: &Work, clock: Clock, shutdown: Shutdown) -> anyhow::Result<()> {
+/// The database or an address cannot be had, or a provider is configured wrongly.
+pub async fn work(common: &Common, args: &WorkAlone, clock: Clock, shutdown: Shutdown) -> anyhow::Result<()> {
+    let metrics = Metrics::install(clock.clone());
+    let health = match args.health_addr {
+        Some(addr) => Some(Listener::bind(addr, clock.clone(), Limits::default()).await?),
+        None => None,
+    };
     let store = open_store(common, Migrations::Run).await?;
-    let worker = worker(&store, work, clock).await?;
+    let worker = worker(&store, &args.work, clock.clone()).await?;
+    let mut tasks = JoinSet::new();
+    if let Some(listener) = health {
+        tracing::info!(health = %listener.addr(), "health is answered");
+        let readiness = Readiness::new(clock.clone(), shutdown.clone(), store_check(store.clone()));
+        let routes = telemetry::routes(readiness, metrics.clone());
+        let door = ServiceBuilder::new().layer(IdentifyLayer::new(clock.clone())).service(routes);
+        tasks.spawn(run(listener, door, shutdown.clone()));
+    }
+    tasks.spawn(until(shutdown.clone(), gauges::run(store.clone(), clock)));
+    tasks.spawn(until(shutdown.clone(), metrics.upkeep()));
     tracing::info!(database = common.database.shown(), "the worker is ready");
     worker.run(async move { shutdown.started().await }).await;
+    while tasks.join_next().await.is_some() {}
     Ok(store.close().await?)
 }

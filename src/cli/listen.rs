@@ -62,13 +62,17 @@ pub(super) async fn run(args: &Listen, common: &Common) -> anyhow::Result<()> {
     listener.begin().await?;
     super::print(&format!("Forwarding events to {}", args.forward_to))?;
     super::print(&format!("Signing secret: {}", text.expose_secret()))?;
+    let mut told = "";
     loop {
         let why = match listener.follow(&forward).await? {
             Lost::Ended => "the stream ended",
             Lost::Broke => "the stream broke",
             Lost::Unreachable => "the service cannot be reached",
         };
-        super::note(&format!("{why}: going on from where it was"));
+        if why != told {
+            super::note(&format!("{why}: going on from where it was"));
+            told = why;
+        }
         listener.clock.sleep(PAUSE).await;
     }
 }
@@ -155,7 +159,9 @@ async fn accepted(answer: reqwest::Response) -> anyhow::Result<reqwest::Response
         return Ok(answer);
     }
     let problem: Value = answer.json().await.unwrap_or_default();
-    anyhow::bail!("{status}: {}", problem["detail"].as_str().unwrap_or("no reason given"))
+    let fields = problem["errors"].as_array().into_iter().flatten().filter_map(|error| error["message"].as_str());
+    let reasons: Vec<_> = problem["detail"].as_str().into_iter().chain(fields).collect();
+    anyhow::bail!("{status}: {}", if reasons.is_empty() { "no reason given".to_owned() } else { reasons.join(" ") })
 }
 
 struct Forward {

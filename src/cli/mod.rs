@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::config::{Common, Serve, Work};
+use crate::config::{Common, Serve, WorkAlone};
 
 /// Customer onboarding for partners: signed REST and gRPC over one protobuf contract.
 ///
@@ -52,7 +52,7 @@ pub enum Command {
     /// Serve (what happens without a subcommand)
     Serve(Box<Serve>),
     /// Run the worker alone (webhooks, screening, sweeps): `serve` includes it
-    Worker(Box<Work>),
+    Worker(Box<WorkAlone>),
     /// Bring the database up to date and end
     Migrate,
     /// Recompute every customer's audit trail and compare it with what is stored

@@ -2,7 +2,7 @@
 
 use crate::app;
 use crate::clock::Clock;
-use crate::config::{Common, Work};
+use crate::config::{Common, WorkAlone};
 use crate::serve::{Shutdown, on_signals};
 use crate::telemetry;
 
@@ -11,12 +11,12 @@ use crate::telemetry;
 /// # Errors
 ///
 /// The worker cannot start, or the store not be closed in order.
-pub(super) async fn run(work: &Work, common: &Common) -> anyhow::Result<()> {
+pub(super) async fn run(args: &WorkAlone, common: &Common) -> anyhow::Result<()> {
     let clock = Clock::system();
     telemetry::init(&common.log, &clock)?;
     let shutdown = Shutdown::new();
     on_signals(shutdown.clone())?;
-    app::work(common, work, clock, shutdown).await?;
+    app::work(common, args, clock, shutdown).await?;
     tracing::info!("stopped");
     Ok(())
 }

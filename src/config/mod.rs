@@ -20,7 +20,7 @@ pub use log::{Log, LogFormat};
 pub use providers::{Kyc, Screening, Sumsub};
 pub use serve::{Only, Serve, Tls, Upstream};
 pub use units::{ByteSize, RateLimit, Span};
-pub use work::Work;
+pub use work::{Work, WorkAlone};
 
 use std::path::PathBuf;
 

@@ -3,7 +3,7 @@
 use clap::{CommandFactory as _, Parser};
 use secrecy::ExposeSecret as _;
 
-use super::{CertFiles, Common, Only, Serve};
+use super::{CertFiles, Common, Only, Serve, WorkAlone};
 use crate::serve::Limits;
 
 #[derive(Debug, Parser)]
@@ -12,6 +12,12 @@ struct Whole {
     common: Common,
     #[command(flatten)]
     serve: Serve,
+}
+
+#[derive(Debug, Parser)]
+struct Alone {
+    #[command(flatten)]
+    work: WorkAlone,
 }
 
 fn typed(line: &str) -> Result<Whole, String> {
@@ -35,7 +41,8 @@ fn texts(urls: &[url::Url]) -> Vec<&str> {
 
 #[test]
 fn every_flag_has_its_variable() {
-    for argument in Whole::command().get_arguments() {
+    let (whole, alone) = (Whole::command(), Alone::command());
+    for argument in whole.get_arguments().chain(alone.get_arguments()) {
         let name = argument.get_id().as_str();
         let wanted = format!("CUSTOMERD_{}", name.to_uppercase());
         assert_eq!(argument.get_env().and_then(|env| env.to_str()), Some(&wanted[..]));

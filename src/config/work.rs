@@ -1,8 +1,10 @@
 //! What the worker can be told, in `serve` and alone.
 
+use std::net::SocketAddr;
+
 use clap::builder::BoolishValueParser;
 
-use super::Screening;
+use super::{Screening, listen};
 
 /// Settings of the worker.
 #[derive(Debug, Clone, clap::Args)]
@@ -20,4 +22,17 @@ pub struct Work {
     /// Screening.
     #[command(flatten)]
     pub screening: Screening,
+}
+
+/// Settings of the worker alone.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Worker")]
+pub struct WorkAlone {
+    /// Answer /healthz, /readyz and /metrics here [default: nowhere]
+    #[arg(long, env = "CUSTOMERD_HEALTH_ADDR", value_name = "IP:PORT", value_parser = listen::address)]
+    pub health_addr: Option<SocketAddr>,
+
+    /// What it needs in `serve` too.
+    #[command(flatten)]
+    pub work: Work,
 }

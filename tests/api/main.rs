@@ -41,3 +41,4 @@ mod simulator;
 mod sizes;
 mod subscriptions;
 mod webhooks;
+mod worker;

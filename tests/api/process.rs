@@ -65,24 +65,18 @@ impl Place {
     /// Starts the service and waits until it says that it is ready.
     pub fn serve(&self, flags: &[&str]) -> Server {
         let local = format!("http://{}", self.http);
-        let mut child = self
-            .customerd()
-            .args(["--public-url", &local, "--public-url", ORIGIN, "serve"])
-            .args(flags)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut said = String::new();
-        while !said.contains("REST is ready") {
-            match lines.next() {
-                Some(line) => said = format!("{said}{}\n", line.unwrap()),
-                None => panic!("it did not start: {said}"),
-            }
-        }
-        // Its log is read to the end, so that it never waits for us.
-        std::thread::spawn(move || lines.for_each(drop));
-        Server { child }
+        let mut command = self.customerd();
+        command.args(["--public-url", &local, "--public-url", ORIGIN, "serve"]).args(flags);
+        Server::start(&mut command, "REST is ready")
+    }
+
+    /// Starts the worker alone and waits until it says that it is ready. Gives where its health is answered, too.
+    pub fn worker(&self) -> (Server, SocketAddr) {
+        let worker =
+            Server::start(self.customerd().args(["worker", "--health-addr", "127.0.0.1:0"]), "the worker is ready");
+        let (_, health) = worker.said.split_once("health=").unwrap();
+        let health = health.split_whitespace().next().unwrap().parse().unwrap();
+        (worker, health)
     }
 
     /// The sandbox's partner, on the machine's clock.
@@ -94,12 +88,29 @@ impl Place {
     }
 }
 
-/// A running `customerd serve`. Killed when dropped.
+/// A running `customerd`. Killed when dropped.
 pub struct Server {
     child: Child,
+    /// Its log until it was ready.
+    said: String,
 }
 
 impl Server {
+    fn start(command: &mut Command, ready: &str) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut said = String::new();
+        while !said.contains(ready) {
+            match lines.next() {
+                Some(line) => said = format!("{said}{}\n", line.unwrap()),
+                None => panic!("it did not start: {said}"),
+            }
+        }
+        // Its log is read to the end, so that it never waits for us.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, said }
+    }
+
     /// SIGKILL: nothing is finished, nothing flushed.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

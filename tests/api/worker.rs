@@ -1,0 +1,38 @@
+//! The worker as a process of its own, beside a service without one.
+
+use serde_json::{Value, json};
+
+use crate::process::{Place, in_processes};
+use crate::support::{Evm, Partner, b64, unb64};
+
+in_processes![the_worker_works_alone];
+
+async fn the_worker_works_alone(place: Place) {
+    let service = place.serve(&["--no-worker"]);
+    let partner = place.partner().await;
+    let body = json!({"chainId": Evm::new(1).account(), "externalId": "u-1"});
+    let customer = partner.post("/v1/customers", &body).await.is(201).json();
+    let target = format!("/v1/customers/{}", customer["id"].as_str().unwrap());
+    let signature = b64(Evm::new(1).sign_hex(&unb64(&customer["challenge"])));
+    let signed = json!({"challenge": customer["challenge"], "signature": signature});
+    partner.post(&format!("{target}/challenge/sign"), &signed).await.is(204);
+    assert_eq!(status(&partner, &target).await, "screening", "nobody works");
+
+    let (worker, health) = place.worker();
+    let mut polls = 0;
+    while status(&partner, &target).await != "verifying" {
+        polls += 1;
+        assert!(polls < 5000, "the worker does nothing");
+    }
+    let worker_health = Partner { http: health, ..partner };
+    worker_health.get("/readyz").bare().await.is(200);
+    let metrics = worker_health.get("/metrics").bare().await.is(200);
+    assert!(metrics.text().contains("worker_items_total{"), "{metrics:?}");
+    worker_health.get("/v1/customers").bare().await.is(404);
+    assert_eq!(worker.stop(), Some(0));
+    assert_eq!(service.stop(), Some(0));
+}
+
+async fn status(partner: &Partner, target: &str) -> Value {
+    partner.get(target).await.is(200).json()["status"].clone()
+}
