@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use bytes::Bytes;
+use customerd::api::v1::card_service_client::CardServiceClient;
 use customerd::api::v1::customer_service_client::CustomerServiceClient;
 use customerd::app::Profile;
 use customerd::clock::Clock;
@@ -110,6 +111,12 @@ impl Partner {
     /// A client of the gRPC door with a connection of its own.
     pub async fn grpc(&self) -> CustomerServiceClient<Channel> {
         CustomerServiceClient::connect(self.grpc.clone()).await.unwrap()
+    }
+
+    /// The same for cards.
+    #[allow(dead_code, reason = "only the bench of the cascade lists cards")]
+    pub async fn cards(&self) -> CardServiceClient<Channel> {
+        CardServiceClient::connect(self.grpc.clone()).await.unwrap()
     }
 
     /// A gRPC request as this programme.
