@@ -80,6 +80,8 @@ fn document() -> Document {
         .error(404, "", rpcs(&["WebhookService/PutWebhook"]))
         .error(409, "The entity's state, or another entity, stands in the way.", When::Modifying)
         .error(409, "", rpcs(&["CustomerService/GetCustomerChallenge", "AccountService/GetAccountChallenge"]))
+        .error(413, "The body is too large.", When::WithBody)
+        .error(415, "The body is not application/json.", When::WithBody)
         .error(422, "The idempotency key was used for another request.", When::Modifying)
         .error(429, "Too much: wait as long as Retry-After says.", When::Always)
         .error(500, "Our fault.", When::Always)

@@ -17,7 +17,7 @@
 //! | [`http`] | the edge before the generated routes, pages, documents | api, domain, signature, clock |
 //! | [`serve`] | listeners: timers, limits, TLS, shedding, shutdown | clock |
 //! | [`telemetry`] | logs, metrics, health | clock, config, serve |
-//! | [`config`] | every flag and its environment variable | serve |
+//! | [`config`] | every flag and its environment variable | domain, serve |
 //! | [`app`], [`cli`] | wiring, and the commands | everything |
 //!
 //! The doors `http`, `service` and `worker` never import one another, so that the REST front can run on another machine by

@@ -21,7 +21,11 @@ const LINK_TTL: Duration = Duration::from_secs(1800);
 ///
 /// The list cannot be used, or the API's address or key is unfit.
 pub(super) fn screening(config: &config::Screening) -> anyhow::Result<Screening> {
-    let mut screening = Screening::new(screening::Sandbox::default());
+    let mut sandbox = screening::Sandbox::default();
+    for text in &config.screening_test_addresses {
+        sandbox = sandbox.reject(text).map_err(|text| anyhow::anyhow!("--screening-test-addresses: {text} is none"))?;
+    }
+    let mut screening = Screening::new(sandbox);
     if let Some(path) = &config.screening_list {
         let list = ListFile::open(path).with_context(|| format!("--screening-list {}", path.display()))?;
         screening = screening.with_list(list);

@@ -15,7 +15,7 @@ use crate::serve::{IdentifyLayer, Limits, Listener, Shutdown};
 use crate::signature::{Algorithm, PrivateKey};
 use crate::store::{Migrations, Store, service_key};
 use crate::telemetry::{self, Metrics, Readiness};
-use crate::worker::{WebhookOptions, Webhooks, Worker};
+use crate::worker::{Partners, WebhookOptions, Webhooks, Worker};
 
 /// A worker as the flags say.
 ///
@@ -35,7 +35,8 @@ pub(super) async fn worker(store: &Store, work: &Work, clock: Clock) -> anyhow::
     let sender = (client, Signer::new(key, key_id));
     let options = WebhookOptions { private_callbacks: work.allow_private_callbacks, rate: work.webhook_rate };
     let webhooks = Webhooks::new(store.clone(), clock.clone(), sender, options);
-    Ok(Worker::new(store.clone(), clock, providers::screening(&work.screening)?, webhooks))
+    let partners = Partners { screening: providers::screening(&work.screening)?, factory: work.sandbox_factory };
+    Ok(Worker::new(store.clone(), clock, partners, webhooks))
 }
 
 /// The service's own key for webhooks, made when it is first asked for: the same on every node of a database.

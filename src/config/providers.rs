@@ -98,6 +98,10 @@ pub struct Screening {
     #[arg(long, env = "CUSTOMERD_SCREENING_LIST", value_name = "FILE")]
     pub screening_list: Option<PathBuf>,
 
+    /// Further addresses that sandbox programmes' customers are rejected for, bare, separated by commas
+    #[arg(long, env = "CUSTOMERD_SCREENING_TEST_ADDRESSES", value_name = "ADDRESS", value_delimiter = ',')]
+    pub screening_test_addresses: Vec<String>,
+
     /// Base URL of the Chainalysis sanctions API
     #[arg(
         long,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use clap::builder::BoolishValueParser;
 
 use super::{Screening, listen};
+use crate::domain::account::{Factory, SANDBOX_FACTORY};
 
 /// Settings of the worker.
 #[derive(Debug, Clone, clap::Args)]
@@ -18,6 +19,10 @@ pub struct Work {
     #[arg(long, env = "CUSTOMERD_WEBHOOK_RATE", default_value_t = 1000, value_name = "NUMBER",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub webhook_rate: u32,
+
+    /// Contract whose CREATE2 addresses the accounts of sandbox programmes get
+    #[arg(long, env = "CUSTOMERD_SANDBOX_FACTORY", value_name = "ADDRESS", default_value = SANDBOX_FACTORY)]
+    pub sandbox_factory: Factory,
 
     /// Screening.
     #[command(flatten)]

@@ -1,13 +1,14 @@
 //! The account: what it is, and the one table of its moves.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::Timestamp;
 use super::chain::create2::create2;
-use super::chain::keccak256;
+use super::chain::{Address, keccak256};
 use super::error::Error;
 use super::event::{Draft, EntityType, members};
 
@@ -222,28 +223,41 @@ impl Account {
     }
 }
 
-/// The factory that sandbox accounts would be deployed by: the deterministic deployment proxy, which has this address on
-/// every EVM chain.
-pub const SANDBOX_FACTORY: [u8; 20] = [
-    0x4e, 0x59, 0xb4, 0x48, 0x47, 0xb3, 0x79, 0x57, 0x85, 0x88, 0x92, 0x0c, 0xa7, 0x8f, 0xbf, 0x26, 0xc0, 0xb4, 0x95,
-    0x6c,
-];
+/// The contract that sandbox accounts would be deployed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Factory([u8; 20]);
+
+/// The deterministic deployment proxy, which has this address on every EVM chain.
+pub const SANDBOX_FACTORY: &str = "0x4e59b44847b379578588920cA78FbF26c0B4956C";
 /// What stands for the account contract's init code in the sandbox.
 pub const SANDBOX_INIT_CODE: &[u8] = b"customerd sandbox card account";
 /// Where accounts of owners are deployed whose own chain has no CREATE2 (Solana): Ethereum's test network Sepolia.
 pub const SANDBOX_CHAIN: &str = "eip155:11155111";
 
-/// Where a sandbox account is deployed, CAIP-10: on its owner's chain, at the CREATE2 address (EIP-1014) of
-/// [`SANDBOX_FACTORY`] and [`SANDBOX_INIT_CODE`], the account's id being the last 16 bytes of the salt.
-pub fn sandbox_chain_id(account_id: Uuid, owner: &str) -> String {
-    let mut salt = [0; 32];
-    salt[16..].copy_from_slice(account_id.as_bytes());
-    let address = create2(&SANDBOX_FACTORY, &salt, &keccak256(&[SANDBOX_INIT_CODE]));
-    let chain = match owner.rsplit_once(':') {
-        Some((chain, _)) if chain.starts_with("eip155:") => chain,
-        _ => SANDBOX_CHAIN,
-    };
-    format!("{chain}:{address}")
+impl Factory {
+    /// Where it deploys a sandbox account, CAIP-10: on its owner's chain, at the CREATE2 address (EIP-1014) of
+    /// [`SANDBOX_INIT_CODE`], the account's id being the last 16 bytes of the salt.
+    pub fn chain_id(self, account_id: Uuid, owner: &str) -> String {
+        let mut salt = [0; 32];
+        salt[16..].copy_from_slice(account_id.as_bytes());
+        let address = create2(&self.0, &salt, &keccak256(&[SANDBOX_INIT_CODE]));
+        let chain = match owner.rsplit_once(':') {
+            Some((chain, _)) if chain.starts_with("eip155:") => chain,
+            _ => SANDBOX_CHAIN,
+        };
+        format!("{chain}:{address}")
+    }
+}
+
+impl FromStr for Factory {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match Address::evm(text)? {
+            Address::Evm(bytes) => Ok(Self(bytes)),
+            Address::Solana(_) => Err("not an EVM address"),
+        }
+    }
 }
 
 /// The one type of account.
@@ -295,7 +309,8 @@ mod tests {
 
     #[test]
     fn sandbox_accounts_have_addresses_of_their_own_on_their_owners_chain() {
-        let at = |id, owner| sandbox_chain_id(Uuid::from_u128(id), owner);
+        let factory: Factory = SANDBOX_FACTORY.parse().unwrap();
+        let at = |id, owner| factory.chain_id(Uuid::from_u128(id), owner);
         let owner = "eip155:8453:0xab16a96D359eC26a11e2C2b3d8f8B8942d5Bfcdb";
         let solana = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp:7S3P4HxJpyyigGzodYwHtCxZyUQe9JiBMHyRWXArAaKv";
         // By another implementation of Keccak.
@@ -305,5 +320,8 @@ mod tests {
         assert_eq!(at(1, solana).rsplit_once(':').map(|(chain, _)| chain.to_owned()).as_deref(), Some(SANDBOX_CHAIN));
         assert_ne!(at(2, owner), at(1, owner));
         assert!(at(2, owner).parse::<crate::domain::chain::ChainAccount>().is_ok());
+        let other: Factory = "0xdeadbeef00000000000000000000000000000000".parse().unwrap();
+        assert_ne!(other.chain_id(Uuid::from_u128(1), owner), at(1, owner));
+        assert!("0x4E59b44847b379578588920cA78FbF26c0B4956C".parse::<Factory>().is_err(), "EIP-55");
     }
 }

@@ -26,3 +26,6 @@ pub mod webhook;
 
 pub use error::{Code, Error, Violation};
 pub use timestamp::Timestamp;
+
+#[cfg(test)]
+mod tests;

@@ -132,6 +132,21 @@ pub async fn settle(tx: &mut Tx, id: Uuid, lease: Uuid) -> Result<bool, Error> {
     Ok(ended == 1)
 }
 
+/// Ends a task like [`settle`]; in the same round trip, whether anything is known of its customer's verification. `None`
+/// when the lease was lost.
+pub async fn settle_screening(tx: &mut Tx, id: Uuid, lease: Uuid) -> Result<Option<bool>, Error> {
+    let ended: Option<(bool,)> = tx
+        .query(
+            "DELETE FROM tasks WHERE id = $1 AND lease = $2 RETURNING \
+             EXISTS (SELECT 1 FROM verifications WHERE verifications.customer_id = tasks.customer_id)",
+        )
+        .bind(id)
+        .bind(lease)
+        .optional()
+        .await?;
+    Ok(ended.map(|(known,)| known))
+}
+
 /// Takes back tasks that are no longer wanted, whoever holds a lease on them. Unknown ids are passed over.
 pub async fn withdraw(tx: &mut Tx, ids: &[Uuid]) -> Result<(), Error> {
     if !ids.is_empty() {

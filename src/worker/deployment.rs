@@ -10,7 +10,7 @@ use super::tasks::{self, Claim};
 use super::{Backlog, Failure, Queue, Taken};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
-use crate::domain::account::{Move, Status, sandbox_chain_id};
+use crate::domain::account::{Factory, Move, Status};
 use crate::domain::event::Origin;
 use crate::store::moves::{NotMoved, Step};
 use crate::store::tasks::{Kind, Task, settle};
@@ -23,6 +23,7 @@ const LEASE: Duration = Duration::from_secs(60);
 pub struct SandboxDeployments {
     store: Store,
     clock: Clock,
+    factory: Factory,
 }
 
 /// A claimed account.
@@ -33,9 +34,9 @@ pub struct Claimed {
 }
 
 impl SandboxDeployments {
-    /// The queue on a store.
-    pub fn new(store: Store, clock: Clock) -> Self {
-        Self { store, clock }
+    /// The queue on a store, and what it pretends to deploy by.
+    pub fn new(store: Store, clock: Clock, factory: Factory) -> Self {
+        Self { store, clock, factory }
     }
 }
 
@@ -69,7 +70,7 @@ impl Queue for SandboxDeployments {
     }
 
     async fn perform(&self, item: &Claimed) -> String {
-        sandbox_chain_id(item.task.entity_id, &item.owner)
+        self.factory.chain_id(item.task.entity_id, &item.owner)
     }
 
     async fn settle(&self, item: Claimed, done: Option<String>) -> Result<&'static str, Failure> {

@@ -30,6 +30,7 @@ pub use screening::ScreeningQueue;
 pub use webhooks::{Options as WebhookOptions, Webhooks};
 
 use crate::clock::Clock;
+use crate::domain::account::Factory;
 use crate::screening::Screening;
 use crate::store::Store;
 
@@ -37,21 +38,30 @@ use crate::store::Store;
 pub struct Worker {
     store: Store,
     clock: Clock,
-    screening: Screening,
+    partners: Partners,
     webhooks: Webhooks,
+}
+
+/// Who is asked about customers and accounts.
+pub struct Partners {
+    /// Who screens.
+    pub screening: Screening,
+    /// What sandbox accounts are deployed by, in pretence.
+    pub factory: Factory,
 }
 
 impl Worker {
     /// A worker on a store, with the partners that it asks.
-    pub fn new(store: Store, clock: Clock, screening: Screening, webhooks: Webhooks) -> Self {
-        Self { store, clock, screening, webhooks }
+    pub fn new(store: Store, clock: Clock, partners: Partners, webhooks: Webhooks) -> Self {
+        Self { store, clock, partners, webhooks }
     }
 
     /// Works until `stop` is done, then finishes what it holds.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) {
         let engine = Engine::new(self.store, self.clock, stop);
-        let screening = ScreeningQueue::new(engine.store().clone(), engine.clock().clone(), self.screening);
-        let deployments = SandboxDeployments::new(engine.store().clone(), engine.clock().clone());
+        let screening = ScreeningQueue::new(engine.store().clone(), engine.clock().clone(), self.partners.screening);
+        let deployments =
+            SandboxDeployments::new(engine.store().clone(), engine.clock().clone(), self.partners.factory);
         tokio::join!(
             engine.clone().run(screening),
             engine.clone().run(deployments),

@@ -16,7 +16,7 @@ use crate::domain::{Timestamp, backoff};
 use crate::screening::{Outage, Screening, Verdict};
 use crate::store::customers::{self, Held};
 use crate::store::moves::{self, NotMoved, Step};
-use crate::store::tasks::{Kind, Task, retry, settle};
+use crate::store::tasks::{Kind, Task, retry, settle_screening};
 use crate::store::verifications::{self, Verification};
 use crate::store::{Change, Store, Tx};
 
@@ -144,23 +144,22 @@ impl Change for Settlement<'_> {
             Next::Decide(verdict) => verdict,
         };
         let held = customers::hold(tx, self.customer).await?;
-        if !settle(tx, self.task, self.lease).await? {
-            return Ok("lost");
-        }
+        // Read with the customer held: a decision that comes later waits for us, and follows itself.
+        let Some(decided) = settle_screening(tx, self.task, self.lease).await? else { return Ok("lost") };
         // Somebody else may have decided meanwhile: the simulator, an operator.
         let Some(mut held) = held.filter(|held| held.customer.status == Status::Screening) else { return Ok("moot") };
         match verdict {
-            Verdict::Clear => clear(tx, &mut held, self.clock).await,
+            Verdict::Clear => clear(tx, &mut held, (self.clock, decided)).await,
             Verdict::Hit(hit) => reject(tx, &mut held, hit, self.clock).await,
         }
     }
 }
 
-/// On to identity verification; a partner's decision that came early is followed at once.
-async fn clear(tx: &mut Tx, held: &mut Held, clock: &Clock) -> Result<&'static str, NotMoved> {
+/// On to identity verification; where a partner decided early, that is followed at once.
+async fn clear(tx: &mut Tx, held: &mut Held, (clock, decided): (&Clock, bool)) -> Result<&'static str, NotMoved> {
     let origin = Origin::internal("screening");
     moves::make(tx, held, Step { by: Move::Clear, reason: None, origin: &origin }, clock).await?;
-    if let Some(known) = verifications::get(tx, held.customer.id).await? {
+    if decided && let Some(known) = verifications::get(tx, held.customer.id).await? {
         verifications::follow(tx, held, &known.state, clock).await?;
     }
     Ok("clear")

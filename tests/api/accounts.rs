@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use customerd::api::v1::account_service_client::AccountServiceClient;
 use customerd::api::v1::{ClaimDeploymentsRequest, CompleteDeploymentRequest, FailDeploymentRequest};
-use customerd::domain::account::{Move, sandbox_chain_id};
+use customerd::domain::account::{Factory, Move, SANDBOX_FACTORY};
 use customerd::domain::customer;
 use customerd::worker::{Queue as _, SandboxDeployments};
 use serde_json::{Value, json};
@@ -34,6 +34,10 @@ async fn quiet(house: House) -> (Service, Partner) {
     let service = house.start_with(&["--no-worker"]).await;
     let partner = service.partner("Wallet").await;
     (service, partner)
+}
+
+fn factory() -> Factory {
+    SANDBOX_FACTORY.parse().unwrap()
 }
 
 fn order() -> Value {
@@ -180,7 +184,7 @@ async fn a_deployment_is_claimed_and_reported(house: House) {
     assert_eq!(claim(&mut rpc).await, []);
     service.wait(Duration::from_secs(60));
     let second = claim(&mut rpc).await.remove(0);
-    let place = sandbox_chain_id(account_id, &second.owner_chain_id);
+    let place = factory().chain_id(account_id, &second.owner_chain_id);
     let report = |lease: &str, chain_id: &str| {
         operator.rpc_of_all(CompleteDeploymentRequest {
             account_id: account_id.to_string(),
@@ -260,7 +264,7 @@ async fn the_worker_deploys_sandbox_accounts(house: House) {
     let asleep = pending(&service, &partner, customer_id).await;
     let claim = operator.rpc_of_all(ClaimDeploymentsRequest::default());
     assert_eq!(rpc.claim_deployments(claim).await.unwrap().into_inner().deployments, []);
-    let queue = SandboxDeployments::new(service.store.clone(), service.clock.clone());
+    let queue = SandboxDeployments::new(service.store.clone(), service.clock.clone(), factory());
     let mut outcomes = Vec::new();
     for limit in [1, 10] {
         for item in queue.claim(service.clock.now(), limit).await.unwrap().items {
@@ -274,7 +278,7 @@ async fn the_worker_deploys_sandbox_accounts(house: House) {
     assert_eq!(outcomes, ["deployed", "deployed"]);
     let first = partner.get(&format!("/v1/accounts/{account_id}")).await.is(200).json();
     let owner = partner.get(&format!("/v1/customers/{customer_id}")).await.is(200).json();
-    let place = sandbox_chain_id(account_id, owner["chainId"].as_str().unwrap());
+    let place = factory().chain_id(account_id, owner["chainId"].as_str().unwrap());
     assert_eq!((first["status"].as_str(), first["chainId"].as_str()), (Some("inactive"), Some(place.as_str())));
     assert_eq!(status(&partner, asleep).await, ("inactive".to_owned(), 3));
     partner.patch(&format!("/v1/customers/{customer_id}/activate")).await.is(200);

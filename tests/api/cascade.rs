@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use customerd::domain::{account, card, customer};
 use customerd::store::audit::{self, Found};
-use customerd::store::{Connection as _, Rows, write_rows};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -20,7 +19,6 @@ everywhere![
     rejection_ends_everything,
     closing_an_account_ends_its_cards,
     an_account_sleeps_and_wakes_with_its_cards,
-    thousands_move_in_one_transaction,
     everything_that_sleeps_is_told,
     creation_races_with_deactivation,
 ];
@@ -226,61 +224,6 @@ async fn an_account_sleeps_and_wakes_with_its_cards(house: House) {
         "card [activated: with its account] inactive > active v4",
     ];
     assert_eq!(trail(&partner, customer_id).await[before..], wanted);
-}
-
-/// More than a batch of accounts and of cards, made beside the API: their creation leaves no trail, so none is verified.
-async fn thousands_move_in_one_transaction(house: House) {
-    let (service, partner, customer_id) = open(house).await;
-    let (programme_id, clock) = (partner.programme_id, &service.clock);
-    let accounts: Vec<(Uuid, Uuid)> = (0..1001).map(|_| (clock.id(), clock.id())).collect();
-    let now = clock.now();
-    let mut tx = service.store.begin().await.unwrap();
-    let text = Rows {
-        head: "INSERT INTO accounts (id, programme_id, customer_id, currency, status, created_at, updated_at, version) VALUES ",
-        tail: "",
-    };
-    write_rows(&mut tx, text, &accounts, |query, (id, _)| {
-        query.bind(*id).bind(programme_id).bind(customer_id).bind("EUR").bind("active").bind(now).bind(now).bind(1_i64)
-    })
-    .await
-    .unwrap();
-    let text = Rows {
-        head: "INSERT INTO cards (id, programme_id, customer_id, account_id, card_type, billing_address, status, created_at, \
-               updated_at, version) VALUES ",
-        tail: "",
-    };
-    let address = r#"{"firstLine":"1","city":"B","country":"DE","postCode":"1"}"#;
-    write_rows(&mut tx, text, &accounts, |query, (account_id, id)| {
-        let query =
-            query.bind(*id).bind(programme_id).bind(customer_id).bind(*account_id).bind("virtual").bind(address);
-        query.bind("active").bind(now).bind(now).bind(1_i64)
-    })
-    .await
-    .unwrap();
-    tx.commit().await.unwrap();
-    for (by, status, version) in [("deactivate", "inactive", 2_i64), ("activate", "active", 3)] {
-        patch(&partner, &format!("customers/{customer_id}/{by}")).await;
-        let mut reader = service.store.reader().await.unwrap();
-        let moved: (i64,) = reader
-            .query(
-                "SELECT (SELECT count(*) FROM accounts WHERE status = $1 AND version = $2) \
-                 + (SELECT count(*) FROM cards WHERE status = $1 AND version = $2)",
-            )
-            .bind(status)
-            .bind(version)
-            .one()
-            .await
-            .unwrap();
-        assert_eq!(moved.0, 2002);
-    }
-    let mut reader = service.store.reader().await.unwrap();
-    let events: (i64, i64) = reader
-        .query("SELECT count(*), max(seq) FROM events WHERE customer_id = $1")
-        .bind(customer_id)
-        .one()
-        .await
-        .unwrap();
-    assert_eq!(events, (4 + 2 * 2003, 4 + 2 * 2003));
 }
 
 /// One webhook for each of them.

@@ -25,15 +25,24 @@ struct Attempt {
     answer: Option<Answer>,
 }
 
+/// How often to kill.
+pub fn runs() -> usize {
+    std::env::var("CUSTOMERD_CRASH_RUNS").map_or(5, |runs| runs.parse().unwrap())
+}
+
 /// Counts acknowledgements, and says when there are enough.
-struct Enough {
+pub struct Enough {
     acknowledged: AtomicUsize,
     wanted: usize,
-    reached: Notify,
+    pub reached: Notify,
 }
 
 impl Enough {
-    fn count(&self) {
+    pub fn new(wanted: usize) -> Arc<Self> {
+        Arc::new(Self { acknowledged: AtomicUsize::new(0), wanted, reached: Notify::new() })
+    }
+
+    pub fn count(&self) {
         if self.acknowledged.fetch_add(1, Ordering::SeqCst) + 1 == self.wanted {
             self.reached.notify_one();
         }
@@ -41,7 +50,7 @@ impl Enough {
 }
 
 async fn a_killed_server_loses_and_doubles_nothing(place: Place) {
-    let runs: usize = std::env::var("CUSTOMERD_CRASH_RUNS").map_or(5, |runs| runs.parse().unwrap());
+    let runs = runs();
     let mut names = BTreeSet::new();
     let (mut acknowledged, mut unanswered) = (0, 0);
     for run in 0..runs {
@@ -49,7 +58,7 @@ async fn a_killed_server_loses_and_doubles_nothing(place: Place) {
         let partner = Arc::new(place.partner().await);
         // From "at once" to "well under way", the same in every execution.
         let wanted = 1 + run * 7 % 40;
-        let enough = Arc::new(Enough { acknowledged: AtomicUsize::new(0), wanted, reached: Notify::new() });
+        let enough = Enough::new(wanted);
         let callers: Vec<_> = (0..CALLERS)
             .map(|caller| tokio::spawn(load(Arc::clone(&partner), format!("{run}-{caller}"), Arc::clone(&enough))))
             .collect();

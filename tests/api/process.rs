@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
 
 use customerd::app::Profile;
 use customerd::clock::Clock;
@@ -79,6 +80,17 @@ impl Place {
         (worker, health)
     }
 
+    /// Starts a worker alone with these flags, beside whatever serves.
+    pub fn work(&self, flags: &[&str]) -> Server {
+        Server::start(self.customerd().arg("worker").args(flags), "the worker is ready")
+    }
+
+    /// The database.
+    pub fn database_url(&self) -> String {
+        let file = || format!("sqlite://{}", self.directory.path().join("customerd.db").display());
+        self.database_url.clone().unwrap_or_else(file)
+    }
+
     /// The sandbox's partner, on the machine's clock.
     pub async fn partner(&self) -> Partner {
         let profile = Profile::read(&self.sandbox()).unwrap();
@@ -93,6 +105,8 @@ pub struct Server {
     child: Child,
     /// Its log until it was ready.
     said: String,
+    /// What it logs from then on.
+    log: Option<JoinHandle<String>>,
 }
 
 impl Server {
@@ -107,8 +121,8 @@ impl Server {
             }
         }
         // Its log is read to the end, so that it never waits for us.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, said }
+        let rest = move || lines.map_while(Result::ok).fold(String::new(), |rest, line| rest + &line + "\n");
+        Self { child, said, log: Some(std::thread::spawn(rest)) }
     }
 
     /// SIGKILL: nothing is finished, nothing flushed.
@@ -119,6 +133,17 @@ impl Server {
 
     /// SIGTERM; its exit code.
     pub fn stop(mut self) -> Option<i32> {
+        self.end()
+    }
+
+    /// SIGTERM; everything that it logged.
+    pub fn stop_and_tell(mut self) -> String {
+        self.end();
+        let rest = self.log.take().unwrap().join().unwrap();
+        format!("{}{rest}", self.said)
+    }
+
+    fn end(&mut self) -> Option<i32> {
         assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
         self.child.wait().unwrap().code()
     }

@@ -15,7 +15,7 @@ pub enum Address {
 
 impl Address {
     /// Reads `0x` and 40 hexadecimal digits; mixed case must satisfy EIP-55.
-    pub(super) fn evm(text: &str) -> Result<Self, &'static str> {
+    pub(in crate::domain) fn evm(text: &str) -> Result<Self, &'static str> {
         let digits = text.strip_prefix("0x").ok_or("an eip155 address begins with 0x")?;
         let mut bytes = [0; 20];
         hex::decode_to_slice(digits, &mut bytes).map_err(|_| "an eip155 address has 40 hexadecimal digits after 0x")?;

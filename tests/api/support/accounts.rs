@@ -75,11 +75,12 @@ impl Service {
 
     pub async fn move_account(&self, id: Uuid, moves: &[account::Move]) {
         let mut tx = self.store.begin().await.unwrap();
-        let origin = Origin::internal("test");
+        let (origin, factory) =
+            (Origin::internal("test"), account::SANDBOX_FACTORY.parse::<account::Factory>().unwrap());
         for by in moves {
             let mut held = accounts::hold(&mut tx, id).await.unwrap().unwrap();
             if *by == account::Move::Deploy {
-                held.account.chain_id = Some(account::sandbox_chain_id(id, "eip155:1:"));
+                held.account.chain_id = Some(factory.chain_id(id, "eip155:1:"));
             }
             let step = Step { by: *by, reason: None, origin: &origin };
             account_moves::make(&mut tx, &mut held, step, &self.clock).await.unwrap();

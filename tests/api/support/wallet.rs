@@ -16,6 +16,12 @@ impl Evm {
         Self(SecretKey::from_secret_bytes([number; 32]).unwrap())
     }
 
+    /// The same key for the same name.
+    pub fn named(name: &str) -> Self {
+        use sha2::Digest as _;
+        Self(SecretKey::from_secret_bytes(sha2::Sha256::digest(name).into()).unwrap())
+    }
+
     /// Its account on Ethereum, all lower case.
     pub fn account(&self) -> String {
         let key = PublicKey::from_secret_key(&self.0).serialize_uncompressed();
