@@ -41,15 +41,16 @@ use customerd::store::moves::{self, Step};
 use customerd::store::programmes::{self, NewProgramme};
 use customerd::store::tasks::{self, Kind, NewTask};
 use customerd::store::{Store, StoreOptions};
-use customerd::worker::{Engine, ScreeningQueue};
+use customerd::worker::{Engine, Queue as _, ScreeningQueue};
 use postgres::{Cluster, Durability};
 use table::{Bar, Row, Table, median};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 const CUSTOMERS: usize = 4_000;
-const CALLERS: usize = 64;
+const CALLERS: usize = ScreeningQueue::CONCURRENCY;
 const ROUNDS: usize = 5;
+const CLAIMS: usize = 500;
 /// One in so many meets the provider that hangs.
 const HANGING: u64 = 50;
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -60,10 +61,10 @@ fn main() {
         let directory = tempfile::tempdir().unwrap();
         let url = |name: &str| format!("sqlite://{}/{name}.db", directory.path().display());
         let mut table = Table::default();
-        Bench::open("SQLite", &url("rate")).await.run(&mut table, &url("million")).await;
+        Bench::open("SQLite", &url("rate")).await.run(&mut table, [&url("few"), &url("many")]).await;
         if let Some(cluster) = Cluster::start(Durability::Durable) {
-            let (rate, million) = (cluster.database().await, cluster.database().await);
-            Bench::open("PostgreSQL", &rate).await.run(&mut table, &million).await;
+            let (rate, few, many) = (cluster.database().await, cluster.database().await, cluster.database().await);
+            Bench::open("PostgreSQL", &rate).await.run(&mut table, [&few, &many]).await;
         }
         table.print();
     });
@@ -88,7 +89,7 @@ impl Bench {
         Self { name, store, clock, programme_id: programme.id, made: AtomicUsize::new(0) }
     }
 
-    async fn run(self, table: &mut Table, million: &str) {
+    async fn run(self, table: &mut Table, others: [&str; 2]) {
         let bench = Arc::new(self);
         let (mut bare, mut worker, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..=ROUNDS {
@@ -111,9 +112,15 @@ impl Bench {
         let what =
             "p99 from a customer's proof to its screening beside a provider that hangs for some, against without";
         table.add(bench.row(what, (millis(beside), millis(alone)), (beside / alone, Bar::AtMost(2.0))));
-        let other = Self::open(bench.name, million).await;
-        let few = other.claim(1_000).await;
-        let many = other.claim(1_000_000).await;
+        let (few, many) = (Self::open(bench.name, others[0]).await, Self::open(bench.name, others[1]).await);
+        few.wait_for_workers(1_000).await;
+        many.wait_for_workers(1_000_000).await;
+        let mut times = [Vec::new(), Vec::new()];
+        for _ in 0..CLAIMS {
+            times[0].push(few.claim().await);
+            times[1].push(many.claim().await);
+        }
+        let [few, many] = times.map(median);
         let what = "a claim of 64 with 1,000,000 waiting, against with 1,000";
         table.add(bench.row(what, (millis(many), millis(few)), (many / few, Bar::AtMost(1.3))));
     }
@@ -281,28 +288,27 @@ impl Bench {
         steps[steps.len() * 99 / 100]
     }
 
-    /// The time of a claim with so many tasks waiting. Claims are undone.
-    async fn claim(&self, waiting: usize) -> f64 {
+    /// Writes so many tasks.
+    async fn wait_for_workers(&self, waiting: usize) {
         let (now, customer) = (self.clock.now(), Uuid::nil());
-        let there = self.made.load(Ordering::SeqCst);
-        for _ in (there..waiting).step_by(10_000) {
+        for first in (0..waiting).step_by(10_000) {
             let mut tx = self.store.begin().await.unwrap();
-            for _ in 0..10_000.min(waiting - self.made.load(Ordering::SeqCst)) {
+            for _ in first..waiting.min(first + 10_000) {
                 tasks::enqueue(&mut tx, &self.task(customer, now)).await.unwrap();
-                self.made.fetch_add(1, Ordering::SeqCst);
             }
             tx.commit().await.unwrap();
         }
-        let mut times = Vec::new();
-        for _ in 0..200 {
-            let mut tx = self.store.begin().await.unwrap();
-            let began = Instant::now();
-            let lease = (self.clock.id(), Duration::from_secs(60));
-            let now = self.clock.now();
-            assert_eq!(tasks::claim(&mut tx, (Kind::Screening, now), lease, 64).await.unwrap().len(), 64);
-            times.push(began.elapsed().as_secs_f64() * 1e3);
-            tx.rollback().await.unwrap();
-        }
-        median(times)
+    }
+
+    /// The time of a claim, in milliseconds. It is undone.
+    async fn claim(&self) -> f64 {
+        let mut tx = self.store.begin().await.unwrap();
+        let began = Instant::now();
+        let lease = (self.clock.id(), Duration::from_secs(60));
+        let now = self.clock.now();
+        assert_eq!(tasks::claim(&mut tx, (Kind::Screening, now), lease, 64).await.unwrap().len(), 64);
+        let time = began.elapsed().as_secs_f64() * 1e3;
+        tx.rollback().await.unwrap();
+        time
     }
 }

@@ -83,6 +83,8 @@ impl Queue for ScreeningQueue {
 
     const NAME: &'static str = "screening";
     const DEADLINE: Duration = Duration::from_secs(10);
+    /// Twice what may share a commit on SQLite: while as many are being settled, the next are claimed.
+    const CONCURRENCY: usize = 128;
 
     async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
         tasks::next_due(&self.store, Kind::Screening).await

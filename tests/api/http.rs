@@ -15,6 +15,7 @@ everywhere![
     the_default_origin_is_the_listeners_own,
     a_stop_finishes_and_a_start_goes_on,
     a_front_without_a_backend_says_so,
+    a_front_does_not_wait_for_a_silent_backend,
 ];
 
 async fn paths_and_methods(house: House) {
@@ -203,6 +204,18 @@ async fn a_stop_finishes_and_a_start_goes_on(house: House) {
     let again = wallet.post("/v1/customers", &body).key(key).await.is(201);
     assert_eq!((&again.body, again.header("idempotent-replayed")), (&first.body, Some("true")));
     wallet.customer("u-2").await;
+}
+
+/// The backend takes the connection and says nothing.
+async fn a_front_does_not_wait_for_a_silent_backend(house: House) {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = format!("http://{}", silent.local_addr().unwrap());
+    let (http, _front) = house.front_to(&upstream, &["--request-deadline", "50ms"]).await;
+    let service = house.start().await;
+    let mut wallet = service.partner("Wallet").await;
+    wallet.http = http;
+    let refused = wallet.get("/v1/customers").await.refuses(503, "UNAVAILABLE");
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
 }
 
 async fn a_front_without_a_backend_says_so(house: House) {

@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use customerd::screening::{Sandbox, Screening};
+use customerd::worker::{Queue as _, ScreeningQueue};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::sumsub::{self, Fault, Signed, StandIn};
+use crate::support::accounts::{id, trail, virtual_card};
 use crate::support::{Answer, Evm, House, Http, Partner, Service, b64, everywhere, exchange, unb64};
 
 everywhere![
@@ -17,6 +20,8 @@ everywhere![
     a_listed_account_is_rejected_with_its_reason,
     an_outage_keeps_the_customer_in_screening_and_is_retried,
     sumsub_decides_by_authentic_callbacks_in_their_order,
+    an_early_decision_is_followed_and_a_late_refusal_ends_everything,
+    further_test_addresses_are_rejected_in_sandboxes,
     a_partner_who_is_down_gets_a_page_and_fails_nothing,
 ];
 
@@ -189,15 +194,19 @@ async fn an_outage_keeps_the_customer_in_screening_and_is_retried(house: House) 
     assert_eq!(asked.load(Ordering::SeqCst), 3);
 }
 
-/// The service with the stand-in as its partner, and a customer on the way to it.
-async fn with_sumsub(house: House, standin: &StandIn) -> (Service, Partner, Value) {
+fn at(standin: &StandIn) -> Vec<&str> {
     let flags = [
         ["--sumsub-url", standin.base.as_str()],
         ["--sumsub-app-token", sumsub::APP_TOKEN],
         ["--sumsub-secret", sumsub::SECRET],
         ["--sumsub-webhook-secret", sumsub::WEBHOOK_SECRET],
     ];
-    let service = house.start_with(&flags.concat()).await;
+    flags.concat()
+}
+
+/// The service with the stand-in as its partner, and a customer on the way to it.
+async fn with_sumsub(house: House, standin: &StandIn) -> (Service, Partner, Value) {
+    let service = house.start_with(&at(standin)).await;
     standin.seen.lock().unwrap().now_s = service.clock.now().unix_seconds();
     let partner = service.partner("Wallet").await;
     let customer = proven(&partner, &Evm::new(4)).await;
@@ -250,6 +259,47 @@ async fn sumsub_decides_by_authentic_callbacks_in_their_order(house: House) {
     assert_eq!(verification(&partner, &customer).await.0, "rejected");
     let stranger = sumsub::reviewed(Uuid::from_u128(5), 800, json!({"reviewAnswer": "GREEN"}));
     assert_eq!(call_back(&service, &Signed::new(&stranger)).await, 200);
+}
+
+async fn an_early_decision_is_followed_and_a_late_refusal_ends_everything(house: House) {
+    let standin = StandIn::start().await;
+    let service = house.start_with(&[&at(&standin)[..], &["--no-worker"]].concat()).await;
+    let partner = service.partner("Wallet").await;
+    let customer = proven(&partner, &Evm::new(5)).await;
+    let customer_id = id(&customer);
+    let green = sumsub::reviewed(customer_id, 500, json!({"reviewAnswer": "GREEN"}));
+    assert_eq!(call_back(&service, &Signed::new(&green)).await, 200);
+    let now = partner.get(&path(&customer)).await.is(200).json();
+    assert_eq!((&now["status"], &now["version"]), (&json!("screening"), &json!(2)), "nobody passes unscreened");
+    let screening = Screening::new(Sandbox::default());
+    let queue = ScreeningQueue::new(service.store.clone(), service.clock.clone(), screening);
+    let item = queue.claim(service.clock.now(), 1).await.unwrap().remove(0);
+    let verdict = queue.perform(&item).await;
+    assert_eq!(queue.settle(item, Some(verdict)).await.unwrap(), "clear");
+    let now = partner.get(&path(&customer)).await.is(200).json();
+    assert_eq!((&now["status"], &now["version"]), (&json!("active"), &json!(4)));
+
+    let account_id = service.active_account(&partner, customer_id).await;
+    let card_id = service.active_card(&partner, account_id, &virtual_card()).await;
+    let red = json!({"reviewAnswer": "RED", "reviewRejectType": "FINAL"});
+    assert_eq!(call_back(&service, &Signed::new(&sumsub::reviewed(customer_id, 600, red))).await, 200);
+    let told = trail(&partner, customer_id).await;
+    let ended = ["rejected] active > rejected v5", "customer] active > closed v4", "customer] active > terminated v3"];
+    assert!(told[told.len() - 3..].iter().zip(ended).all(|(line, end)| line.ends_with(end)), "{told:?}");
+    partner.get(&format!("/v1/cards/{card_id}")).await.is(200);
+}
+
+async fn further_test_addresses_are_rejected_in_sandboxes(house: House) {
+    let wallet = Evm::new(6);
+    let account = wallet.account();
+    let (_, address) = account.rsplit_once(':').unwrap();
+    let service = house.start_with(&["--screening-test-addresses", address]).await;
+    let (sandbox, live) = (service.sandbox_partner("Sandbox").await, service.partner("Live").await);
+    let customer = proven(&sandbox, &wallet).await;
+    until(&sandbox, &customer, "rejected").await;
+    assert_eq!(causes(&sandbox, &customer).await[2], "screening: rejected: TEST_ADDRESS: sandbox test addresses");
+    let customer = proven(&live, &wallet).await;
+    until(&live, &customer, "verifying").await;
 }
 
 async fn a_partner_who_is_down_gets_a_page_and_fails_nothing(house: House) {

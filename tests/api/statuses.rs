@@ -198,15 +198,20 @@ async fn each_endpoint_answers_as_documented(house: House) {
         seen.push(statuses);
     }
     let mut tx = service.store.begin().await.unwrap();
-    for drop in ["DROP TABLE cards", "DROP TABLE accounts"] {
-        tx.query(drop).execute().await.unwrap();
+    // What nobody can read any more.
+    for spoil in [
+        "UPDATE customers SET status = 'lost'",
+        "UPDATE accounts SET status = 'lost'",
+        "UPDATE cards SET status = 'lost'",
+    ] {
+        tx.query(spoil).execute().await.unwrap();
     }
     tx.commit().await.unwrap();
     for (endpoint, mut statuses) in ENDPOINTS.iter().zip(seen) {
         let (good, _, body) = scene.part(endpoint);
         let answer = endpoint.call(&partner, &endpoint.of(good), body.as_ref()).await.refuses(500, "INTERNAL");
         let told = answer.text().to_lowercase();
-        assert!(["table", "relation", "sql", "store"].iter().all(|inside| !told.contains(inside)), "{answer:?}");
+        assert!(["lost", "sql", "store"].iter().all(|inside| !told.contains(inside)), "{answer:?}");
         statuses.insert(answer.status);
         // Of these the other two stories tell.
         statuses.extend([429, 503]);

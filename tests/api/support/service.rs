@@ -71,8 +71,13 @@ impl House {
 
     /// A REST front whose backend does not answer; where it listens.
     pub async fn front_alone(&self) -> (SocketAddr, Running) {
+        self.front_to("http://127.0.0.1:1", &[]).await
+    }
+
+    /// A REST front before whatever is at `upstream`, with further flags; where it listens.
+    pub async fn front_to(&self, upstream: &str, flags: &[&str]) -> (SocketAddr, Running) {
         let clock = Clock::manual(START, 1);
-        let flags = ["--only", "rest", "--upstream", "http://127.0.0.1:1"];
+        let flags = [&["--only", "rest", "--upstream", upstream], flags].concat();
         let front = self.node(&clock, &Shutdown::new(), &flags).await;
         (front.http.unwrap(), front)
     }
