@@ -284,7 +284,7 @@ async fn an_early_decision_is_followed_and_a_late_refusal_ends_everything(house:
     let red = json!({"reviewAnswer": "RED", "reviewRejectType": "FINAL"});
     assert_eq!(call_back(&service, &Signed::new(&sumsub::reviewed(customer_id, 600, red))).await, 200);
     let told = trail(&partner, customer_id).await;
-    let ended = ["rejected] active > rejected v5", "customer] active > closed v4", "customer] active > terminated v3"];
+    let ended = ["active > rejected v5", "customer] active > closed v4", "customer] active > terminated v3"];
     assert!(told[told.len() - 3..].iter().zip(ended).all(|(line, end)| line.ends_with(end)), "{told:?}");
     partner.get(&format!("/v1/cards/{card_id}")).await.is(200);
 }

@@ -202,7 +202,7 @@ async fn each_endpoint_answers_as_documented(house: House) {
     for spoil in [
         "UPDATE customers SET status = 'lost'",
         "UPDATE accounts SET status = 'lost'",
-        "UPDATE cards SET status = 'lost'",
+        "UPDATE cards SET billing_address = 'lost'",
     ] {
         tx.query(spoil).execute().await.unwrap();
     }
