@@ -6,7 +6,7 @@ use customerd::domain::Timestamp;
 use customerd::domain::event::Event;
 use customerd::store::customers::{self, Held};
 use customerd::store::idempotency::{self, Slot, Stored};
-use customerd::store::{Connection as _, Store, Tx, events, programmes};
+use customerd::store::{Connection as _, Standing, Store, Tx, events};
 use uuid::Uuid;
 
 use super::family::Family;
@@ -22,9 +22,8 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// One transaction, after the look-up of the bearer.
+    /// One transaction.
     pub async fn run(&self, store: &Store, clock: &Clock, programme_id: Uuid) {
-        programmes::bearer(&mut store.reader().await.unwrap(), programme_id, &[]).await.unwrap();
         let now = clock.now();
         let mut tx = store.begin().await.unwrap();
         let held = customers::hold(&mut tx, self.family.customer).await.unwrap().unwrap();
@@ -36,7 +35,8 @@ impl Bare {
         write_back(&mut tx, held, &self.events).await;
         let slot = Slot { programme_id, key: clock.id(), now, expires_at: now };
         let stored = Stored { fingerprint: vec![0; 32], status: 0, reply: vec![0; 150] };
-        assert!(idempotency::put(&mut tx, slot, &stored).await.unwrap());
+        let standing = Standing { programme_id, generation: 1, key_id: None };
+        assert!(idempotency::put(&mut tx, slot, &stored, Some(&standing)).await.unwrap());
         tx.commit().await.unwrap();
     }
 
