@@ -4,7 +4,8 @@
 //! nothing slips in. Children are taken oldest first, accounts before cards, at most [`BATCH`] at a time: that many are in
 //! memory at once, however many there are, and each batch costs one read, one update of its rows and the inserts of its
 //! events. Only the customer's row and the children's own rows are locked until the commit, so that other customers'
-//! writes do not wait on PostgreSQL; the longest that anybody waits for a statement of the cascade is one batch.
+//! writes do not wait on PostgreSQL; the longest that anybody waits for a statement of the cascade is one batch. On SQLite
+//! they wait for the whole of it.
 
 use uuid::Uuid;
 
