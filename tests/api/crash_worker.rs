@@ -65,9 +65,9 @@ impl Candidate {
     /// when the server is gone.
     async fn go(&self, partner: &Partner) -> Option<()> {
         let body = json!({"chainId": self.wallet().account(), "externalId": self.name});
-        let customer = self.post(partner, "/v1/customers", &body, 201).await?;
+        let customer = self.post(partner, ("/v1/customers", &body), 201).await?;
         let path = format!("/v1/customers/{}", id(&customer));
-        self.post(partner, &format!("{path}/challenge/sign"), &self.signed(&customer), 204).await?;
+        self.post(partner, (&format!("{path}/challenge/sign"), &self.signed(&customer)), 204).await?;
         if matches!(self.end, End::Verifying | End::Rejected) {
             return Some(());
         }
@@ -77,14 +77,14 @@ impl Candidate {
             return Some(());
         }
         let order = json!({"type": "card_account", "currencies": ["EUR"]});
-        let account = self.post(partner, &format!("{path}/accounts"), &order, 201).await?;
+        let account = self.post(partner, (&format!("{path}/accounts"), &order), 201).await?;
         let mut proof = self.signed(&account);
         proof["ownerId"] = customer["id"].clone();
-        self.post(partner, &format!("/v1/accounts/{}/challenge/sign", id(&account)), &proof, 204).await?;
+        self.post(partner, (&format!("/v1/accounts/{}/challenge/sign", id(&account)), &proof), 204).await?;
         Some(())
     }
 
-    async fn post(&self, partner: &Partner, target: &str, body: &Value, status: u16) -> Option<Value> {
+    async fn post(&self, partner: &Partner, (target, body): (&str, &Value), status: u16) -> Option<Value> {
         let answer = partner.post(target, body).key(&self.key(target)).attempt().await?.is(status);
         Some(if answer.body.is_empty() { Value::Null } else { answer.json() })
     }

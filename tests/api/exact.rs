@@ -122,7 +122,7 @@ impl Player<'_> {
     }
 
     /// Makes a call; whether it was done. Anything but done and refused is a fault.
-    async fn call(&mut self, method: &str, target: &str, body: Option<Value>, expected: bool) -> Option<Value> {
+    async fn call(&mut self, (method, target): (&str, &str), body: Option<Value>, expected: bool) -> Option<Value> {
         self.story.push(format!("{method} {target}"));
         let call = self.partner.call(method, target);
         let answer = if let Some(body) = body { call.body(body.to_string()).await } else { call.await };
@@ -147,7 +147,7 @@ impl Player<'_> {
     async fn of_customer(&mut self, by: &str) {
         let (from, to) = if by == "activate" { (Above::Asleep, Above::Awake) } else { (Above::Awake, Above::Asleep) };
         let target = format!("/v1/customers/{}/{by}", self.customer);
-        if self.call("PATCH", &target, None, self.model.customer == Some(from)).await.is_some() {
+        if self.call(("PATCH", &target), None, self.model.customer == Some(from)).await.is_some() {
             self.model.customer = Some(to);
         }
     }
@@ -156,7 +156,7 @@ impl Player<'_> {
         let order = json!({"type": "card_account", "currencies": ["EUR"]});
         let target = format!("/v1/customers/{}/accounts", self.customer);
         let may = self.model.customer == Some(Above::Awake);
-        if let Some(made) = self.call("POST", &target, Some(order), may).await {
+        if let Some(made) = self.call(("POST", &target), Some(order), may).await {
             self.model.accounts.push((id(&made), Account::Initiating));
         }
     }
@@ -169,7 +169,7 @@ impl Player<'_> {
         let order = if is_virtual { virtual_card() } else { physical_card() };
         let target = format!("/v1/accounts/{}/cards", self.model.accounts[at].0);
         let may = self.model.account(at) == "active" && !self.model.has(at, is_virtual);
-        if let Some(made) = self.call("POST", &target, Some(order), may).await {
+        if let Some(made) = self.call(("POST", &target), Some(order), may).await {
             self.model.cards.push((id(&made), Card::Issuing, at, is_virtual));
         }
     }
@@ -181,19 +181,19 @@ impl Player<'_> {
         match self.throw(8) {
             0 | 1 => {
                 let target = format!("/v1/accounts/{id}/deactivate");
-                if self.call("PATCH", &target, None, shown == "active").await.is_some() {
+                if self.call(("PATCH", &target), None, shown == "active").await.is_some() {
                     self.model.accounts[at].1 = Account::Off;
                 }
             }
             2 | 3 => {
                 let target = format!("/v1/accounts/{id}/activate");
-                if self.call("PATCH", &target, None, shown == "inactive" && awake).await.is_some() {
+                if self.call(("PATCH", &target), None, shown == "inactive" && awake).await.is_some() {
                     self.model.accounts[at].1 = Account::On;
                 }
             }
             4 if self.throw(4) == 0 => {
                 let live = !["closed", "failed"].contains(&shown);
-                if self.call("DELETE", &format!("/v1/accounts/{id}"), None, live).await.is_some() {
+                if self.call(("DELETE", &format!("/v1/accounts/{id}")), None, live).await.is_some() {
                     self.model.close(at);
                 }
             }
@@ -218,19 +218,19 @@ impl Player<'_> {
         match self.throw(8) {
             0 => {
                 let target = format!("/v1/cards/{id}/deactivate");
-                if self.call("PATCH", &target, None, shown == "active").await.is_some() {
+                if self.call(("PATCH", &target), None, shown == "active").await.is_some() {
                     self.model.cards[at].1 = Card::Off;
                 }
             }
             1 => {
                 let target = format!("/v1/cards/{id}/activate");
-                if self.call("PATCH", &target, None, shown == "inactive" && awake).await.is_some() {
+                if self.call(("PATCH", &target), None, shown == "inactive" && awake).await.is_some() {
                     self.model.cards[at].1 = Card::On;
                 }
             }
             2 if self.throw(3) == 0 => {
                 let live = !["blocked", "issue_failed", "terminated"].contains(&shown);
-                if self.call("DELETE", &format!("/v1/cards/{id}"), None, live).await.is_some() {
+                if self.call(("DELETE", &format!("/v1/cards/{id}")), None, live).await.is_some() {
                     self.model.cards[at].1 = Card::Terminated;
                 }
             }
