@@ -17,7 +17,6 @@
 mod kyc;
 #[path = "../../tests/support/postgres.rs"]
 mod postgres;
-#[allow(dead_code, reason = "the stand-in has more to it than callbacks")]
 #[path = "../../tests/support/sumsub.rs"]
 mod sumsub;
 #[path = "../service/table.rs"]
