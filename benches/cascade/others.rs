@@ -61,7 +61,7 @@ pub async fn measure(table: &mut Table, place: Place) {
         floor: format!("{:.0} ms", median(parts.collect())),
         figure: median(ratios),
         unit: "",
-        bar: Bar::AtMost(1.0),
+        bar: Bar::AtMost(1.3),
     });
 }
 
