@@ -239,8 +239,8 @@ pub async fn ready(on: &mut impl Connection, now: Timestamp) -> Result<Vec<Ready
             "SELECT w.id, w.programme_id, w.callback_url, w.types, w.fifo, w.disabled_reason, w.probe_at, w.failing_since, \
              w.failures, w.secret, w.previous_secret, w.previous_secret_until, w.created_at, w.updated_at, p.sandbox \
              FROM webhooks w JOIN programmes p ON p.id = w.programme_id WHERE NOT w.deleted \
-             AND (w.disabled_reason IS NULL OR w.probe_at <= $1) AND EXISTS (SELECT 1 FROM deliveries d \
-             WHERE d.webhook_id = w.id AND d.status = 'pending' AND d.next_attempt_at <= $1)",
+             AND (w.disabled_reason IS NULL OR w.probe_at <= $1) AND (SELECT 1 FROM deliveries d \
+             WHERE d.webhook_id = w.id AND d.status = 'pending' AND d.next_attempt_at <= $1 LIMIT 1) = 1",
         )
         .bind(now)
         .all()

@@ -123,14 +123,16 @@ pub async fn claim(
     if found.is_empty() {
         return Ok(Vec::new());
     }
-    // From the rows that are wanted to the table: SQLite would go through every pending delivery for an IN.
+    // From the rows that are wanted to the table by its key: SQLite would go through every pending delivery for an IN. So would
+    // PostgreSQL where its statistics are from a time when nothing was pending; no index goes with the CASE.
     tx.query("WITH v (webhook_id, event_id) AS (VALUES ")
         .push_pairs(found.iter().copied())
         .push(
             "), mine AS (SELECT d.webhook_id, d.event_id FROM v CROSS JOIN deliveries d WHERE d.webhook_id = v.webhook_id \
-             AND d.event_id = v.event_id AND d.status = 'pending' AND d.next_attempt_at <= ",
+             AND d.event_id = v.event_id AND CASE d.status WHEN 'pending' THEN d.next_attempt_at <= ",
         )
         .push_bind(now)
+        .push(" ELSE false END")
         .for_update_skip_locked()
         .push(") UPDATE deliveries SET next_attempt_at = ")
         .push_bind(lease.until)
