@@ -108,7 +108,9 @@ pub async fn conflict(on: &mut impl Connection, customer: &Customer) -> Result<V
     let rows: Vec<CustomerRow> = on
         .query(
             "SELECT id, programme_id, external_id, chain_id, status, created_at, updated_at, version FROM customers \
-             WHERE programme_id = $1 AND (chain_id = $2 OR external_id = $3)",
+             WHERE programme_id = $1 AND chain_id = $2 \
+             UNION SELECT id, programme_id, external_id, chain_id, status, created_at, updated_at, version FROM customers \
+             WHERE programme_id = $1 AND external_id = $3",
         )
         .bind(customer.programme_id)
         .bind(customer.chain_id.as_str())

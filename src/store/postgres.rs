@@ -202,10 +202,12 @@ fn connect_options(url: &str, options: &StoreOptions) -> Result<PgConnectOptions
         ("lock_timeout", millis(options.lock_timeout)),
         ("idle_in_transaction_session_timeout", millis(options.idle_in_transaction_timeout)),
         ("default_transaction_isolation", "read committed".to_owned()),
-        // Every join here goes from a few rows to others by an index. Without statistics, as in a new database, the planner
-        // would rather hash a whole table.
+        // Every join here goes from a few rows to others by an index, and every page is a range of one, in its order. Without
+        // statistics, as in a new database, the planner would rather hash a whole table, or collect and sort all that is left
+        // of a range for each of its pages.
         ("enable_hashjoin", "off".to_owned()),
         ("enable_mergejoin", "off".to_owned()),
+        ("enable_bitmapscan", "off".to_owned()),
     ]))
 }
 
