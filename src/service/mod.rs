@@ -1,7 +1,8 @@
 //! The gRPC services: one line per RPC here, one file per RPC beside it.
 //!
-//! A request message that only reads implements `api::Read`, one that changes something implements `api::Prepare`. Both are
-//! run by [`Api`], which authenticates the caller first, so that no handler can be reached without one.
+//! A request message that reads one thing by its id implements `api::Find`, any other that only reads `api::Read`, one that
+//! changes something `api::Prepare`. All are run by [`Api`], which authenticates the caller first, so that no handler can
+//! be reached without one.
 
 mod api;
 mod caller;
