@@ -261,7 +261,9 @@ impl Api {
         trust: Trust,
     ) -> Outcome<(Context<'_>, Option<Left>, Taken)> {
         let now = self.clock.now();
-        let remembered = if trust == Trust::Remembered { caller::remembered(self, metadata, now) } else { None };
+        // What a rate counts is charged before the call: only callers who may call are to use it up.
+        let by_memory = trust == Trust::Remembered && self.rate.is_none();
+        let remembered = if by_memory { caller::remembered(self, metadata, now) } else { None };
         let caller = match remembered {
             Some(caller) => caller,
             None => caller::authenticate(self, metadata, signature, now).await?,

@@ -6,7 +6,13 @@ use serde_json::json;
 
 use crate::support::{Call, House, account, everywhere};
 
-everywhere![checks_have_an_order, bodies_are_strict, calls_without_a_body_take_none, programmes_have_a_rate];
+everywhere![
+    checks_have_an_order,
+    bodies_are_strict,
+    calls_without_a_body_take_none,
+    programmes_have_a_rate,
+    a_dead_token_uses_up_no_rate,
+];
 
 const LIMIT: usize = 1024;
 
@@ -115,4 +121,22 @@ async fn programmes_have_a_rate(house: House) {
     service.wait(Duration::from_secs(10));
     wallet.get(&format!("/v1/customers/{}", third["id"].as_str().unwrap())).await.is(200);
     wallet.get("/v1/customers").await.refuses(429, "RATE_LIMITED");
+}
+
+async fn a_dead_token_uses_up_no_rate(house: House) {
+    let service = house.start_with(&["--rate-limit", "3/30s"]).await;
+    let mut wallet = service.partner("Wallet").await;
+    let made = wallet.customer("u-1").await;
+    let path = format!("/v1/customers/{}", made["id"].as_str().unwrap());
+    wallet.get(&path).await.is(200);
+    let secret = "a-secret-of-more-than-32-visible-characters";
+    let credentials = json!({"apiKey": wallet.api_key, "apiSecret": secret});
+    wallet.put("/v1/auth/credentials", &credentials).await.is(204);
+    service.wait(Duration::from_secs(30));
+    for _ in 0..5 {
+        wallet.get(&path).await.refuses(401, "UNAUTHENTICATED");
+    }
+    wallet.api_secret = secret.to_owned();
+    wallet.sign_in().await;
+    assert_eq!(wallet.get(&path).await.is(200).header("ratelimit"), Some("\"programme\";r=2;t=10"));
 }
