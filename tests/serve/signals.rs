@@ -23,7 +23,7 @@ fn service() {
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), Clock::system(), patient()).await.unwrap();
         println!("at {}", listener.addr());
         let told = shutdown.clone();
-        tokio::spawn(async move {
+        let leaving = tokio::spawn(async move {
             told.started().await;
             println!("leaving");
         });
@@ -34,6 +34,8 @@ fn service() {
             std::future::pending::<()>().await;
         });
         listener.run(router, shutdown).await;
+        // With nothing to wait for, the run may be over before the task above has had its turn.
+        leaving.await.unwrap();
     });
     std::process::exit(0);
 }
