@@ -47,6 +47,8 @@ impl SqliteStore {
             .create_if_missing(run)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
+            // What a statement might have to take back goes to a file in the system's temporary directory otherwise.
+            .pragma("temp_store", "memory")
             .thread_name(|_| "sqlite-writer".to_owned());
         let mut connection = connect(&write, options.lock_timeout).await.map_err(|error| refused(path, &error))?;
         if run {
