@@ -5,7 +5,7 @@ use customerd::domain::customer::Customer;
 use customerd::domain::customer::Status;
 use customerd::domain::event::Chain;
 use customerd::store::customers::{self, Held};
-use customerd::store::{Rows, Store, Tx, write_rows};
+use customerd::store::{Lengths, Rows, Store, Tx, write_rows};
 use uuid::Uuid;
 
 /// An active customer and what it owns, all active.
@@ -66,7 +66,7 @@ async fn write_one(tx: &mut Tx, programme_id: Uuid, family: &Family) {
     };
     assert!(customers::insert(tx, &Held { customer, chain: Chain::default(), challenge: None }).await.unwrap());
     let head = "INSERT INTO accounts (id, programme_id, customer_id, currency, status, created_at, updated_at, version) VALUES ";
-    write_rows(tx, Rows { head, tail: "" }, &family.accounts, |query, account| {
+    write_rows(tx, Rows { head, tail: "", lengths: Lengths::All }, &family.accounts, |query, account| {
         let query = query.bind(*account).bind(programme_id).bind(id).bind("EUR").bind("active");
         query.bind(now).bind(now).bind(1_i64)
     })
@@ -74,7 +74,7 @@ async fn write_one(tx: &mut Tx, programme_id: Uuid, family: &Family) {
     .unwrap();
     let head = "INSERT INTO cards (id, programme_id, customer_id, account_id, card_type, name, network, last_four, \
                 expiration_date, billing_address, status, created_at, updated_at, version) VALUES ";
-    write_rows(tx, Rows { head, tail: "" }, &family.cards, |query, card| {
+    write_rows(tx, Rows { head, tail: "", lengths: Lengths::All }, &family.cards, |query, card| {
         let query = query.bind(card.id).bind(programme_id).bind(id).bind(card.account).bind(card.card_type);
         let query = query.bind("ANNA MUSTER").bind("visa").bind("0042").bind("09/2030").bind(ADDRESS);
         query.bind(card.status).bind(now).bind(now).bind(1_i64)

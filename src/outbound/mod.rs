@@ -65,7 +65,7 @@ impl Options {
             network: Arc::new(SystemNetwork),
             extra_roots: Vec::new(),
             deadline: DEADLINE,
-            idle_per_origin: 128,
+            idle_per_origin: 1024,
             idle_timeout: Duration::from_secs(30),
         }
     }

@@ -19,6 +19,10 @@ pub trait Change: Send + Sync {
     /// Its own error, which can say whether running again may help.
     type Error: From<Error> + Retry + Send;
 
+    /// Whether it must outlast a crash of the database. What may be done again as well, such as a claim, need not wait for the
+    /// disk: PostgreSQL then answers before it has written the log (`synchronous_commit = off`). On SQLite all are durable.
+    const DURABLE: bool = true;
+
     /// Makes the change in `tx`. `Ok` commits, `Err` rolls back.
     fn apply(&self, tx: &mut Tx) -> impl Future<Output = Result<Self::Out, Self::Error>> + Send;
 }

@@ -98,8 +98,8 @@ const fn standing(status: DeliveryStatus) -> &'static str {
 pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<(Delivery, Timestamp)>, Error> {
     let mut query = on
         .query(
-            "SELECT webhook_id, event_id, webhook_type, status, attempts, tries, due_since, next_attempt_at, lease, created_at \
-             FROM deliveries WHERE webhook_id = $1",
+            "SELECT webhook_id, event_id, webhook_type, status, attempts, tries, due_since, next_attempt_at, leased_until, \
+             created_at FROM deliveries WHERE webhook_id = $1",
         )
         .bind(filter.webhook_id);
     if let Some(status) = filter.status {
@@ -116,29 +116,30 @@ pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<(Deli
     }
     let rows: Vec<DeliveryRow> =
         query.push(" ORDER BY created_at DESC, event_id DESC LIMIT ").push_bind(filter.limit).all().await?;
-    rows.into_iter().map(|row| row.read().map(|(delivery, at, _)| (delivery, at))).collect()
+    rows.into_iter().map(DeliveryRow::read).collect()
 }
 
 /// Sends a delivery again, whatever came of it. `false` when there is none. One that is just being sent is left to end.
 pub async fn replay_one(tx: &mut Tx, webhook_id: Uuid, event_id: Uuid, now: Timestamp) -> Result<bool, Error> {
     let row: Option<DeliveryRow> = tx
         .query(
-            "SELECT webhook_id, event_id, webhook_type, status, attempts, tries, due_since, next_attempt_at, lease, created_at \
-             FROM deliveries WHERE webhook_id = $1 AND event_id = $2",
+            "SELECT webhook_id, event_id, webhook_type, status, attempts, tries, due_since, next_attempt_at, leased_until, \
+             created_at FROM deliveries WHERE webhook_id = $1 AND event_id = $2",
         )
         .bind(webhook_id)
         .bind(event_id)
         .for_update()
         .optional()
         .await?;
-    let Some((mut delivery, _, leased)) = row.map(DeliveryRow::read).transpose()? else { return Ok(false) };
-    if leased && delivery.next_attempt_at > Some(now) {
+    let Some(row) = row else { return Ok(false) };
+    if row.leased_until > Some(now) {
         return Ok(true);
     }
+    let (mut delivery, _) = row.read()?;
     delivery.replay(now);
     tx.query(
-        "UPDATE deliveries SET status = $3, tries = $4, due_since = $5, next_attempt_at = $6, lease = NULL \
-         WHERE webhook_id = $1 AND event_id = $2",
+        "UPDATE deliveries SET status = $3, tries = $4, due_since = $5, next_attempt_at = $6, lease = NULL, \
+         leased_until = NULL WHERE webhook_id = $1 AND event_id = $2",
     )
     .bind(webhook_id)
     .bind(event_id)
@@ -173,9 +174,9 @@ pub struct Span {
 pub async fn replay(tx: &mut Tx, span: Span, now: Timestamp) -> Result<u64, Error> {
     let mut query = tx
         .query(
-            "UPDATE deliveries SET status = 'pending', tries = 0, due_since = $2, next_attempt_at = $2, lease = NULL \
-             WHERE webhook_id = $1 AND event_id IN (SELECT event_id FROM deliveries WHERE webhook_id = $1 \
-             AND (status <> 'pending' OR lease IS NULL)",
+            "UPDATE deliveries SET status = 'pending', tries = 0, due_since = $2, next_attempt_at = $2, lease = NULL, \
+             leased_until = NULL WHERE webhook_id = $1 AND event_id IN (SELECT event_id FROM deliveries WHERE webhook_id = $1 \
+             AND (leased_until IS NULL OR leased_until <= $2)",
         )
         .bind(span.webhook_id)
         .bind(now);
@@ -202,8 +203,7 @@ pub async fn replay(tx: &mut Tx, span: Span, now: Timestamp) -> Result<u64, Erro
 /// Makes everything that waits for a subscription due: it has been revived.
 pub async fn hasten(tx: &mut Tx, webhook_id: Uuid, now: Timestamp) -> Result<(), Error> {
     tx.query(
-        "UPDATE deliveries SET next_attempt_at = $2 WHERE webhook_id = $1 AND status = 'pending' AND lease IS NULL \
-         AND next_attempt_at > $2",
+        "UPDATE deliveries SET next_attempt_at = $2 WHERE webhook_id = $1 AND status = 'pending' AND next_attempt_at > $2",
     )
     .bind(webhook_id)
     .bind(now)

@@ -7,7 +7,7 @@ pub use order::{Wanted, Watched, place, placed, stream};
 use uuid::Uuid;
 
 use super::value::row;
-use super::{Connection, Dialect, Error, Query, Rows, Tx, deliveries, write_rows};
+use super::{Connection, Dialect, Error, Lengths, Query, Rows, Tx, deliveries, write_rows};
 use crate::domain::Timestamp;
 use crate::domain::event::{Event, Hash};
 
@@ -97,13 +97,14 @@ const fn one(dialect: Dialect) -> &'static str {
 /// Inserts many events of one chain, in its order.
 const fn many(dialect: Dialect) -> Rows {
     match dialect {
-        Dialect::Postgres => Rows { head: insert!(") VALUES "), tail: "" },
+        Dialect::Postgres => Rows { head: insert!(") VALUES "), tail: "", lengths: Lengths::All },
         Dialect::Sqlite => Rows {
             head: insert!(
                 ", position) SELECT *, (SELECT COALESCE(MAX(position), 0) FROM events WHERE position IS NOT NULL) + ",
                 "row_number() OVER (ORDER BY column4) FROM (VALUES "
             ),
             tail: ")",
+            lengths: Lengths::All,
         },
     }
 }

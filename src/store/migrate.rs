@@ -38,6 +38,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0006_webhooks",
     "0007_accounts_cards",
     "0008_event_positions",
+    "0009_delivery_leases",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {

@@ -69,7 +69,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-pub use batch::{Rows, write_rows};
+pub use batch::{Lengths, Rows, write_rows};
 pub use change::{Change, Retry};
 pub use dialect::Dialect;
 pub use error::{Error, Unique};
@@ -190,9 +190,13 @@ impl Store {
     /// [`acquire_timeout`](StoreOptions::acquire_timeout). Who holds one must not begin another: on SQLite it would
     /// wait for itself.
     pub async fn begin(&self) -> Result<Tx, Error> {
+        self.begin_as(true).await
+    }
+
+    async fn begin_as(&self, durable: bool) -> Result<Tx, Error> {
         match &self.0.database {
             Database::Sqlite(store) => Ok(Tx::sqlite(store.begin().await?, self.0.commits.clone())),
-            Database::Postgres(store) => Ok(Tx::postgres(store.begin().await?, self.0.commits.clone())),
+            Database::Postgres(store) => Ok(Tx::postgres(store.begin(durable).await?, self.0.commits.clone())),
         }
     }
 
@@ -222,7 +226,7 @@ impl Store {
     }
 
     async fn attempt<C: Change>(&self, change: &C) -> Result<C::Out, C::Error> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_as(C::DURABLE).await?;
         match change.apply(&mut tx).await {
             Ok(out) => {
                 tx.commit().await?;

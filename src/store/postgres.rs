@@ -66,25 +66,26 @@ impl PgStore {
         Ok(Self { pool, most, runtime, waiting: AtomicUsize::new(0), commits: Arc::default() })
     }
 
-    pub(super) async fn begin(&self) -> Result<PgTx, Error> {
+    pub(super) async fn begin(&self, durable: bool) -> Result<PgTx, Error> {
         let _waiting = Waiting::count(&self.waiting);
-        let mut tx = self.open_tx().await;
+        let sql = if durable { "BEGIN" } else { "BEGIN; SET LOCAL synchronous_commit = off" };
+        let mut tx = self.open_tx(sql).await;
         // After a restart of the server every pooled connection is dead, and nothing was lost with them yet.
         for _ in 0..self.most {
             if !tx.as_ref().is_err_and(is_dead) {
                 break;
             }
-            tx = self.open_tx().await;
+            tx = self.open_tx(sql).await;
         }
         Ok(tx?)
     }
 
-    async fn open_tx(&self) -> Result<PgTx, sqlx::Error> {
+    async fn open_tx(&self, sql: &'static str) -> Result<PgTx, sqlx::Error> {
         let mut connection = self.pool.lend().await?;
         connection.working();
         let (runtime, commits) = (self.runtime.clone(), Arc::clone(&self.commits));
         let mut tx = PgTx { connection: Some(connection), open: true, sound: true, runtime, commits };
-        tx.control("BEGIN").await?;
+        tx.control(sql).await?;
         Ok(tx)
     }
 

@@ -240,7 +240,8 @@ pub async fn ready(on: &mut impl Connection, now: Timestamp) -> Result<Vec<Ready
              w.failures, w.secret, w.previous_secret, w.previous_secret_until, w.created_at, w.updated_at, p.sandbox \
              FROM webhooks w JOIN programmes p ON p.id = w.programme_id WHERE NOT w.deleted \
              AND (w.disabled_reason IS NULL OR w.probe_at <= $1) AND (SELECT 1 FROM deliveries d \
-             WHERE d.webhook_id = w.id AND d.status = 'pending' AND d.next_attempt_at <= $1 LIMIT 1) = 1",
+             WHERE d.webhook_id = w.id AND d.status = 'pending' AND d.next_attempt_at <= $1 \
+             AND (d.leased_until IS NULL OR d.leased_until <= $1) LIMIT 1) = 1",
         )
         .bind(now)
         .all()

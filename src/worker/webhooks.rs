@@ -5,13 +5,11 @@ mod settlement;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use metrics::{counter, gauge, histogram};
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{Backlog, Failure, Queue, Taken};
@@ -30,8 +28,6 @@ use settlement::{Ended, Settlement};
 
 /// How long a claim counts: an attempt, and time to write it down.
 const LEASE: Duration = Duration::from_secs(30);
-/// So many free places are worth a claim of their own.
-const MANY: usize = 32;
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The queue of deliveries.
@@ -42,14 +38,9 @@ pub struct Webhooks {
     signer: Signer,
     options: Options,
     places: Arc<Places>,
-    settlement: Settlement,
+    settlement: Arc<Settlement>,
     /// Which subscription the next claim begins with.
     turn: AtomicUsize,
-    /// Whether the last claim left due deliveries behind for want of places: then every settlement is worth another look.
-    withheld: AtomicBool,
-    /// Places that have become free since the last claim, and who is told when they are many.
-    freed: AtomicUsize,
-    room: Notify,
 }
 
 /// What can be chosen about sending.
@@ -71,32 +62,25 @@ impl Webhooks {
             places: Places::new(options.rate),
             settlement: Settlement::new(store.clone()),
             turn: AtomicUsize::new(0),
-            withheld: AtomicBool::new(false),
-            freed: AtomicUsize::new(0),
-            room: Notify::new(),
             store,
             clock,
         }
     }
 
     /// How many deliveries of each subscription to look for: an even share for each, as far as it has places.
-    fn shares(&self, ready: &[Arc<Ready>], limit: usize) -> Vec<Wanted> {
-        let (mut wanted, mut left, now) = (Vec::new(), limit, self.clock.monotonic());
-        for (index, Ready { subscription, .. }) in ready.iter().map(|it| &**it).enumerate() {
-            let free = self.places.free(subscription, now);
-            let share = left.div_ceil(ready.len() - index).min(free);
-            if share == 0 {
-                self.withheld.store(true, Ordering::Relaxed);
-                continue;
-            }
-            left -= share;
-            wanted.push(Wanted { webhook_id: subscription.id, fifo: subscription.settings.fifo, limit: share as i64 });
-        }
-        wanted
+    fn shares(&self, ready: &[Arc<Ready>], limit: usize) -> Vec<Share> {
+        let (mut left, now) = (limit, self.clock.monotonic());
+        let share = |(index, ready_one): (usize, &Arc<Ready>)| {
+            let free = self.places.free(&ready_one.subscription, now);
+            let count = left.div_ceil(ready.len() - index).min(free);
+            left -= count;
+            Share { of: Arc::clone(ready_one), count, whole: count == free }
+        };
+        ready.iter().enumerate().map(share).collect()
     }
 
     /// Takes what was found under one lease, in one transaction; what of it others have not.
-    async fn take(&self, found: Vec<Claimed>, ready: &[Arc<Ready>], now: Timestamp) -> Result<Vec<Job>, Error> {
+    async fn take(&self, found: Vec<Claimed>, shares: &[Share], now: Timestamp) -> Result<Vec<Job>, Error> {
         let lease = Lease { id: self.clock.id(), until: now + LEASE };
         let key = |it: &Claimed| (it.delivery.subscription_id, it.delivery.event_id);
         let claim = Claim { found: found.iter().map(key).collect(), lease, now };
@@ -104,7 +88,7 @@ impl Webhooks {
         let began = self.clock.monotonic();
         let job = |claimed: Claimed| {
             let of = claimed.delivery.subscription_id;
-            let ready = Arc::clone(ready.iter().find(|it| it.subscription.id == of)?);
+            let ready = Arc::clone(&shares.iter().find(|share| share.of.subscription.id == of)?.of);
             Some(Job { claimed, ready, lease: lease.id, _place: Places::take(&self.places, of, began) })
         };
         Ok(found.into_iter().filter(|it| mine.contains(&key(it))).filter_map(job).collect())
@@ -119,7 +103,7 @@ impl Webhooks {
         let subscription = &job.ready.subscription;
         let secrets: Vec<Secret> = subscription.live_secrets(at).filter_map(|text| Secret::parse(text).ok()).collect();
         let (id, nonce) = (delivery.event_id.to_string(), self.clock.nonce(22));
-        let message = Message { id: &id, at, body: body.as_bytes() };
+        let message = Message { id: &id, at, body };
         let url = &subscription.settings.callback_url;
         let mut headers = match self.signer.headers(Envelope { url, message, nonce: &nonce }, &secrets) {
             Ok(headers) => headers,
@@ -134,8 +118,7 @@ impl Webhooks {
             headers.insert(TRACEPARENT, value);
         }
         let reach = if self.options.private_callbacks && job.ready.sandbox { Reach::Private } else { Reach::Global };
-        let body = Bytes::copy_from_slice(body.as_bytes());
-        let answer = self.client.post(Request { url: url.as_str(), reach, headers, body }).await;
+        let answer = self.client.post(Request { url: url.as_str(), reach, headers, body: body.clone() }).await;
         let took = self.clock.monotonic().saturating_sub(began);
         histogram!("webhook_attempt_duration_seconds").record(took.as_secs_f64());
         sent(answer, at)
@@ -145,6 +128,21 @@ impl Webhooks {
 fn sent(answer: Answer, at: Timestamp) -> Sent {
     let retry_after = answer.retry_after;
     Sent { attempt: answer.into_attempt(at), retry_after }
+}
+
+/// How many deliveries of a subscription to look for.
+struct Share {
+    of: Arc<Ready>,
+    count: usize,
+    /// It has no places for more.
+    whole: bool,
+}
+
+impl Share {
+    fn wanted(&self) -> Wanted {
+        let subscription = &self.of.subscription;
+        Wanted { webhook_id: subscription.id, fifo: subscription.settings.fifo, limit: self.count as i64 }
+    }
 }
 
 /// A claim of deliveries that were found.
@@ -157,6 +155,9 @@ struct Claim {
 impl Change for Claim {
     type Out = Vec<(Uuid, Uuid)>;
     type Error = Error;
+
+    // Lost in a crash it is as if its lease were over: what it took is sent again.
+    const DURABLE: bool = false;
 
     async fn apply(&self, tx: &mut Tx) -> Result<Self::Out, Error> {
         deliveries::claim(tx, &self.found, (self.lease, self.now)).await
@@ -185,39 +186,43 @@ impl Queue for Webhooks {
     const NAME: &'static str = "webhooks";
     // The client keeps the contract's; this one is for whatever it does not foresee.
     const DEADLINE: Duration = DEADLINE.saturating_add(Duration::from_secs(5));
-    // Many at once share a commit; what one subscription may have of them is another matter.
-    const CONCURRENCY: usize = 256;
+    // Those that are being written down too; what one subscription may have under way is another matter.
+    const CONCURRENCY: usize = 1024;
     const CEILING: usize = fairness::CEILING;
 
     async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
-        Ok(deliveries::due_at(&mut self.store.reader().await?).await?)
+        Ok(deliveries::due_at(&mut self.store.reader().await?, self.clock.now()).await?)
     }
 
     async fn claim(&self, now: Timestamp, limit: usize) -> Result<Taken<Job>, Failure> {
-        self.withheld.store(false, Ordering::Relaxed);
-        self.freed.store(0, Ordering::Relaxed);
         self.places.forget(self.clock.monotonic());
         // In statements of their own, which hold nothing up: the claim proper sees what others took in between.
         let mut reader = self.store.reader().await?;
         let mut ready: Vec<_> = webhooks::ready(&mut reader, now).await?.into_iter().map(Arc::new).collect();
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % ready.len().max(1);
         ready.rotate_left(first);
-        let wanted = self.shares(&ready, limit);
+        let shares = self.shares(&ready, limit);
+        let wanted: Vec<_> = shares.iter().filter(|share| share.count > 0).map(Share::wanted).collect();
         let found = deliveries::due(&mut reader, &wanted, now).await?;
         drop(reader);
-        if found.is_empty() {
-            return Ok(Taken { items: Vec::new(), more: false });
-        }
         let count = found.len();
-        let items = self.take(found, &ready, now).await?;
-        // A full share may have left some; what another node was quicker to take, it took instead of others.
-        let full = wanted.iter().any(|one| {
-            one.limit == items.iter().filter(|job| job.ready.subscription.id == one.webhook_id).count() as i64
-        });
-        if full {
-            self.withheld.store(true, Ordering::Relaxed);
+        let items = if found.is_empty() { Vec::new() } else { self.take(found, &shares, now).await? };
+        // What another node was quicker to take, it took instead of others. A full share may have left some, for which there are
+        // places already, or will be.
+        let mut more = items.len() < count;
+        let began = self.clock.monotonic();
+        for Share { of, count, whole } in &shares {
+            let id = of.subscription.id;
+            if items.iter().filter(|job| job.ready.subscription.id == id).count() < *count {
+                continue;
+            }
+            if *whole {
+                self.places.want(id, *count, began);
+            } else {
+                more = true;
+            }
         }
-        Ok(Taken { more: full || items.len() < count, items })
+        Ok(Taken { items, more })
     }
 
     async fn perform(&self, job: &Job) -> Sent {
@@ -241,22 +246,18 @@ impl Queue for Webhooks {
             outcome,
             at,
             healthy: subscription.failing_since.is_none() && subscription.disabled_reason.is_none(),
-            // Another one of its entity may go now, or another one of whatever had to wait.
-            wake: subscription.settings.fifo || self.withheld.load(Ordering::Relaxed),
+            // Another one of its entity may go now.
+            wake: subscription.settings.fifo,
         };
-        // The place is free by the time that the settlement wakes the next claim. Where many are, the claim does not wait for
-        // it, so that the next attempts are under way while the last are written down.
+        // Frees the place: the next attempts may be under way while this one is written down.
         drop(job);
-        if self.freed.fetch_add(1, Ordering::Relaxed) + 1 >= MANY && self.withheld.load(Ordering::Relaxed) {
-            self.room.notify_one();
-        }
         self.settlement.write(ended).await?;
         counter!("webhook_attempts_total", "outcome" => name).increment(1);
         Ok(name)
     }
 
     async fn room(&self) {
-        self.room.notified().await;
+        self.places.room().await;
     }
 
     async fn backlog(&self) -> Result<Backlog, Failure> {
@@ -264,6 +265,6 @@ impl Queue for Webhooks {
         let (waiting, dead) = deliveries::open(&mut reader).await?;
         gauge!("webhook_deliveries_dead").set(dead as f64);
         gauge!("webhook_deliveries_pending").set(waiting as f64);
-        Ok(Backlog { waiting, due: deliveries::due_at(&mut reader).await? })
+        Ok(Backlog { waiting, due: deliveries::due_at(&mut reader, self.clock.now()).await? })
     }
 }

@@ -3,7 +3,7 @@
 use customerd::domain::customer::Move;
 use customerd::domain::event::Origin;
 use customerd::store::moves::{self, Step};
-use customerd::store::{Connection as _, Rows, customers, events, write_rows};
+use customerd::store::{Connection as _, Lengths, Rows, customers, events, write_rows};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -26,6 +26,7 @@ async fn owner_of_thousands(service: &Service, partner: &Partner) -> Uuid {
     let text = Rows {
         head: "INSERT INTO accounts (id, programme_id, customer_id, currency, status, created_at, updated_at, version) VALUES ",
         tail: "",
+        lengths: Lengths::All,
     };
     write_rows(&mut tx, text, &accounts, |query, (id, _)| {
         query.bind(*id).bind(programme_id).bind(customer_id).bind("EUR").bind("active").bind(now).bind(now).bind(1_i64)
@@ -36,6 +37,7 @@ async fn owner_of_thousands(service: &Service, partner: &Partner) -> Uuid {
         head: "INSERT INTO cards (id, programme_id, customer_id, account_id, card_type, billing_address, status, created_at, \
                updated_at, version) VALUES ",
         tail: "",
+        lengths: Lengths::All,
     };
     let address = r#"{"firstLine":"1","city":"B","country":"DE","postCode":"1"}"#;
     write_rows(&mut tx, text, &accounts, |query, (account_id, id)| {

@@ -1,7 +1,7 @@
 //! Transactions, values, errors, batches, paging.
 
 use customerd::domain::Timestamp;
-use customerd::store::{Connection, Error, Rows, Text, Tx, Unique, service_key, write_rows};
+use customerd::store::{Connection, Error, Lengths, Rows, Text, Tx, Unique, service_key, write_rows};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
@@ -218,11 +218,15 @@ async fn filters_and_keyset_pages(test: TestStore) {
 }
 
 async fn many_rows(test: TestStore) {
-    const INSERTS: Rows =
-        Rows { head: "INSERT INTO service_keys (name, secret, created_at) VALUES ", tail: " ON CONFLICT DO NOTHING" };
+    const INSERTS: Rows = Rows {
+        head: "INSERT INTO service_keys (name, secret, created_at) VALUES ",
+        tail: " ON CONFLICT DO NOTHING",
+        lengths: Lengths::All,
+    };
     const UPDATES: Rows = Rows {
         head: "WITH v (name, at) AS (VALUES ",
         tail: ") UPDATE service_keys SET created_at = v.at FROM v WHERE service_keys.name = v.name",
+        lengths: Lengths::Few,
     };
     let rows: Vec<i64> = (0..1201).collect();
     let mut tx = test.store.begin().await.unwrap();

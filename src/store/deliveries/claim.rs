@@ -1,20 +1,21 @@
 //! Claims and their end.
 
+use bytes::Bytes;
 use uuid::Uuid;
 
-use super::row::{self, DeliveryRow};
+use super::row;
 use crate::domain::Timestamp;
-use crate::domain::delivery::Delivery;
+use crate::domain::delivery::{Delivery, DeliveryStatus};
 use crate::store::value::row;
-use crate::store::{Connection, Error, Rows, Tx, write_rows};
+use crate::store::{Connection, Error, Lengths, Rows, Tx, write_rows};
 
-/// A delivery to be sent, under a lease.
+/// A delivery to be sent, under a lease: pending, whenever it was due.
 #[derive(Debug, Clone)]
 pub struct Claimed {
     /// The delivery.
     pub delivery: Delivery,
     /// What is sent.
-    pub body: String,
+    pub body: Bytes,
     /// The `traceparent` of the request that caused the event.
     pub traceparent: Option<String>,
 }
@@ -33,36 +34,29 @@ row! {
         webhook_id: Uuid,
         event_id: Uuid,
         webhook_type: String,
-        status: String,
         attempts: String,
         tries: i64,
         due_since: Timestamp,
-        next_attempt_at: Option<Timestamp>,
-        lease: Option<Uuid>,
-        created_at: Timestamp,
         body: Option<String>,
-        event_body: Option<String>,
         traceparent: Option<String>,
     }
 }
 
 impl DueRow {
     fn read(self) -> Result<Claimed, Error> {
-        let body = self.body.or(self.event_body);
-        let body = body.ok_or_else(|| Error::unreadable("deliveries.event_id", "no such event"))?;
-        let row = DeliveryRow {
-            webhook_id: self.webhook_id,
+        let body = self.body.ok_or_else(|| Error::unreadable("deliveries.event_id", "no such event"))?;
+        let delivery = Delivery {
+            id: Delivery::id_of(self.webhook_id, self.event_id),
+            subscription_id: self.webhook_id,
             event_id: self.event_id,
-            webhook_type: self.webhook_type,
-            status: self.status,
-            attempts: self.attempts,
-            tries: self.tries,
+            webhook_type: row::webhook_type(&self.webhook_type)?,
+            status: DeliveryStatus::Pending,
+            attempts: row::attempts(&self.attempts)?,
+            tries: u32::try_from(self.tries).unwrap_or(u32::MAX),
             due_since: self.due_since,
-            next_attempt_at: self.next_attempt_at,
-            lease: self.lease,
-            created_at: self.created_at,
+            next_attempt_at: None,
         };
-        Ok(Claimed { delivery: row.read()?.0, body, traceparent: self.traceparent })
+        Ok(Claimed { delivery, body: body.into(), traceparent: self.traceparent })
     }
 }
 
@@ -86,19 +80,22 @@ pub async fn due(on: &mut impl Connection, wanted: &[Wanted], now: Timestamp) ->
         return Ok(Vec::new());
     }
     let mut query = on.query(
-        "SELECT d.webhook_id, d.event_id, d.webhook_type, d.status, d.attempts, d.tries, d.due_since, d.next_attempt_at, \
-         d.lease, d.created_at, d.body, e.body AS event_body, e.traceparent FROM (",
+        "SELECT d.webhook_id, d.event_id, d.webhook_type, d.attempts, d.tries, d.due_since, \
+         coalesce(d.body, e.body) AS body, e.traceparent FROM (",
     );
     for (index, one) in wanted.iter().enumerate() {
         query = query
             .push(if index == 0 { "" } else { " UNION ALL " })
             .push(
-                "SELECT * FROM (SELECT webhook_id, event_id, webhook_type, status, attempts, tries, due_since, \
-                 next_attempt_at, lease, created_at, body FROM deliveries d WHERE d.status = 'pending' AND d.webhook_id = ",
+                "SELECT * FROM (SELECT webhook_id, event_id, webhook_type, attempts, tries, due_since, body \
+                 FROM deliveries d WHERE d.status = 'pending' AND d.webhook_id = ",
             )
             .push_bind(one.webhook_id)
             .push(" AND d.next_attempt_at <= ")
-            .push_bind(now);
+            .push_bind(now)
+            .push(" AND (d.leased_until IS NULL OR d.leased_until <= ")
+            .push_bind(now)
+            .push(")");
         if one.fifo {
             query = query.push(
                 " AND NOT EXISTS (SELECT 1 FROM deliveries earlier WHERE earlier.webhook_id = d.webhook_id \
@@ -120,21 +117,32 @@ pub async fn claim(
     found: &[(Uuid, Uuid)],
     (lease, now): (Lease, Timestamp),
 ) -> Result<Vec<(Uuid, Uuid)>, Error> {
-    if found.is_empty() {
-        return Ok(Vec::new());
+    let mut mine = Vec::with_capacity(found.len());
+    for found in found.chunks(Lengths::Few.most()) {
+        mine.extend(claim_some(tx, found, (lease, now)).await?);
     }
+    Ok(mine)
+}
+
+async fn claim_some(
+    tx: &mut Tx,
+    found: &[(Uuid, Uuid)],
+    (lease, now): (Lease, Timestamp),
+) -> Result<Vec<(Uuid, Uuid)>, Error> {
     // From the rows that are wanted to the table by its key: SQLite would go through every pending delivery for an IN. So would
     // PostgreSQL where its statistics are from a time when nothing was pending; no index goes with the CASE.
     tx.query("WITH v (webhook_id, event_id) AS (VALUES ")
-        .push_pairs(found.iter().copied())
+        .push_pairs(Lengths::Few.fill(found).copied())
         .push(
             "), mine AS (SELECT d.webhook_id, d.event_id FROM v CROSS JOIN deliveries d WHERE d.webhook_id = v.webhook_id \
              AND d.event_id = v.event_id AND CASE d.status WHEN 'pending' THEN d.next_attempt_at <= ",
         )
         .push_bind(now)
-        .push(" ELSE false END")
+        .push(" AND (d.leased_until IS NULL OR d.leased_until <= ")
+        .push_bind(now)
+        .push(") ELSE false END")
         .for_update_skip_locked()
-        .push(") UPDATE deliveries SET next_attempt_at = ")
+        .push(") UPDATE deliveries SET leased_until = ")
         .push_bind(lease.until)
         .push(", lease = ")
         .push_bind(lease.id)
@@ -142,7 +150,6 @@ pub async fn claim(
             " FROM mine WHERE deliveries.webhook_id = mine.webhook_id AND deliveries.event_id = mine.event_id \
              RETURNING deliveries.webhook_id, deliveries.event_id",
         )
-        .once()
         .all()
         .await
 }
@@ -162,8 +169,9 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<u64, Error> {
     let text = Rows {
         head: "WITH v (webhook_id, event_id, lease, status, attempts, tries, due_since, next_attempt_at) AS (VALUES ",
         tail: ") UPDATE deliveries SET status = v.status, attempts = v.attempts, tries = v.tries, due_since = v.due_since, \
-               next_attempt_at = v.next_attempt_at, lease = NULL FROM v WHERE deliveries.webhook_id = v.webhook_id \
+               next_attempt_at = v.next_attempt_at, lease = NULL, leased_until = NULL FROM v WHERE deliveries.webhook_id = v.webhook_id \
                AND deliveries.event_id = v.event_id AND deliveries.lease = v.lease",
+        lengths: Lengths::Few,
     };
     write_rows(tx, text, settled, |query, Settled { delivery, lease }| {
         query
@@ -180,14 +188,15 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<u64, Error> {
 }
 
 /// When the next delivery of a subscription that may be sent to is due: past or future; of one that is disabled for
-/// failing, when it is probed. One look into an index for each subscription.
-pub async fn due_at(on: &mut impl Connection) -> Result<Option<Timestamp>, Error> {
+/// failing, when it is probed. Those that somebody is sending are not counted. One look into an index for each subscription.
+pub async fn due_at(on: &mut impl Connection, now: Timestamp) -> Result<Option<Timestamp>, Error> {
     let row: (Option<Timestamp>,) = on
         .query(
             "SELECT min(CASE WHEN probe_at > due THEN probe_at ELSE due END) FROM (SELECT w.probe_at, \
-             (SELECT min(d.next_attempt_at) FROM deliveries d WHERE d.webhook_id = w.id AND d.status = 'pending') AS due \
-             FROM webhooks w WHERE NOT w.deleted AND (w.disabled_reason IS NULL OR w.probe_at IS NOT NULL)) waiting",
+             (SELECT min(d.next_attempt_at) FROM deliveries d WHERE d.webhook_id = w.id AND d.status = 'pending' \
+             AND (d.leased_until IS NULL OR d.leased_until <= $1)) AS due FROM webhooks w WHERE NOT w.deleted AND (w.disabled_reason IS NULL OR w.probe_at IS NOT NULL)) waiting",
         )
+        .bind(now)
         .one()
         .await?;
     Ok(row.0)

@@ -22,31 +22,34 @@ row! {
         pub(super) tries: i64,
         pub(super) due_since: Timestamp,
         pub(super) next_attempt_at: Option<Timestamp>,
-        pub(super) lease: Option<Uuid>,
+        pub(super) leased_until: Option<Timestamp>,
         pub(super) created_at: Timestamp,
     }
 }
 
 impl DeliveryRow {
-    /// The delivery, when it was recorded, and whether somebody sends it.
-    pub(super) fn read(self) -> Result<(Delivery, Timestamp, bool), Error> {
-        let webhook_type = WebhookType::from_name(&self.webhook_type)
-            .ok_or_else(|| Error::unreadable("deliveries.webhook_type", &self.webhook_type))?;
+    /// The delivery, and when it was recorded.
+    pub(super) fn read(self) -> Result<(Delivery, Timestamp), Error> {
         let status = DeliveryStatus::from_name(&self.status)
             .ok_or_else(|| Error::unreadable("deliveries.status", &self.status))?;
         let delivery = Delivery {
             id: Delivery::id_of(self.webhook_id, self.event_id),
             subscription_id: self.webhook_id,
             event_id: self.event_id,
-            webhook_type,
+            webhook_type: webhook_type(&self.webhook_type)?,
             status,
             attempts: attempts(&self.attempts)?,
             tries: u32::try_from(self.tries).unwrap_or(u32::MAX),
             due_since: self.due_since,
             next_attempt_at: self.next_attempt_at,
         };
-        Ok((delivery, self.created_at, self.lease.is_some()))
+        Ok((delivery, self.created_at))
     }
+}
+
+/// The type of a stored name.
+pub(super) fn webhook_type(name: &str) -> Result<WebhookType, Error> {
+    WebhookType::from_name(name).ok_or_else(|| Error::unreadable("deliveries.webhook_type", name))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,7 +64,8 @@ struct Stored {
     response: Option<String>,
 }
 
-fn attempts(text: &str) -> Result<Vec<Attempt>, Error> {
+/// The attempts of a stored text.
+pub(super) fn attempts(text: &str) -> Result<Vec<Attempt>, Error> {
     let stored: Vec<Stored> =
         serde_json::from_str(text).map_err(|error| Error::unreadable("deliveries.attempts", &error.to_string()))?;
     let read = |it: Stored| Attempt {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::domain::event::EntityType;
 use crate::store::value::row;
-use crate::store::{Connection, Dialect, Error, Rows, Store, Tx, write_rows};
+use crate::store::{Connection, Dialect, Error, Lengths, Rows, Store, Tx, write_rows};
 
 /// Events placed in one transaction at the most.
 const BATCH: i64 = 1000;
@@ -76,6 +76,7 @@ async fn place_batch(tx: &mut Tx) -> Result<bool, Error> {
     let text = Rows {
         head: "WITH v (id, position) AS (VALUES ",
         tail: ") UPDATE events SET position = v.position FROM v WHERE events.id = v.id",
+        lengths: Lengths::Few,
     };
     write_rows(tx, text, &placed, |query, (id, position)| query.bind(*id).bind(*position)).await?;
     tx.query("UPDATE event_order SET position = $1 WHERE id = 1").bind(last.0 + count).execute().await?;

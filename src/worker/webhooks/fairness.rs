@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::domain::webhook::Subscription;
@@ -26,6 +27,7 @@ pub(super) struct Places {
     /// Attempts a second of one subscription, and how many may come at once after a pause.
     rate: u32,
     taken: Mutex<Taken>,
+    room: Notify,
 }
 
 #[derive(Default)]
@@ -37,14 +39,24 @@ struct Taken {
 #[derive(Default)]
 struct Own {
     under_way: usize,
+    /// How many attempts must end until somebody is told of room; 0 when nobody asked.
+    awaits: usize,
     /// When, on the clock's monotonic time, what was sent will have been within the rate (GCRA's theoretical arrival time).
     paid: Duration,
+}
+
+impl Own {
+    /// How many more may be begun now within this rate.
+    fn within(&self, rate: u32, now: Duration) -> usize {
+        let ahead = self.paid.saturating_sub(now).as_secs_f64() * f64::from(rate);
+        (f64::from(rate) - ahead).max(0.0) as usize
+    }
 }
 
 impl Places {
     /// Nothing is under way yet.
     pub(super) fn new(rate: u32) -> Arc<Self> {
-        Arc::new(Self { rate: rate.max(1), taken: Mutex::default() })
+        Arc::new(Self { rate: rate.max(1), taken: Mutex::default(), room: Notify::new() })
     }
 
     /// How many more attempts a subscription may begin now. Of one that is disabled only one, as a probe.
@@ -59,11 +71,10 @@ impl Places {
             SHARE
         };
         let share = share.min((free / PART).max(1)).min(free);
-        taken.by_subscription.get(&subscription.id).map_or(share, |own| {
-            let ahead = own.paid.saturating_sub(now).as_secs_f64() * f64::from(self.rate);
-            let within_rate = (f64::from(self.rate) - ahead).max(0.0) as usize;
-            share.saturating_sub(own.under_way).min(within_rate)
-        })
+        taken
+            .by_subscription
+            .get(&subscription.id)
+            .map_or(share, |own| share.saturating_sub(own.under_way).min(own.within(self.rate, now)))
     }
 
     /// Takes a place.
@@ -77,9 +88,30 @@ impl Places {
         Place { places: Arc::clone(places), subscription }
     }
 
-    /// Forgets subscriptions with nothing under way that have been within their rate for long enough.
+    /// Forgets what is wanted, and subscriptions with nothing under way that have been within their rate for long enough.
     pub(super) fn forget(&self, now: Duration) {
-        self.taken().by_subscription.retain(|_, own| own.under_way > 0 || own.paid > now);
+        self.taken().by_subscription.retain(|_, own| {
+            own.awaits = 0;
+            own.under_way > 0 || own.paid > now
+        });
+    }
+
+    /// Says that a subscription has more to send than it had places for, having taken so many: [`room`](Self::room) tells when a
+    /// claim is worth while again. That is when half of its attempts have ended, or all of those just taken, as the others may hang.
+    pub(super) fn want(&self, subscription: Uuid, took: usize, now: Duration) {
+        if let Some(own) = self.taken().by_subscription.get_mut(&subscription) {
+            let half = own.under_way.div_ceil(2);
+            own.awaits = if took > 0 { half.min(took) } else { half };
+            // All have ended since it was looked at. One that is over its rate must wait for its time.
+            if own.under_way == 0 && own.within(self.rate, now) > 0 {
+                self.room.notify_one();
+            }
+        }
+    }
+
+    /// Done when a subscription that wants it has room again.
+    pub(super) async fn room(&self) {
+        self.room.notified().await;
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -99,12 +131,20 @@ impl Drop for Place {
         taken.all = taken.all.saturating_sub(1);
         if let Some(own) = taken.by_subscription.get_mut(&self.subscription) {
             own.under_way = own.under_way.saturating_sub(1);
+            if own.awaits > 0 {
+                own.awaits -= 1;
+                if own.awaits == 0 {
+                    self.places.room.notify_one();
+                }
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
     use crate::domain::Timestamp;
     use crate::domain::callback_url::CallbackUrl;
@@ -156,6 +196,50 @@ mod tests {
             }
         }
         assert!(places.free(&subscription(1000), START) >= 1, "{} taken", held.len());
+    }
+
+    /// Whether somebody has been told of room since it was last asked.
+    fn told(places: &Places) -> bool {
+        places.room().now_or_never().is_some()
+    }
+
+    #[test]
+    fn who_wants_room_is_told_when_half_is_free() {
+        let places = Places::new(1000);
+        let id = Uuid::from_u128(1);
+        let mut held: Vec<_> = (0..SHARE).map(|_| Places::take(&places, id, START)).collect();
+        places.want(id, SHARE, START);
+        held.truncate(SHARE / 2 + 1);
+        assert!(!told(&places));
+        held.pop();
+        assert!(told(&places));
+        held.pop();
+        assert!(!told(&places), "once is enough");
+        // Those that hang are not waited for.
+        held.extend((0..2).map(|_| Places::take(&places, id, START)));
+        places.want(id, 2, START);
+        held.pop();
+        assert!(!told(&places));
+        held.pop();
+        assert!(told(&places));
+        // They may all have ended while the claim was made.
+        places.forget(START);
+        held.clear();
+        assert!(!told(&places));
+        places.want(id, 0, START);
+        assert!(told(&places));
+    }
+
+    #[test]
+    fn who_is_over_its_rate_is_not_told() {
+        let places = Places::new(2);
+        let id = Uuid::from_u128(1);
+        let held: Vec<_> = (0..2).map(|_| Places::take(&places, id, START)).collect();
+        drop(held);
+        places.want(id, 0, START);
+        assert!(!told(&places));
+        places.want(id, 0, START + Duration::from_secs(1));
+        assert!(told(&places));
     }
 
     /// The largest number of attempts that are begun in this time, by whoever begins all that it may every 10 ms.

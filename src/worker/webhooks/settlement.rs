@@ -1,8 +1,10 @@
 //! Writes down ends of attempts: those that end while one transaction is under way share the next.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::FutureExt as _;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -13,7 +15,7 @@ use crate::store::deliveries::{self, Settled};
 use crate::store::{Change, Error, Store, Tx, webhooks};
 
 /// Ends in one transaction at the most.
-const BATCH: usize = 256;
+const BATCH: usize = 128;
 
 /// An attempt that has ended.
 pub(super) struct Ended {
@@ -32,37 +34,66 @@ type Waiting = (Ended, oneshot::Sender<Result<(), Error>>);
 /// What has ended and is not yet written down.
 pub(super) struct Settlement {
     store: Store,
-    waiting: Mutex<Vec<Waiting>>,
-    turn: tokio::sync::Mutex<()>,
+    book: Mutex<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    waiting: Vec<Waiting>,
+    /// Whether somebody writes, and will write what is waiting.
+    writing: bool,
 }
 
 impl Settlement {
-    pub(super) fn new(store: Store) -> Self {
-        Self { store, waiting: Mutex::new(Vec::new()), turn: tokio::sync::Mutex::new(()) }
+    pub(super) fn new(store: Store) -> Arc<Self> {
+        Arc::new(Self { store, book: Mutex::default() })
     }
 
     /// Returns when it is durable, or cannot be.
-    pub(super) async fn write(&self, ended: Ended) -> Result<(), Error> {
-        let (done, mut written) = oneshot::channel();
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((ended, done));
-        loop {
-            // Whoever has the turn writes for all who wait; mostly it was somebody else.
-            let turn = self.turn.lock().await;
-            match written.try_recv() {
-                Ok(result) => return result,
-                Err(oneshot::error::TryRecvError::Closed) => return Err(Error::Failed),
-                Err(oneshot::error::TryRecvError::Empty) => self.write_batch().await,
+    pub(super) async fn write(self: &Arc<Self>, ended: Ended) -> Result<(), Error> {
+        let (done, written) = oneshot::channel();
+        if self.enter((ended, done)) {
+            // A task of its own: it writes for others too, whatever becomes of this one.
+            tokio::spawn(Arc::clone(self).write_all());
+        }
+        written.await.unwrap_or(Err(Error::Failed))
+    }
+
+    /// Whether somebody must begin to write.
+    fn enter(&self, waiting: Waiting) -> bool {
+        let mut book = self.book();
+        book.waiting.push(waiting);
+        !std::mem::replace(&mut book.writing, true)
+    }
+
+    /// Writes batch after batch, until nothing waits.
+    async fn write_all(self: Arc<Self>) {
+        while let Some(batch) = self.next().await {
+            // Its waiters are told by what is dropped; those who come after them must not wait for ever.
+            if AssertUnwindSafe(self.write_batch(batch)).catch_unwind().await.is_err() {
+                tracing::error!("writing down ends of attempts broke off");
             }
-            drop(turn);
         }
     }
 
-    async fn write_batch(&self) {
-        let batch: Vec<Waiting> = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = waiting.len().min(BATCH);
-            waiting.drain(..count).collect()
-        };
+    /// The next batch: what has ended, and what ends while whatever else is ready has its turn.
+    async fn next(&self) -> Option<Vec<Waiting>> {
+        let (mut before, mut now) = (0, self.book().waiting.len());
+        while before < now && now < BATCH {
+            tokio::task::yield_now().await;
+            (before, now) = (now, self.book().waiting.len());
+        }
+        let mut book = self.book();
+        let count = book.waiting.len().min(BATCH);
+        book.writing = count > 0;
+        book.writing.then(|| book.waiting.drain(..count).collect())
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn write_batch(&self, batch: Vec<Waiting>) {
         let (ended, waiters): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let result = self.store.transact(&Batch(ended)).await;
         if let Ok(turns) = &result {
