@@ -1,7 +1,7 @@
 //! Webhooks and the event stream against floors measured in the same run.
 //!
 //! `cargo bench --bench webhooks` prints the table; names after `--` choose figures: `rate`, `fair`, `stream`; `sqlite` or
-//! `postgres` one database. PostgreSQL, where it is installed, is a throw-away cluster that syncs to disk as production does.
+//! `postgres` one database. `profile` only delivers, for a profiler to look at. PostgreSQL, where it is installed, is a throw-away cluster that syncs to disk as production does.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -65,6 +65,9 @@ fn main() {
         }
         places.extend(cluster.as_ref().map(Place::Postgres));
         for place in &places {
+            if figures.iter().any(|one| one == "profile") {
+                rate::deliver_many(place).await;
+            }
             if asked(&figures, "rate") {
                 rate::measure(&mut table, place).await;
             }

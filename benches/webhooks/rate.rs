@@ -144,18 +144,35 @@ async fn subscribe(scene: &Scene, receiver: &Receiver) -> Subscription {
     last.unwrap()
 }
 
-/// A backlog, worked off: from the engine's start until the last delivery is settled.
+/// Deliveries of one backlog after another, and nothing else for most of the time.
+pub(crate) async fn deliver_many(place: &Place<'_>) {
+    let receiver = Receiver::start().await;
+    let scene = Scene::open(&place.url("profile").await).await;
+    subscribe(&scene, &receiver).await;
+    for _ in 0..2 {
+        scene.fill(10 * EVENTS).await;
+        eprintln!("{} delivers", place.name());
+        eprintln!("{:.0}/s", work_off(&scene, &receiver, 10 * EVENTS, 0).await);
+    }
+}
+
+/// A backlog, worked off.
 async fn deliveries(scene: &Scene, receiver: &Receiver, waiting: i64) -> f64 {
     scene.fill(EVENTS).await;
+    work_off(scene, receiver, EVENTS, waiting).await
+}
+
+/// From the engine's start until the last delivery is settled.
+async fn work_off(scene: &Scene, receiver: &Receiver, events: usize, waiting: i64) -> f64 {
     let before = receiver.count();
     let begun = Instant::now();
     let delivering = scene.deliver();
-    let wanted = before + EVENTS * SUBSCRIPTIONS;
+    let wanted = before + events * SUBSCRIPTIONS;
     while receiver.count() < wanted {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     scene.drained(waiting).await;
-    let rate = (EVENTS * SUBSCRIPTIONS) as f64 / begun.elapsed().as_secs_f64();
+    let rate = (events * SUBSCRIPTIONS) as f64 / begun.elapsed().as_secs_f64();
     delivering.stop().await;
     rate
 }
