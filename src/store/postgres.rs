@@ -209,6 +209,9 @@ fn connect_options(url: &str, options: &StoreOptions) -> Result<PgConnectOptions
         ("enable_hashjoin", "off".to_owned()),
         ("enable_mergejoin", "off".to_owned()),
         ("enable_bitmapscan", "off".to_owned()),
+        // No statement runs for as long as compiling it would take, and what the planner cannot do without one of the above costs,
+        // on paper, enough to be compiled.
+        ("jit", "off".to_owned()),
     ]))
 }
 
