@@ -8,7 +8,7 @@ mod row;
 
 use uuid::Uuid;
 
-pub use claim::{Claimed, Lease, Settled, Wanted, claim, due, due_at, settle};
+pub use claim::{Claimed, Lease, Settled, Wanted, claim, due, due_at, first_pending, release, settle};
 
 use super::{Connection, Error, Query, Tx};
 use crate::domain::Timestamp;

@@ -106,8 +106,9 @@ pub async fn claim(
     (lease, length): (Uuid, Duration),
     limit: i64,
 ) -> Result<Vec<Task>, Error> {
+    // SQLite plans by a bare `LIMIT $3`: it would prepare the statement anew whenever the number is another.
     let due = "SELECT id, programme_id, customer_id, entity_id, run_at, attempts, last_error, created_at FROM tasks \
-               WHERE kind = $1 AND run_at <= $2 ORDER BY kind, run_at, id LIMIT $3";
+               WHERE kind = $1 AND run_at <= $2 ORDER BY kind, run_at, id LIMIT $3 + 0";
     let due = tx.query(due).bind(kind.as_str()).bind(now).bind(limit).for_update_skip_locked();
     let mut tasks: Vec<Task> = due.all().await?;
     if tasks.is_empty() {

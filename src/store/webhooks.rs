@@ -232,8 +232,9 @@ pub struct Ready {
     pub sandbox: bool,
 }
 
-/// The subscriptions that may be sent to and have a delivery that is due: one look into an index for each subscription.
-pub async fn ready(on: &mut impl Connection, now: Timestamp) -> Result<Vec<Ready>, Error> {
+/// The subscriptions that may be sent to and have a delivery that has been due since `since` or later; that is due at all, where
+/// the subscription is disabled (it would be a probe) or has changed since then. One look into an index for each subscription.
+pub async fn ready(on: &mut impl Connection, (since, now): (Timestamp, Timestamp)) -> Result<Vec<Ready>, Error> {
     let rows: Vec<ReadyRow> = on
         .query(
             "SELECT w.id, w.programme_id, w.callback_url, w.types, w.fifo, w.disabled_reason, w.probe_at, w.failing_since, \
@@ -241,9 +242,12 @@ pub async fn ready(on: &mut impl Connection, now: Timestamp) -> Result<Vec<Ready
              FROM webhooks w JOIN programmes p ON p.id = w.programme_id WHERE NOT w.deleted \
              AND (w.disabled_reason IS NULL OR w.probe_at <= $1) AND (SELECT 1 FROM deliveries d \
              WHERE d.webhook_id = w.id AND d.status = 'pending' AND d.next_attempt_at <= $1 \
+             AND d.next_attempt_at >= CASE WHEN w.disabled_reason IS NULL AND w.updated_at < $2 THEN $2 ELSE $3 END \
              AND (d.leased_until IS NULL OR d.leased_until <= $1) LIMIT 1) = 1",
         )
         .bind(now)
+        .bind(since)
+        .bind(Timestamp::EPOCH)
         .all()
         .await?;
     let read = |row: ReadyRow| {

@@ -1,5 +1,6 @@
 //! Claim, do, settle: the loop that every queue runs in.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,9 +61,21 @@ pub trait Queue: Send + Sync + 'static {
         done: Option<Self::Done>,
     ) -> impl Future<Output = Result<&'static str, Failure>> + Send;
 
-    /// Done when there is room for another claim though nothing has been committed; by itself never.
+    /// What was claimed ahead and may be begun now, at most `limit`; and whether another claim is worth while. Most queues give all
+    /// that they claim at once.
+    fn at_hand(&self, limit: usize) -> Taken<Self::Item> {
+        let _ = limit;
+        Taken { items: Vec::new(), more: false }
+    }
+
+    /// Done when it is worth while to ask for what is [at hand](Self::at_hand), though nothing has been claimed; by itself never.
     fn room(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
+    }
+
+    /// Gives back what was claimed ahead and not begun, now that nothing will be begun any more.
+    fn release(&self) -> impl Future<Output = Result<(), Failure>> + Send {
+        std::future::ready(Ok(()))
     }
 
     /// How many items wait (it may stop counting at some thousands) and since when the first is due.
@@ -134,38 +147,52 @@ impl Engine {
     }
 
     async fn pump<Q: Queue>(&self, queue: &Arc<Q>) {
-        let places = Arc::new(Semaphore::new(Q::CONCURRENCY));
+        let mut at_work = AtWork::new(Arc::clone(queue), self.clock.clone());
+        let places = Arc::clone(&at_work.places);
         let mut commits = self.store.committed();
-        let mut at_work = JoinSet::new();
         let mut more = false;
         while self.stop.clone().now_or_never().is_none() {
             // Before looking: what is committed while we look wakes us again.
             commits.mark_unchanged();
-            let free = places.available_permits().min(Q::CEILING.saturating_sub(at_work.len()));
-            let found = self.claim(&**queue, free, more).await;
-            more = found.more;
-            for item in found.items {
-                // Only this loop takes places: there is one for each of them.
-                if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                    at_work.spawn(work(Arc::clone(queue), self.clock.clone(), item, place));
+            let found = {
+                let mut claim = pin!(self.claim(&**queue, at_work.free(), more));
+                loop {
+                    tokio::select! {
+                        biased;
+                        found = claim.as_mut() => break found,
+                        Some(ended) = at_work.tasks.join_next() => complain::<Q>(ended),
+                        // What was claimed before goes on meanwhile.
+                        () = queue.room() => drop(at_work.begin_at_hand()),
+                    }
                 }
-            }
+            };
+            more = found.more;
+            at_work.begin(found.items);
+            at_work.begin_at_hand();
             // When more is waiting, the next claim is worth while once half of the places are free.
             let enough = u32::try_from(Q::CONCURRENCY.div_ceil(2)).unwrap_or(u32::MAX);
             loop {
                 tokio::select! {
                     biased;
                     () = self.stop.clone() => break,
-                    Some(ended) = at_work.join_next() => complain::<Q>(ended),
-                    _ = places.acquire_many(enough), if found.more && at_work.len() < Q::CEILING => break,
+                    Some(ended) = at_work.tasks.join_next() => complain::<Q>(ended),
+                    _ = places.acquire_many(enough), if more && at_work.tasks.len() < Q::CEILING => break,
                     // The store lives as long as this engine: the channel is not closed.
-                    _ = commits.changed(), if !found.more => break,
-                    () = queue.room(), if !found.more => break,
-                    () = self.clock.sleep_until(found.again), if !found.more => break,
+                    _ = commits.changed(), if !more => break,
+                    () = queue.room() => {
+                        if at_work.begin_at_hand() && !more {
+                            more = true;
+                            break;
+                        }
+                    }
+                    () = self.clock.sleep_until(found.again), if !more => break,
                 }
             }
         }
-        while let Some(ended) = at_work.join_next().await {
+        if let Err(error) = queue.release().await {
+            tracing::warn!(queue = Q::NAME, %error, "cannot give back what was claimed: it is taken up again when its lease is over");
+        }
+        while let Some(ended) = at_work.tasks.join_next().await {
             complain::<Q>(ended);
         }
     }
@@ -203,6 +230,41 @@ impl Engine {
                 Err(error) => tracing::warn!(queue = Q::NAME, %error, "cannot measure the backlog"),
             }
         }
+    }
+}
+
+/// Items under way.
+struct AtWork<Q> {
+    queue: Arc<Q>,
+    clock: Clock,
+    places: Arc<Semaphore>,
+    tasks: JoinSet<()>,
+}
+
+impl<Q: Queue> AtWork<Q> {
+    fn new(queue: Arc<Q>, clock: Clock) -> Self {
+        Self { queue, clock, places: Arc::new(Semaphore::new(Q::CONCURRENCY)), tasks: JoinSet::new() }
+    }
+
+    /// How many more may be begun.
+    fn free(&self) -> usize {
+        self.places.available_permits().min(Q::CEILING.saturating_sub(self.tasks.len()))
+    }
+
+    fn begin(&mut self, items: Vec<Q::Item>) {
+        for item in items {
+            // Only the pump takes places: there is one for each of them.
+            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+                self.tasks.spawn(work(Arc::clone(&self.queue), self.clock.clone(), item, place));
+            }
+        }
+    }
+
+    /// Whether another claim is worth while.
+    fn begin_at_hand(&mut self) -> bool {
+        let Taken { items, more } = self.queue.at_hand(self.free());
+        self.begin(items);
+        more
     }
 }
 

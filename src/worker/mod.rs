@@ -12,7 +12,9 @@
 //! 2. A file here with a struct that implements [`Queue`]: what doing it means, and what settling means.
 //! 3. A line in [`Worker::run`].
 //!
-//! Tests can drive a queue without the engine: `claim`, `perform`, `settle`.
+//! A queue may claim ahead of what it can begin ([`Queue::at_hand`]): webhooks do, for receivers that answer quickly.
+//!
+//! Tests can drive a queue without the engine: `claim`, `at_hand`, `perform`, `settle`.
 
 mod deployment;
 mod engine;

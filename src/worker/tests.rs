@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::{Backlog, Engine, Failure, Queue, Taken};
@@ -138,4 +138,99 @@ async fn after_the_stop_what_is_held_is_finished_and_nothing_is_claimed() {
     assert_eq!(scene.settled.recv().await, Some((HANGS, false)));
     assert_eq!(scene.settled.recv().await, None);
     assert_eq!(*scene.waiting.lock().unwrap(), [1]);
+}
+
+/// Claims two at a time, and begins one after another.
+struct Ahead {
+    waiting: Mutex<VecDeque<u32>>,
+    line: Mutex<VecDeque<u32>>,
+    room: Notify,
+    clock: Clock,
+    done: mpsc::UnboundedSender<String>,
+    /// A claim takes until then.
+    claims: tokio::sync::Semaphore,
+}
+
+impl Queue for Arc<Ahead> {
+    type Item = u32;
+    type Done = ();
+
+    const NAME: &'static str = "ahead";
+    const DEADLINE: Duration = Duration::from_hours(1);
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
+        Ok((!self.waiting.lock().unwrap().is_empty()).then(|| self.clock.now()))
+    }
+
+    async fn claim(&self, _: Timestamp, _: usize) -> Result<Taken<u32>, Failure> {
+        self.claims.acquire().await?.forget();
+        let claimed: Vec<_> = { self.waiting.lock().unwrap().drain(..2).collect() };
+        self.done.send(format!("claimed {claimed:?}"))?;
+        self.line.lock().unwrap().extend(claimed);
+        Ok(Taken { items: Vec::new(), more: false })
+    }
+
+    fn at_hand(&self, limit: usize) -> Taken<u32> {
+        assert!(limit > 0);
+        let mut line = self.line.lock().unwrap();
+        let items: Vec<_> = line.pop_front().into_iter().collect();
+        Taken { items, more: line.is_empty() && !self.waiting.lock().unwrap().is_empty() }
+    }
+
+    async fn room(&self) {
+        self.room.notified().await;
+    }
+
+    async fn release(&self) -> Result<(), Failure> {
+        Ok(self.done.send(format!("released {:?}", self.line.lock().unwrap()))?)
+    }
+
+    async fn perform(&self, _: &u32) {}
+
+    async fn settle(&self, item: u32, _: Option<()>) -> Result<&'static str, Failure> {
+        self.done.send(format!("settled {item}"))?;
+        self.room.notify_one();
+        Ok("done")
+    }
+
+    async fn backlog(&self) -> Result<Backlog, Failure> {
+        Ok(Backlog::default())
+    }
+}
+
+#[tokio::test]
+async fn what_is_claimed_ahead_goes_on_during_the_next_claim_and_is_given_back_at_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/customerd.db", directory.path().display());
+    let store = Store::open(&url, StoreOptions::default()).await.unwrap();
+    let clock = Clock::manual(Timestamp::EPOCH, 0);
+    let (done, mut story) = mpsc::unbounded_channel();
+    let queue = Arc::new(Ahead {
+        waiting: Mutex::new((1..=6).collect()),
+        line: Mutex::default(),
+        room: Notify::new(),
+        clock: clock.clone(),
+        done,
+        claims: tokio::sync::Semaphore::new(1),
+    });
+    let (stop, stopped) = oneshot::channel::<()>();
+    let engine = Engine::new(store, clock, async {
+        let _ = stopped.await;
+    });
+    let running = tokio::spawn(engine.run(Arc::clone(&queue)));
+    let mut next = async || story.recv().await.unwrap();
+    assert_eq!(next().await, "claimed [1, 2]");
+    assert_eq!(next().await, "settled 1");
+    // The second begins the next claim, which is not made yet.
+    assert_eq!(next().await, "settled 2");
+    queue.line.lock().unwrap().push_back(7);
+    queue.room.notify_one();
+    assert_eq!(next().await, "settled 7");
+    stop.send(()).unwrap();
+    queue.claims.add_permits(1);
+    assert_eq!(next().await, "claimed [3, 4]");
+    assert_eq!(next().await, "released [4]");
+    assert_eq!(next().await, "settled 3");
+    running.await.unwrap();
+    assert_eq!(*queue.waiting.lock().unwrap(), [5, 6]);
 }

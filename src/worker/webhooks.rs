@@ -1,11 +1,13 @@
 //! Webhooks: claims deliveries fairly, signs and sends them, and writes down what came of each.
 
+mod ahead;
 mod fairness;
+mod horizon;
 mod settlement;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -23,11 +25,17 @@ use crate::outbound::{self, Answer, Client, DEADLINE, Request};
 use crate::store::deliveries::{self, Claimed, Lease, Wanted};
 use crate::store::webhooks::{self, Ready};
 use crate::store::{Change, Error, Store, Tx};
+use ahead::Ahead;
 use fairness::{Place, Places};
+use horizon::Horizon;
 use settlement::{Ended, Settlement};
 
 /// How long a claim counts: an attempt, and time to write it down.
 const LEASE: Duration = Duration::from_secs(30);
+/// How much of it an attempt must still have when it begins.
+const FRESH: Duration = DEADLINE.saturating_add(Duration::from_secs(7));
+/// When so few of a subscription's are left ahead, it is time to look for more.
+const LOW: usize = 16;
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The queue of deliveries.
@@ -38,9 +46,13 @@ pub struct Webhooks {
     signer: Signer,
     options: Options,
     places: Arc<Places>,
+    ahead: Ahead,
+    horizon: Horizon,
     settlement: Arc<Settlement>,
     /// Which subscription the next claim begins with.
     turn: AtomicUsize,
+    /// The second of the clock's monotonic time in which the places were last gone through.
+    tidied: AtomicU64,
 }
 
 /// What can be chosen about sending.
@@ -60,38 +72,51 @@ impl Webhooks {
             signer,
             options,
             places: Places::new(options.rate),
+            ahead: Ahead::default(),
+            horizon: Horizon::default(),
             settlement: Settlement::new(store.clone()),
             turn: AtomicUsize::new(0),
+            tidied: AtomicU64::new(0),
             store,
             clock,
         }
     }
 
-    /// How many deliveries of each subscription to look for: an even share for each, as far as it has places.
+    /// How many deliveries of each subscription to look for: an even share for each, as far as it has places or may have some
+    /// claimed ahead.
     fn shares(&self, ready: &[Arc<Ready>], limit: usize) -> Vec<Share> {
-        let (mut left, now) = (limit, self.clock.monotonic());
+        let (now, waiting) = (self.clock.monotonic(), self.ahead.waiting());
+        let mut left = limit.saturating_sub(waiting.values().sum());
         let share = |(index, ready_one): (usize, &Arc<Ready>)| {
-            let free = self.places.free(&ready_one.subscription, now);
-            let count = left.div_ceil(ready.len() - index).min(free);
+            let subscription = &ready_one.subscription;
+            let wanted = self.places.wanted(subscription, now);
+            let wanted = wanted.saturating_sub(waiting.get(&subscription.id).copied().unwrap_or(0));
+            let count = left.div_ceil(ready.len() - index).min(wanted);
             left -= count;
-            Share { of: Arc::clone(ready_one), count, whole: count == free }
+            Share { of: Arc::clone(ready_one), count, whole: count == wanted }
         };
         ready.iter().enumerate().map(share).collect()
     }
 
-    /// Takes what was found under one lease, in one transaction; what of it others have not.
-    async fn take(&self, found: Vec<Claimed>, shares: &[Share], now: Timestamp) -> Result<Vec<Job>, Error> {
+    /// Takes what was found under one lease, in one transaction, and lines up what of it others have not; how many.
+    async fn take(&self, found: Vec<Claimed>, shares: &[Share], now: Timestamp) -> Result<usize, Error> {
         let lease = Lease { id: self.clock.id(), until: now + LEASE };
         let key = |it: &Claimed| (it.delivery.subscription_id, it.delivery.event_id);
         let claim = Claim { found: found.iter().map(key).collect(), lease, now };
-        let mine: HashSet<_> = self.store.transact(&claim).await?.into_iter().collect();
-        let began = self.clock.monotonic();
-        let job = |claimed: Claimed| {
-            let of = claimed.delivery.subscription_id;
-            let ready = Arc::clone(&shares.iter().find(|share| share.of.subscription.id == of)?.of);
-            Some(Job { claimed, ready, lease: lease.id, _place: Places::take(&self.places, of, began) })
+        let mine: HashSet<_> = match found.is_empty() {
+            true => HashSet::new(),
+            false => self.store.transact(&claim).await?.into_iter().collect(),
         };
-        Ok(found.into_iter().filter(|it| mine.contains(&key(it))).filter_map(job).collect())
+        let mut claimed: HashMap<Uuid, Vec<_>> = HashMap::new();
+        for it in found.into_iter().filter(|it| mine.contains(&key(it))) {
+            claimed.entry(it.delivery.subscription_id).or_default().push((it, lease));
+        }
+        for Share { of, count, whole } in shares {
+            let claimed = claimed.remove(&of.subscription.id).unwrap_or_default();
+            let more = *whole && claimed.len() == *count;
+            self.ahead.extend(of, claimed, more);
+        }
+        Ok(mine.len())
     }
 
     async fn attempt(&self, job: &Job) -> Sent {
@@ -134,14 +159,16 @@ fn sent(answer: Answer, at: Timestamp) -> Sent {
 struct Share {
     of: Arc<Ready>,
     count: usize,
-    /// It has no places for more.
+    /// It may have no more than that.
     whole: bool,
 }
 
 impl Share {
-    fn wanted(&self) -> Wanted {
-        let subscription = &self.of.subscription;
-        Wanted { webhook_id: subscription.id, fifo: subscription.settings.fifo, limit: self.count as i64 }
+    fn wanted(&self, since: Timestamp) -> Wanted {
+        let it = &self.of.subscription;
+        // As `ready` has it: much may have waited while it was disabled.
+        let since = if it.disabled_reason.is_none() && it.updated_at < since { since } else { Timestamp::EPOCH };
+        Wanted { webhook_id: it.id, fifo: it.settings.fifo, since, limit: self.count as i64 }
     }
 }
 
@@ -161,6 +188,18 @@ impl Change for Claim {
 
     async fn apply(&self, tx: &mut Tx) -> Result<Self::Out, Error> {
         deliveries::claim(tx, &self.found, (self.lease, self.now)).await
+    }
+}
+
+/// The end of claims whose deliveries were not begun: subscription, event and lease of each.
+struct Release(Vec<(Uuid, Uuid, Uuid)>);
+
+impl Change for Release {
+    type Out = ();
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut Tx) -> Result<(), Error> {
+        deliveries::release(tx, &self.0).await
     }
 }
 
@@ -191,38 +230,71 @@ impl Queue for Webhooks {
     const CEILING: usize = fairness::CEILING;
 
     async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
-        Ok(deliveries::due_at(&mut self.store.reader().await?, self.clock.now()).await?)
+        let mut reader = self.store.reader().await?;
+        let since = self.horizon.get(&mut reader, &self.clock).await?;
+        Ok(deliveries::due_at(&mut reader, (since, self.clock.now())).await?)
     }
 
+    /// Lines up what it claims: see [`at_hand`](Self::at_hand).
     async fn claim(&self, now: Timestamp, limit: usize) -> Result<Taken<Job>, Failure> {
-        self.places.forget(self.clock.monotonic());
+        let began = self.clock.monotonic();
+        if self.tidied.swap(began.as_secs(), Ordering::Relaxed) != began.as_secs() {
+            self.places.forget(began);
+        }
+        self.ahead.looking();
         // In statements of their own, which hold nothing up: the claim proper sees what others took in between.
         let mut reader = self.store.reader().await?;
-        let mut ready: Vec<_> = webhooks::ready(&mut reader, now).await?.into_iter().map(Arc::new).collect();
+        let since = self.horizon.get(&mut reader, &self.clock).await?;
+        let ready = webhooks::ready(&mut reader, (since, now)).await?;
+        let mut ready: Vec<_> = ready.into_iter().map(Arc::new).collect();
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % ready.len().max(1);
         ready.rotate_left(first);
         let shares = self.shares(&ready, limit);
-        let wanted: Vec<_> = shares.iter().filter(|share| share.count > 0).map(Share::wanted).collect();
+        let wanted: Vec<_> = shares.iter().filter(|share| share.count > 0).map(|share| share.wanted(since)).collect();
         let found = deliveries::due(&mut reader, &wanted, now).await?;
         drop(reader);
         let count = found.len();
-        let items = if found.is_empty() { Vec::new() } else { self.take(found, &shares, now).await? };
-        // What another node was quicker to take, it took instead of others. A full share may have left some, for which there are
-        // places already, or will be.
-        let mut more = items.len() < count;
-        let began = self.clock.monotonic();
-        for Share { of, count, whole } in &shares {
-            let id = of.subscription.id;
-            if items.iter().filter(|job| job.ready.subscription.id == id).count() < *count {
-                continue;
+        // What another node was quicker to take, it took instead of others; and not everybody may have got a whole share.
+        let taken = self.take(found, &shares, now).await?;
+        Ok(Taken { items: Vec::new(), more: taken < count || shares.iter().any(|share| !share.whole) })
+    }
+
+    async fn room(&self) {
+        self.places.room().await;
+    }
+
+    fn at_hand(&self, limit: usize) -> Taken<Job> {
+        let (until, began) = (self.clock.now() + FRESH, self.clock.monotonic());
+        let (mut items, mut more) = (Vec::new(), false);
+        self.ahead.lines().retain(|&id, line| {
+            if self.places.awaits(id) {
+                return true;
             }
-            if *whole {
-                self.places.want(id, *count, began);
-            } else {
-                more = true;
+            let (free, before) = (self.places.free(&line.of.subscription, began), items.len());
+            while items.len() < limit.min(before + free)
+                && let Some((claimed, lease)) = line.next(until)
+            {
+                let place = Places::take(&self.places, id, began);
+                items.push(Job { claimed, ready: Arc::clone(&line.of), lease: lease.id, _place: place });
             }
+            let begun = items.len() - before;
+            more |= line.more && (begun < free || begun > 0 && line.waiting() < LOW);
+            let wants = line.more || line.waiting() > 0;
+            if wants {
+                self.places.want(id, begun, began);
+            }
+            wants
+        });
+        Taken { items, more }
+    }
+
+    async fn release(&self) -> Result<(), Failure> {
+        let left = self.ahead.clear();
+        if !left.is_empty() {
+            let key = |(it, lease): (Claimed, Lease)| (it.delivery.subscription_id, it.delivery.event_id, lease.id);
+            self.store.transact(&Release(left.into_iter().map(key).collect())).await?;
         }
-        Ok(Taken { items, more })
+        Ok(())
     }
 
     async fn perform(&self, job: &Job) -> Sent {
@@ -256,15 +328,11 @@ impl Queue for Webhooks {
         Ok(name)
     }
 
-    async fn room(&self) {
-        self.places.room().await;
-    }
-
     async fn backlog(&self) -> Result<Backlog, Failure> {
         let mut reader = self.store.reader().await?;
         let (waiting, dead) = deliveries::open(&mut reader).await?;
         gauge!("webhook_deliveries_dead").set(dead as f64);
         gauge!("webhook_deliveries_pending").set(waiting as f64);
-        Ok(Backlog { waiting, due: deliveries::due_at(&mut reader, self.clock.now()).await? })
+        Ok(Backlog { waiting, due: deliveries::due_at(&mut reader, (Timestamp::EPOCH, self.clock.now())).await? })
     }
 }

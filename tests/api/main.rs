@@ -12,6 +12,7 @@ mod sumsub;
 mod support;
 
 mod accounts;
+mod ahead;
 mod auth;
 mod browser;
 mod cards;

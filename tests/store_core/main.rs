@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests")]
 
 mod cancelled;
+mod deliveries;
 mod events;
 mod open;
 mod postgres_limits;

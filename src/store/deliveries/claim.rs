@@ -1,5 +1,7 @@
 //! Claims and their end.
 
+use std::collections::{BTreeSet, HashMap};
+
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -38,13 +40,29 @@ row! {
         tries: i64,
         due_since: Timestamp,
         body: Option<String>,
+    }
+}
+
+row! {
+    struct BodyRow {
+        id: Uuid,
+        body: String,
         traceparent: Option<String>,
     }
 }
 
+/// What events say, each once however many subscriptions it goes to.
+type Bodies = HashMap<Uuid, (Bytes, Option<String>)>;
+
 impl DueRow {
-    fn read(self) -> Result<Claimed, Error> {
-        let body = self.body.ok_or_else(|| Error::unreadable("deliveries.event_id", "no such event"))?;
+    fn read(self, bodies: &Bodies) -> Result<Claimed, Error> {
+        let (body, traceparent) = match self.body {
+            Some(body) => (body.into(), None),
+            None => bodies
+                .get(&self.event_id)
+                .cloned()
+                .ok_or_else(|| Error::unreadable("deliveries.event_id", "no such event"))?,
+        };
         let delivery = Delivery {
             id: Delivery::id_of(self.webhook_id, self.event_id),
             subscription_id: self.webhook_id,
@@ -56,7 +74,7 @@ impl DueRow {
             due_since: self.due_since,
             next_attempt_at: None,
         };
-        Ok(Claimed { delivery, body: body.into(), traceparent: self.traceparent })
+        Ok(Claimed { delivery, body, traceparent })
     }
 }
 
@@ -67,6 +85,8 @@ pub struct Wanted {
     pub webhook_id: Uuid,
     /// Only deliveries whose entity has no earlier one pending.
     pub fifo: bool,
+    /// Due since then or later.
+    pub since: Timestamp,
     /// How many at the most, the longest due first.
     pub limit: i64,
 }
@@ -74,15 +94,12 @@ pub struct Wanted {
 /// Up to so many subscriptions the text is kept prepared.
 const PREPARED: usize = 8;
 
-/// Due deliveries of some subscriptions, in one round trip. Nobody owns them yet.
+/// Due deliveries of some subscriptions. Nobody owns them yet.
 pub async fn due(on: &mut impl Connection, wanted: &[Wanted], now: Timestamp) -> Result<Vec<Claimed>, Error> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let mut query = on.query(
-        "SELECT d.webhook_id, d.event_id, d.webhook_type, d.attempts, d.tries, d.due_since, \
-         coalesce(d.body, e.body) AS body, e.traceparent FROM (",
-    );
+    let mut query = on.query("");
     for (index, one) in wanted.iter().enumerate() {
         query = query
             .push(if index == 0 { "" } else { " UNION ALL " })
@@ -91,6 +108,8 @@ pub async fn due(on: &mut impl Connection, wanted: &[Wanted], now: Timestamp) ->
                  FROM deliveries d WHERE d.status = 'pending' AND d.webhook_id = ",
             )
             .push_bind(one.webhook_id)
+            .push(" AND d.next_attempt_at >= ")
+            .push_bind(one.since)
             .push(" AND d.next_attempt_at <= ")
             .push_bind(now)
             .push(" AND (d.leased_until IS NULL OR d.leased_until <= ")
@@ -102,13 +121,29 @@ pub async fn due(on: &mut impl Connection, wanted: &[Wanted], now: Timestamp) ->
                  AND earlier.entity_id = d.entity_id AND earlier.version < d.version AND earlier.status = 'pending')",
             );
         }
-        query = query.push(" ORDER BY d.next_attempt_at, d.event_id LIMIT ").push_bind(one.limit).push(") AS one");
+        // SQLite plans by a bare parameter here: it would prepare the statement anew whenever the number is another.
+        query = query.push(" ORDER BY d.next_attempt_at, d.event_id LIMIT ").push_bind(one.limit).push(" + 0) AS one");
     }
     if wanted.len() > PREPARED {
         query = query.once();
     }
-    let rows: Vec<DueRow> = query.push(") d LEFT JOIN events e ON e.id = d.event_id").all().await?;
-    rows.into_iter().map(DueRow::read).collect()
+    let rows: Vec<DueRow> = query.all().await?;
+    let events: BTreeSet<Uuid> = rows.iter().filter(|row| row.body.is_none()).map(|row| row.event_id).collect();
+    let bodies = bodies(on, &events.into_iter().collect::<Vec<_>>()).await?;
+    rows.into_iter().map(|row| row.read(&bodies)).collect()
+}
+
+async fn bodies(on: &mut impl Connection, events: &[Uuid]) -> Result<Bodies, Error> {
+    let mut bodies = Bodies::with_capacity(events.len());
+    for events in events.chunks(Lengths::Few.most()) {
+        let rows: Vec<BodyRow> = on
+            .query("SELECT id, body, traceparent FROM events WHERE id IN ")
+            .push_list(Lengths::Few.fill(events).copied())
+            .all()
+            .await?;
+        bodies.extend(rows.into_iter().map(|row| (row.id, (Bytes::from(row.body), row.traceparent))));
+    }
+    Ok(bodies)
 }
 
 /// Takes what [`due`] gave under a lease: subscription and event of those that nobody else took, or is just taking.
@@ -154,6 +189,22 @@ async fn claim_some(
         .await
 }
 
+/// Ends leases of deliveries that were not begun: subscription, event and lease of each.
+pub async fn release(tx: &mut Tx, claimed: &[(Uuid, Uuid, Uuid)]) -> Result<(), Error> {
+    let text = Rows {
+        head: "WITH v (webhook_id, event_id, lease) AS (VALUES ",
+        tail: ") UPDATE deliveries SET lease = NULL, leased_until = NULL FROM v WHERE deliveries.webhook_id = v.webhook_id \
+               AND deliveries.event_id = v.event_id AND deliveries.lease = v.lease",
+        lengths: Lengths::Few,
+    };
+    write_rows(tx, text, claimed, |query, &(webhook_id, event_id, lease)| {
+        query.bind(webhook_id).bind(event_id).bind(lease)
+    })
+    .await?;
+    tx.leaves_work();
+    Ok(())
+}
+
 /// An attempt's end.
 #[derive(Debug, Clone)]
 pub struct Settled {
@@ -187,16 +238,37 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<u64, Error> {
     .await
 }
 
-/// When the next delivery of a subscription that may be sent to is due: past or future; of one that is disabled for
-/// failing, when it is probed. Those that somebody is sending are not counted. One look into an index for each subscription.
-pub async fn due_at(on: &mut impl Connection, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+/// When the next delivery of a subscription that may be sent to is due: since `since` at the longest (since whenever, where the
+/// subscription has changed since then), or in future; of one that is disabled for failing, when it is probed. Those that somebody
+/// is sending are not counted. One look into an index for each subscription.
+pub async fn due_at(
+    on: &mut impl Connection,
+    (since, now): (Timestamp, Timestamp),
+) -> Result<Option<Timestamp>, Error> {
     let row: (Option<Timestamp>,) = on
         .query(
             "SELECT min(CASE WHEN probe_at > due THEN probe_at ELSE due END) FROM (SELECT w.probe_at, \
              (SELECT min(d.next_attempt_at) FROM deliveries d WHERE d.webhook_id = w.id AND d.status = 'pending' \
-             AND (d.leased_until IS NULL OR d.leased_until <= $1)) AS due FROM webhooks w WHERE NOT w.deleted AND (w.disabled_reason IS NULL OR w.probe_at IS NOT NULL)) waiting",
+             AND d.next_attempt_at >= CASE WHEN w.disabled_reason IS NULL AND w.updated_at < $1 THEN $1 ELSE $3 END \
+             AND (d.leased_until IS NULL OR d.leased_until <= $2)) AS due \
+             FROM webhooks w WHERE NOT w.deleted AND (w.disabled_reason IS NULL OR w.probe_at IS NOT NULL)) waiting",
         )
+        .bind(since)
         .bind(now)
+        .bind(Timestamp::EPOCH)
+        .one()
+        .await?;
+    Ok(row.0)
+}
+
+/// When the first pending delivery of a subscription that is not disabled fell due, or will: those that somebody is sending
+/// are counted.
+pub async fn first_pending(on: &mut impl Connection) -> Result<Option<Timestamp>, Error> {
+    let row: (Option<Timestamp>,) = on
+        .query(
+            "SELECT min(due) FROM (SELECT (SELECT min(d.next_attempt_at) FROM deliveries d WHERE d.webhook_id = w.id \
+             AND d.status = 'pending') AS due FROM webhooks w WHERE NOT w.deleted AND w.disabled_reason IS NULL) waiting",
+        )
         .one()
         .await?;
     Ok(row.0)

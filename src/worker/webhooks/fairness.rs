@@ -16,6 +16,10 @@ pub(super) const CEILING: usize = 1024;
 const SHARE: usize = 16;
 /// Of one whose last attempts all failed: enough to notice that it is back.
 const FAILING_SHARE: usize = 2;
+/// Claimed ahead for one that answers quickly.
+const AHEAD: usize = 64;
+/// Attempts that have ended in less than this since the last look into the store say how quickly.
+const QUICK: Duration = Duration::from_millis(100);
 /// How many failures in a row make it so.
 const FAILURES: u32 = 5;
 /// The part of all free places that one subscription may have, but one at least. So the fewer there are, the less anybody
@@ -41,6 +45,9 @@ struct Own {
     under_way: usize,
     /// How many attempts must end until somebody is told of room; 0 when nobody asked.
     awaits: usize,
+    /// How many have ended since the last look into the store, and when that was.
+    ended: usize,
+    looked: Duration,
     /// When, on the clock's monotonic time, what was sent will have been within the rate (GCRA's theoretical arrival time).
     paid: Duration,
 }
@@ -77,6 +84,20 @@ impl Places {
             .map_or(share, |own| share.saturating_sub(own.under_way).min(own.within(self.rate, now)))
     }
 
+    /// How many to have claimed after a look into the store: those that are [`free`](Self::free) to begin, and of one that is well
+    /// twice what has ended since the last look, if that was just now. So what is claimed ahead is begun soon, and the subscription
+    /// is still what it was.
+    pub(super) fn wanted(&self, subscription: &Subscription, now: Duration) -> usize {
+        let free = self.free(subscription, now);
+        let well = subscription.disabled_reason.is_none() && subscription.failures == 0;
+        self.taken().by_subscription.get_mut(&subscription.id).map_or(free, |own| {
+            let since = now.saturating_sub(std::mem::replace(&mut own.looked, now));
+            let ended = std::mem::take(&mut own.ended);
+            let ahead = if well && since < QUICK { (2 * ended).min(AHEAD) } else { 0 };
+            (free + ahead).min(free.max(own.within(self.rate, now)))
+        })
+    }
+
     /// Takes a place.
     pub(super) fn take(places: &Arc<Self>, subscription: Uuid, now: Duration) -> Place {
         let mut taken = places.taken();
@@ -96,8 +117,8 @@ impl Places {
         });
     }
 
-    /// Says that a subscription has more to send than it had places for, having taken so many: [`room`](Self::room) tells when a
-    /// claim is worth while again. That is when half of its attempts have ended, or all of those just taken, as the others may hang.
+    /// Says that a subscription has more to send than it had places for, having taken so many: [`room`](Self::room) tells when
+    /// it is worth while to begin more. That is when half of its attempts have ended, or all of those just taken, as the others may hang.
     pub(super) fn want(&self, subscription: Uuid, took: usize, now: Duration) {
         if let Some(own) = self.taken().by_subscription.get_mut(&subscription) {
             let half = own.under_way.div_ceil(2);
@@ -107,6 +128,11 @@ impl Places {
                 self.room.notify_one();
             }
         }
+    }
+
+    /// Whether it [wants](Self::want) room and has not been told of any.
+    pub(super) fn awaits(&self, subscription: Uuid) -> bool {
+        self.taken().by_subscription.get(&subscription).is_some_and(|own| own.awaits > 0)
     }
 
     /// Done when a subscription that wants it has room again.
@@ -131,6 +157,7 @@ impl Drop for Place {
         taken.all = taken.all.saturating_sub(1);
         if let Some(own) = taken.by_subscription.get_mut(&self.subscription) {
             own.under_way = own.under_way.saturating_sub(1);
+            own.ended += 1;
             if own.awaits > 0 {
                 own.awaits -= 1;
                 if own.awaits == 0 {
@@ -210,9 +237,9 @@ mod tests {
         let mut held: Vec<_> = (0..SHARE).map(|_| Places::take(&places, id, START)).collect();
         places.want(id, SHARE, START);
         held.truncate(SHARE / 2 + 1);
-        assert!(!told(&places));
+        assert!(!told(&places) && places.awaits(id));
         held.pop();
-        assert!(told(&places));
+        assert!(told(&places) && !places.awaits(id));
         held.pop();
         assert!(!told(&places), "once is enough");
         // Those that hang are not waited for.
@@ -228,6 +255,39 @@ mod tests {
         assert!(!told(&places));
         places.want(id, 0, START);
         assert!(told(&places));
+    }
+
+    #[test]
+    fn quick_ones_may_have_more_claimed() {
+        let places = Places::new(1000);
+        let (it, failing) = (subscription(1), Subscription { failures: 1, ..subscription(1) });
+        let send = |count| drop((0..count).map(|_| Places::take(&places, it.id, START)).collect::<Vec<_>>());
+        assert_eq!(places.wanted(&it, START), 16);
+        send(4);
+        assert_eq!(places.wanted(&it, START), 16, "it was never looked for before");
+        send(4);
+        assert_eq!(places.wanted(&it, START + QUICK / 2), 16 + 8);
+        assert_eq!(places.wanted(&it, START + QUICK / 2), 16, "nothing has ended since");
+        send(100);
+        assert_eq!(places.wanted(&it, START + QUICK), 16 + AHEAD);
+        send(4);
+        assert_eq!(places.wanted(&failing, START + QUICK), 16);
+        send(4);
+        assert_eq!(places.wanted(&it, START + QUICK * 2), 16, "that was long ago");
+        // Those under way count among the places.
+        let _held: Vec<_> = (0..10).map(|_| Places::take(&places, it.id, START)).collect();
+        send(4);
+        assert_eq!(places.wanted(&it, START + QUICK * 2), 5 + 8);
+    }
+
+    #[test]
+    fn nobody_has_more_claimed_than_its_rate_allows() {
+        let places = Places::new(20);
+        let it = subscription(1);
+        drop((0..8).map(|_| Places::take(&places, it.id, START)).collect::<Vec<_>>());
+        places.wanted(&it, START);
+        drop((0..8).map(|_| Places::take(&places, it.id, START)).collect::<Vec<_>>());
+        assert_eq!(places.wanted(&it, START), 4);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::store::deliveries::{self, Settled};
 use crate::store::{Change, Error, Store, Tx, webhooks};
 
 /// Ends in one transaction at the most.
-const BATCH: usize = 128;
+const BATCH: usize = 256;
 
 /// An attempt that has ended.
 pub(super) struct Ended {

@@ -1,0 +1,187 @@
+//! Deliveries: claimed under a lease, given back, looked for from a time on.
+
+use std::collections::BTreeSet;
+
+use customerd::app::create_programme;
+use customerd::clock::Clock;
+use customerd::domain::Timestamp;
+use customerd::domain::callback_url::CallbackUrl;
+use customerd::domain::customer::{Customer, Status};
+use customerd::domain::delivery::{Delivery, DeliveryStatus};
+use customerd::domain::event::{Chain, Origin};
+use customerd::domain::reach::Reach;
+use customerd::domain::webhook::{DisabledReason, Settings, Subscription, WebhookType};
+use customerd::store::deliveries::{self, Claimed, Lease, Wanted};
+use customerd::store::{Store, events, webhooks};
+use uuid::Uuid;
+
+use crate::support::stores::{TestStore, on_both};
+
+on_both![
+    a_claim_counts_until_its_lease_is_over_or_given_back,
+    what_fell_due_before_the_horizon_is_passed_over,
+    an_event_says_the_same_to_all,
+];
+
+const FIRST: Uuid = Uuid::from_u128(1);
+const SECOND: Uuid = Uuid::from_u128(2);
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp(1_764_000_000_000_000 + seconds * 1_000_000)
+}
+
+/// A programme with two subscriptions.
+async fn scene(store: &Store) -> Uuid {
+    let clock = Clock::manual(at(0), 0);
+    let addresses = (String::new(), String::new());
+    let programme = create_programme(store, &clock, ("Wallet", true), addresses).await.unwrap().programme_id;
+    let mut tx = store.begin().await.unwrap();
+    for id in [FIRST, SECOND] {
+        let subscription = Subscription {
+            id,
+            programme_id: programme,
+            settings: Settings {
+                callback_url: CallbackUrl::parse("https://partner.example", Reach::Global).unwrap(),
+                types: BTreeSet::from([WebhookType::CustomerUpdated]),
+                fifo: false,
+            },
+            disabled_reason: None,
+            probe_at: None,
+            failing_since: None,
+            failures: 0,
+            secret: "whsec_".into(),
+            previous_secret: None,
+            created_at: at(0),
+            updated_at: at(0),
+        };
+        webhooks::insert(&mut tx, &subscription).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    programme
+}
+
+/// A delivery of its own, due at that second, by which it is known.
+async fn trial(store: &Store, webhook: Uuid, due: i64) {
+    let event_id = Uuid::from_u128(due.unsigned_abs().into());
+    let delivery = Delivery {
+        id: Delivery::id_of(webhook, event_id),
+        subscription_id: webhook,
+        event_id,
+        webhook_type: WebhookType::Test,
+        status: DeliveryStatus::Pending,
+        attempts: Vec::new(),
+        tries: 0,
+        due_since: at(due),
+        next_attempt_at: Some(at(due)),
+    };
+    let mut tx = store.begin().await.unwrap();
+    deliveries::insert_trial(&mut tx, &delivery, &format!("trial {due}")).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn due(store: &Store, webhooks: &[Uuid], (since, now): (i64, i64)) -> Vec<Claimed> {
+    let wanted: Vec<_> =
+        webhooks.iter().map(|&webhook_id| Wanted { webhook_id, fifo: false, since: at(since), limit: 10 }).collect();
+    deliveries::due(&mut store.reader().await.unwrap(), &wanted, at(now)).await.unwrap()
+}
+
+/// The seconds by which they are known.
+fn seconds(claimed: &[Claimed]) -> Vec<u128> {
+    claimed.iter().map(|it| it.delivery.event_id.as_u128()).collect()
+}
+
+async fn claim(store: &Store, seconds: &[u128], number: u128, now: i64) -> usize {
+    let found: Vec<_> = seconds.iter().map(|&it| (FIRST, Uuid::from_u128(it))).collect();
+    let lease = Lease { id: Uuid::from_u128(number), until: at(now + 30) };
+    let mut tx = store.begin().await.unwrap();
+    let mine = deliveries::claim(&mut tx, &found, (lease, at(now))).await.unwrap();
+    tx.commit().await.unwrap();
+    mine.len()
+}
+
+async fn release(store: &Store, second: u128, number: u128) {
+    let mut tx = store.begin().await.unwrap();
+    let key = (FIRST, Uuid::from_u128(second), Uuid::from_u128(number));
+    deliveries::release(&mut tx, &[key]).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn a_claim_counts_until_its_lease_is_over_or_given_back(test: TestStore) {
+    let store = &test.store;
+    scene(store).await;
+    for second in [10, 20, 30] {
+        trial(store, FIRST, second).await;
+    }
+    assert_eq!(seconds(&due(store, &[FIRST, SECOND], (0, 20)).await), [10, 20]);
+    assert_eq!(claim(store, &[10, 20], 100, 20).await, 2);
+    assert_eq!(claim(store, &[10, 20], 101, 21).await, 0, "they are another's");
+    assert_eq!(seconds(&due(store, &[FIRST], (0, 30)).await), [30]);
+    // Only under its own lease.
+    release(store, 10, 101).await;
+    assert_eq!(seconds(&due(store, &[FIRST], (0, 30)).await), [30]);
+    release(store, 10, 100).await;
+    assert_eq!(seconds(&due(store, &[FIRST], (0, 30)).await), [10, 30]);
+    assert_eq!(seconds(&due(store, &[FIRST], (0, 50)).await), [10, 20, 30]);
+}
+
+async fn what_fell_due_before_the_horizon_is_passed_over(test: TestStore) {
+    let store = &test.store;
+    let programme = scene(store).await;
+    for second in [10, 20] {
+        trial(store, FIRST, second).await;
+    }
+    trial(store, SECOND, 5).await;
+    let mut tx = store.begin().await.unwrap();
+    let mut disabled = webhooks::get(&mut tx, programme, SECOND).await.unwrap().unwrap();
+    (disabled.disabled_reason, disabled.probe_at) = (Some(DisabledReason::Failing), Some(at(15)));
+    webhooks::update(&mut tx, &disabled).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut reader = store.reader().await.unwrap();
+    assert_eq!(seconds(&due(store, &[FIRST], (15, 40)).await), [20]);
+    // A probe is of what has waited for long.
+    let mut ready = async |since, now| {
+        let ready = webhooks::ready(&mut reader, (at(since), at(now))).await.unwrap();
+        ready.iter().map(|it| it.subscription.id).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(ready(0, 14).await, BTreeSet::from([FIRST]));
+    assert_eq!(ready(15, 20).await, BTreeSet::from([FIRST, SECOND]));
+    assert_eq!(ready(25, 40).await, BTreeSet::from([SECOND]));
+    let mut due_at = async |since, now| deliveries::due_at(&mut reader, (at(since), at(now))).await.unwrap();
+    assert_eq!(due_at(0, 14).await, Some(at(10)));
+    assert_eq!(due_at(11, 14).await, Some(at(15)));
+    // Neither a disabled one nor a claim moves it.
+    assert_eq!(deliveries::first_pending(&mut reader).await.unwrap(), Some(at(10)));
+    assert_eq!(claim(store, &[10], 100, 20).await, 1);
+    assert_eq!(deliveries::first_pending(&mut reader).await.unwrap(), Some(at(10)));
+}
+
+async fn an_event_says_the_same_to_all(test: TestStore) {
+    let store = &test.store;
+    let programme_id = scene(store).await;
+    let customer = Customer {
+        id: Uuid::from_u128(7),
+        programme_id,
+        external_id: "u-7".into(),
+        chain_id: "eip155:1:0xab16a96D359eC26a11e2C2b3d8f8B8942d5Bfcdb".into(),
+        status: Status::Initiating,
+        created_at: at(1),
+        updated_at: at(1),
+        version: 1,
+    };
+    let origin = Origin { traceparent: Some("00-trace-span-01".into()), ..Origin::internal("programme") };
+    let event = Chain::default().append((Uuid::from_u128(30), at(1)), customer.event(None, "created"), &origin);
+    let mut tx = store.begin().await.unwrap();
+    events::insert(&mut tx, std::slice::from_ref(&event)).await.unwrap();
+    tx.commit().await.unwrap();
+    trial(store, SECOND, 20).await;
+
+    let claimed = due(store, &[FIRST, SECOND], (0, 40)).await;
+    let said: BTreeSet<_> = claimed
+        .iter()
+        .map(|it| (it.delivery.subscription_id, std::str::from_utf8(&it.body).unwrap(), it.traceparent.as_deref()))
+        .collect();
+    let traceparent = Some("00-trace-span-01");
+    let wanted = [(FIRST, &*event.body, traceparent), (SECOND, &*event.body, traceparent), (SECOND, "trial 20", None)];
+    assert_eq!(said, BTreeSet::from(wanted));
+}
