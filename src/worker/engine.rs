@@ -162,7 +162,7 @@ impl Engine {
                         found = claim.as_mut() => break found,
                         Some(ended) = at_work.tasks.join_next() => complain::<Q>(ended),
                         // What was claimed before goes on meanwhile.
-                        () = queue.room() => drop(at_work.begin_at_hand()),
+                        () = queue.room(), if at_work.free() > 0 => drop(at_work.begin_at_hand()),
                     }
                 }
             };
@@ -179,7 +179,7 @@ impl Engine {
                     _ = places.acquire_many(enough), if more && at_work.tasks.len() < Q::CEILING => break,
                     // The store lives as long as this engine: the channel is not closed.
                     _ = commits.changed(), if !more => break,
-                    () = queue.room() => {
+                    () = queue.room(), if at_work.free() > 0 => {
                         if at_work.begin_at_hand() && !more {
                             more = true;
                             break;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -149,6 +150,8 @@ struct Ahead {
     done: mpsc::UnboundedSender<String>,
     /// A claim takes until then.
     claims: tokio::sync::Semaphore,
+    /// How often it was asked for what is at hand when nothing could be begun.
+    vain: AtomicUsize,
 }
 
 impl Queue for Arc<Ahead> {
@@ -157,6 +160,7 @@ impl Queue for Arc<Ahead> {
 
     const NAME: &'static str = "ahead";
     const DEADLINE: Duration = Duration::from_hours(1);
+    const CONCURRENCY: usize = 2;
 
     async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
         Ok((!self.waiting.lock().unwrap().is_empty()).then(|| self.clock.now()))
@@ -171,8 +175,13 @@ impl Queue for Arc<Ahead> {
     }
 
     fn at_hand(&self, limit: usize) -> Taken<u32> {
-        assert!(limit > 0);
         let mut line = self.line.lock().unwrap();
+        if limit == 0 {
+            // There is room as far as this queue is concerned.
+            self.vain.fetch_add(1, Ordering::Relaxed);
+            self.room.notify_one();
+            return Taken { items: Vec::new(), more: false };
+        }
         let items: Vec<_> = line.pop_front().into_iter().collect();
         Taken { items, more: line.is_empty() && !self.waiting.lock().unwrap().is_empty() }
     }
@@ -185,7 +194,11 @@ impl Queue for Arc<Ahead> {
         Ok(self.done.send(format!("released {:?}", self.line.lock().unwrap()))?)
     }
 
-    async fn perform(&self, _: &u32) {}
+    async fn perform(&self, item: &u32) {
+        if *item == HANGS {
+            std::future::pending::<()>().await;
+        }
+    }
 
     async fn settle(&self, item: u32, _: Option<()>) -> Result<&'static str, Failure> {
         self.done.send(format!("settled {item}"))?;
@@ -198,39 +211,78 @@ impl Queue for Arc<Ahead> {
     }
 }
 
+struct AheadScene {
+    queue: Arc<Ahead>,
+    story: mpsc::UnboundedReceiver<String>,
+    clock: Clock,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+    _directory: tempfile::TempDir,
+}
+
+impl AheadScene {
+    /// One claim may be made.
+    async fn with(items: &[u32]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/customerd.db", directory.path().display());
+        let store = Store::open(&url, StoreOptions::default()).await.unwrap();
+        let clock = Clock::manual(Timestamp::EPOCH, 0);
+        let (done, story) = mpsc::unbounded_channel();
+        let queue = Arc::new(Ahead {
+            waiting: Mutex::new(items.iter().copied().collect()),
+            line: Mutex::default(),
+            room: Notify::new(),
+            clock: clock.clone(),
+            done,
+            claims: tokio::sync::Semaphore::new(1),
+            vain: AtomicUsize::new(0),
+        });
+        let (stop, stopped) = oneshot::channel::<()>();
+        let engine = Engine::new(store, clock.clone(), async {
+            let _ = stopped.await;
+        });
+        let running = tokio::spawn(engine.run(Arc::clone(&queue)));
+        Self { queue, story, clock, stop, running, _directory: directory }
+    }
+
+    async fn next(&mut self) -> String {
+        self.story.recv().await.unwrap()
+    }
+}
+
 #[tokio::test]
 async fn what_is_claimed_ahead_goes_on_during_the_next_claim_and_is_given_back_at_the_end() {
-    let directory = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}/customerd.db", directory.path().display());
-    let store = Store::open(&url, StoreOptions::default()).await.unwrap();
-    let clock = Clock::manual(Timestamp::EPOCH, 0);
-    let (done, mut story) = mpsc::unbounded_channel();
-    let queue = Arc::new(Ahead {
-        waiting: Mutex::new((1..=6).collect()),
-        line: Mutex::default(),
-        room: Notify::new(),
-        clock: clock.clone(),
-        done,
-        claims: tokio::sync::Semaphore::new(1),
-    });
-    let (stop, stopped) = oneshot::channel::<()>();
-    let engine = Engine::new(store, clock, async {
-        let _ = stopped.await;
-    });
-    let running = tokio::spawn(engine.run(Arc::clone(&queue)));
-    let mut next = async || story.recv().await.unwrap();
-    assert_eq!(next().await, "claimed [1, 2]");
-    assert_eq!(next().await, "settled 1");
+    let mut scene = AheadScene::with(&[1, 2, 3, 4, 5, 6]).await;
+    assert_eq!(scene.next().await, "claimed [1, 2]");
+    assert_eq!(scene.next().await, "settled 1");
     // The second begins the next claim, which is not made yet.
-    assert_eq!(next().await, "settled 2");
-    queue.line.lock().unwrap().push_back(7);
-    queue.room.notify_one();
-    assert_eq!(next().await, "settled 7");
-    stop.send(()).unwrap();
+    assert_eq!(scene.next().await, "settled 2");
+    scene.queue.line.lock().unwrap().push_back(7);
+    scene.queue.room.notify_one();
+    assert_eq!(scene.next().await, "settled 7");
+    let (queue, mut story) = (scene.queue, scene.story);
+    let mut next = async || story.recv().await.unwrap();
+    scene.stop.send(()).unwrap();
     queue.claims.add_permits(1);
     assert_eq!(next().await, "claimed [3, 4]");
     assert_eq!(next().await, "released [4]");
     assert_eq!(next().await, "settled 3");
-    running.await.unwrap();
+    scene.running.await.unwrap();
     assert_eq!(*queue.waiting.lock().unwrap(), [5, 6]);
+}
+
+#[tokio::test]
+async fn a_full_engine_does_not_ask_over_and_over() {
+    let mut scene = AheadScene::with(&[HANGS, HANGS]).await;
+    assert_eq!(scene.next().await, format!("claimed [{HANGS}, {HANGS}]"));
+    for _ in 0..100 {
+        scene.queue.room.notify_one();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(scene.queue.vain.load(Ordering::Relaxed), 0);
+    scene.stop.send(()).unwrap();
+    while !scene.running.is_finished() {
+        scene.clock.advance(<Arc<Ahead> as Queue>::DEADLINE);
+        tokio::task::yield_now().await;
+    }
 }
