@@ -162,7 +162,11 @@ impl Engine {
                         found = claim.as_mut() => break found,
                         Some(ended) = at_work.tasks.join_next() => complain::<Q>(ended),
                         // What was claimed before goes on meanwhile.
-                        () = queue.room(), if at_work.free() > 0 => drop(at_work.begin_at_hand()),
+                        () = queue.room(), if at_work.free() > 0 => {
+                            at_work.begin_at_hand();
+                            // A queue that is told of room all the time must not keep the claim from its turn.
+                            tokio::task::yield_now().await;
+                        }
                     }
                 }
             };
@@ -184,6 +188,7 @@ impl Engine {
                             more = true;
                             break;
                         }
+                        tokio::task::yield_now().await;
                     }
                     () = self.clock.sleep_until(found.again), if !more => break,
                 }

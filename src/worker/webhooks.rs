@@ -278,9 +278,11 @@ impl Queue for Webhooks {
                 items.push(Job { claimed, ready: Arc::clone(&line.of), lease: lease.id, _place: place });
             }
             let begun = items.len() - before;
-            more |= line.more && (begun < free || begun > 0 && line.waiting() < LOW);
+            let look = line.more && (begun < free || begun > 0 && line.waiting() < LOW);
+            more |= look;
             let wants = line.more || line.waiting() > 0;
-            if wants {
+            // Where there is nothing to begin before the next look, room is of no use: it would be told of at once, over and over.
+            if wants && (begun > 0 || !look) {
                 self.places.want(id, begun, began);
             }
             wants

@@ -16,6 +16,7 @@ use customerd::signature::{Algorithm, PrivateKey};
 use customerd::store::deliveries::{self, Wanted};
 use customerd::store::{Store, StoreOptions, webhooks};
 use customerd::worker::{Queue as _, WebhookOptions, Webhooks};
+use futures::FutureExt as _;
 use uuid::Uuid;
 
 use crate::support::Receiver;
@@ -128,6 +129,20 @@ async fn a_quick_receiver_has_more_claimed_than_it_has_places() {
     let mut receiver = scene.receiver;
     for _ in 0..64 {
         receiver.next().await;
+    }
+}
+
+#[tokio::test]
+async fn who_has_nothing_to_begin_before_the_next_look_is_not_told_of_room() {
+    let scene = Scene::new().await;
+    let node = scene.node();
+    assert_eq!(scene.round(&node).await, 16);
+    // All have ended; there is more, but not at hand.
+    node.room().now_or_never();
+    for _ in 0..2 {
+        let taken = node.at_hand(1000);
+        assert!(taken.items.is_empty() && taken.more);
+        assert!(node.room().now_or_never().is_none());
     }
 }
 
