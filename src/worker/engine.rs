@@ -170,9 +170,8 @@ impl Engine {
                     }
                 }
             };
-            more = found.more;
             at_work.begin(found.items);
-            at_work.begin_at_hand();
+            more = at_work.begin_at_hand() || found.more;
             // When more is waiting, the next claim is worth while once half of the places are free.
             let enough = u32::try_from(Q::CONCURRENCY.div_ceil(2)).unwrap_or(u32::MAX);
             loop {

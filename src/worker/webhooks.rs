@@ -34,8 +34,6 @@ use settlement::{Ended, Settlement};
 const LEASE: Duration = Duration::from_secs(30);
 /// How much of it an attempt must still have when it begins.
 const FRESH: Duration = DEADLINE.saturating_add(Duration::from_secs(7));
-/// When so few of a subscription's are left ahead, it is time to look for more.
-const LOW: usize = 16;
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The queue of deliveries.
@@ -278,11 +276,11 @@ impl Queue for Webhooks {
                 items.push(Job { claimed, ready: Arc::clone(&line.of), lease: lease.id, _place: place });
             }
             let begun = items.len() - before;
-            let look = line.more && (begun < free || begun > 0 && line.waiting() < LOW);
+            let look = line.more && begun < free;
             more |= look;
             let wants = line.more || line.waiting() > 0;
             // Where there is nothing to begin before the next look, room is of no use: it would be told of at once, over and over.
-            if wants && (begun > 0 || !look) {
+            if wants && (begun > 0 || line.waiting() > 0 || !look) {
                 self.places.want(id, begun, began);
             }
             wants
