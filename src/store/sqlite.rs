@@ -16,6 +16,9 @@ use super::{Migrations, Stats, StoreOptions, migrate};
 
 /// Texts kept prepared on each connection.
 const STATEMENTS: usize = 512;
+/// Rows that a connection's thread gives before it waits for them to be taken: more than nearly all statements have, as each
+/// wait is two switches of threads.
+const ROWS: usize = 2048;
 /// Connections that read, at most. Each is a thread and is opened when first needed.
 const READERS: u32 = 4;
 
@@ -41,7 +44,8 @@ impl SqliteStore {
             .filename(path)
             .busy_timeout(options.lock_timeout)
             .foreign_keys(true)
-            .statement_cache_capacity(STATEMENTS);
+            .statement_cache_capacity(STATEMENTS)
+            .row_buffer_size(ROWS);
         let write = base
             .clone()
             .create_if_missing(run)

@@ -46,7 +46,7 @@ impl Queue for SandboxDeployments {
     type Done = String;
 
     const NAME: &'static str = "sandbox_deployment";
-    const DEADLINE: Duration = Duration::from_secs(1);
+    const DEADLINE: Option<Duration> = Some(Duration::from_secs(1));
 
     async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
         tasks::next_due(&self.store, Kind::SandboxDeployment).await

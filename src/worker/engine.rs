@@ -1,5 +1,6 @@
 //! Claim, do, settle: the loop that every queue runs in.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt as _, Shared};
 use metrics::{counter, gauge, histogram};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;
@@ -33,8 +34,9 @@ pub trait Queue: Send + Sync + 'static {
 
     /// The name in metrics and logs.
     const NAME: &'static str;
-    /// How long [`perform`](Self::perform) may take. The lease must be longer, by at least what settling takes.
-    const DEADLINE: Duration;
+    /// How long [`perform`](Self::perform) may take; `None` where it keeps a deadline of its own. The lease must be longer, by at
+    /// least what settling takes.
+    const DEADLINE: Option<Duration>;
     /// Items at work at once, those that take longer than [`PATIENCE`](Self::PATIENCE) not counted.
     const CONCURRENCY: usize = 64;
     /// Items at work at once, counted all: what a partner that hangs can pile up.
@@ -147,8 +149,7 @@ impl Engine {
     }
 
     async fn pump<Q: Queue>(&self, queue: &Arc<Q>) {
-        let mut at_work = AtWork::new(Arc::clone(queue), self.clock.clone());
-        let places = Arc::clone(&at_work.places);
+        let at_work = AtWork::new(Arc::clone(queue), self.clock.clone());
         let mut commits = self.store.committed();
         let mut more = false;
         while self.stop.clone().now_or_never().is_none() {
@@ -160,9 +161,8 @@ impl Engine {
                     tokio::select! {
                         biased;
                         found = claim.as_mut() => break found,
-                        Some(ended) = at_work.tasks.join_next() => complain::<Q>(ended),
                         // What was claimed before goes on meanwhile.
-                        () = queue.room(), if at_work.free() > 0 => {
+                        () = at_work.room() => {
                             at_work.begin_at_hand();
                             // A queue that is told of room all the time must not keep the claim from its turn.
                             tokio::task::yield_now().await;
@@ -172,17 +172,15 @@ impl Engine {
             };
             at_work.begin(found.items);
             more = at_work.begin_at_hand() || found.more;
-            // When more is waiting, the next claim is worth while once half of the places are free.
-            let enough = u32::try_from(Q::CONCURRENCY.div_ceil(2)).unwrap_or(u32::MAX);
             loop {
                 tokio::select! {
                     biased;
                     () = self.stop.clone() => break,
-                    Some(ended) = at_work.tasks.join_next() => complain::<Q>(ended),
-                    _ = places.acquire_many(enough), if more && at_work.tasks.len() < Q::CEILING => break,
+                    // When more is waiting, the next claim is worth while once half of the places are free.
+                    () = at_work.half_free(), if more => break,
                     // The store lives as long as this engine: the channel is not closed.
                     _ = commits.changed(), if !more => break,
-                    () = queue.room(), if at_work.free() > 0 => {
+                    () = at_work.room() => {
                         if at_work.begin_at_hand() && !more {
                             more = true;
                             break;
@@ -196,9 +194,7 @@ impl Engine {
         if let Err(error) = queue.release().await {
             tracing::warn!(queue = Q::NAME, %error, "cannot give back what was claimed: it is taken up again when its lease is over");
         }
-        while let Some(ended) = at_work.tasks.join_next().await {
-            complain::<Q>(ended);
-        }
+        at_work.ended().await;
     }
 
     /// Claims if anything is due; without looking first if the last claim left something.
@@ -241,34 +237,69 @@ impl Engine {
 struct AtWork<Q> {
     queue: Arc<Q>,
     clock: Clock,
+    /// Of those that hold others up.
     places: Arc<Semaphore>,
-    tasks: JoinSet<()>,
+    /// Of all.
+    all: Arc<Semaphore>,
+    tasks: TaskTracker,
 }
 
 impl<Q: Queue> AtWork<Q> {
     fn new(queue: Arc<Q>, clock: Clock) -> Self {
-        Self { queue, clock, places: Arc::new(Semaphore::new(Q::CONCURRENCY)), tasks: JoinSet::new() }
+        let [places, all] = [Q::CONCURRENCY, Q::CEILING].map(|count| Arc::new(Semaphore::new(count)));
+        Self { queue, clock, places, all, tasks: TaskTracker::new() }
     }
 
     /// How many more may be begun.
     fn free(&self) -> usize {
-        self.places.available_permits().min(Q::CEILING.saturating_sub(self.tasks.len()))
+        self.places.available_permits().min(self.all.available_permits())
     }
 
-    fn begin(&mut self, items: Vec<Q::Item>) {
+    /// Done when half of the places are free, and one of all.
+    async fn half_free(&self) {
+        let half = u32::try_from(Q::CONCURRENCY.div_ceil(2)).unwrap_or(u32::MAX);
+        // They are never closed, and only the pump takes from them.
+        let _ = self.places.acquire_many(half).await;
+        let _ = self.all.acquire().await;
+    }
+
+    /// Done when there is [room](Queue::room), and a place.
+    async fn room(&self) {
+        let _ = self.places.acquire().await;
+        let _ = self.all.acquire().await;
+        self.queue.room().await;
+    }
+
+    fn begin(&self, items: Vec<Q::Item>) {
         for item in items {
             // Only the pump takes places: there is one for each of them.
-            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-                self.tasks.spawn(work(Arc::clone(&self.queue), self.clock.clone(), item, place));
+            let places = [&self.places, &self.all].map(|places| Arc::clone(places).try_acquire_owned());
+            if let [Ok(place), Ok(of_all)] = places {
+                let work = work(Arc::clone(&self.queue), self.clock.clone(), item, place);
+                self.tasks.spawn(async move {
+                    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                        tracing::error!(
+                            queue = Q::NAME,
+                            "the worker broke off: the item is taken up again when its lease is over"
+                        );
+                    }
+                    drop(of_all);
+                });
             }
         }
     }
 
     /// Whether another claim is worth while.
-    fn begin_at_hand(&mut self) -> bool {
+    fn begin_at_hand(&self) -> bool {
         let Taken { items, more } = self.queue.at_hand(self.free());
         self.begin(items);
         more
+    }
+
+    /// Done when all that was begun has ended.
+    async fn ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 }
 
@@ -282,18 +313,11 @@ struct Found<T> {
 
 async fn work<Q: Queue>(queue: Arc<Q>, clock: Clock, item: Q::Item, place: OwnedSemaphorePermit) {
     let began = clock.monotonic();
-    let done = {
-        let mut performed = Box::pin(clock.timeout(Q::DEADLINE, queue.perform(&item)));
-        let quick = clock.timeout(Q::PATIENCE, performed.as_mut()).await;
-        if quick.is_err() {
-            drop(place);
-        }
-        match quick {
-            Ok(done) => done,
-            Err(_) => performed.await,
-        }
+    let done = match Q::DEADLINE {
+        Some(deadline) => in_time::<Q>(&*queue, &clock, (&item, deadline), place).await,
+        None => Some(queue.perform(&item).await),
     };
-    let outcome = queue.settle(item, done.ok()).await.unwrap_or_else(|error| {
+    let outcome = queue.settle(item, done).await.unwrap_or_else(|error| {
         tracing::warn!(queue = Q::NAME, %error, "cannot settle: the item is taken up again when its lease is over");
         "unsettled"
     });
@@ -302,8 +326,17 @@ async fn work<Q: Queue>(queue: Arc<Q>, clock: Clock, item: Q::Item, place: Owned
     histogram!("worker_item_duration_seconds", "queue" => Q::NAME).record(took.as_secs_f64());
 }
 
-fn complain<Q: Queue>(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(queue = Q::NAME, %error, "the worker broke off: the item is taken up again when its lease is over");
+/// What doing it gave, if it did in time. The place is free after a while, whatever becomes of it.
+async fn in_time<Q: Queue>(
+    queue: &Q,
+    clock: &Clock,
+    (item, deadline): (&Q::Item, Duration),
+    place: OwnedSemaphorePermit,
+) -> Option<Q::Done> {
+    let mut performed = Box::pin(clock.timeout(deadline, queue.perform(item)));
+    if let Ok(done) = clock.timeout(Q::PATIENCE, performed.as_mut()).await {
+        return done.ok();
     }
+    drop(place);
+    performed.await.ok()
 }

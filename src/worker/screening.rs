@@ -82,7 +82,7 @@ impl Queue for ScreeningQueue {
     type Done = Result<Verdict, Outage>;
 
     const NAME: &'static str = "screening";
-    const DEADLINE: Duration = Duration::from_secs(10);
+    const DEADLINE: Option<Duration> = Some(Duration::from_secs(10));
     /// Twice what may share a commit on SQLite: while as many are being settled, the next are claimed.
     const CONCURRENCY: usize = 128;
 

@@ -16,6 +16,8 @@ use crate::store::{Store, StoreOptions};
 
 /// An item that never ends.
 const HANGS: u32 = 0;
+/// How long it may.
+const LONG: Duration = Duration::from_hours(10_000);
 
 struct Fake {
     waiting: Arc<Mutex<VecDeque<u32>>>,
@@ -28,7 +30,7 @@ impl Queue for Fake {
     type Done = ();
 
     const NAME: &'static str = "fake";
-    const DEADLINE: Duration = Duration::from_hours(10_000);
+    const DEADLINE: Option<Duration> = Some(LONG);
     const CONCURRENCY: usize = 2;
 
     async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
@@ -105,9 +107,9 @@ async fn what_hangs_gives_its_place_away_until_its_deadline() {
     }
     quick.sort_unstable();
     assert_eq!(quick, [(1, true), (2, true), (3, true)]);
-    assert!(scene.clock.monotonic() < Fake::DEADLINE);
+    assert!(scene.clock.monotonic() < LONG);
     for _ in 0..2 {
-        assert_eq!(scene.next(Fake::DEADLINE).await, (HANGS, false));
+        assert_eq!(scene.next(LONG).await, (HANGS, false));
     }
 }
 
@@ -132,7 +134,7 @@ async fn after_the_stop_what_is_held_is_finished_and_nothing_is_claimed() {
     }
     scene.stop.send(()).unwrap();
     while !scene.running.is_finished() {
-        scene.clock.advance(Fake::DEADLINE);
+        scene.clock.advance(LONG);
         tokio::task::yield_now().await;
     }
     assert_eq!(scene.settled.recv().await, Some((HANGS, false)));
@@ -159,7 +161,7 @@ impl Queue for Arc<Ahead> {
     type Done = ();
 
     const NAME: &'static str = "ahead";
-    const DEADLINE: Duration = Duration::from_hours(1);
+    const DEADLINE: Option<Duration> = Some(LONG);
     const CONCURRENCY: usize = 2;
 
     async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
@@ -282,7 +284,7 @@ async fn a_full_engine_does_not_ask_over_and_over() {
     assert_eq!(scene.queue.vain.load(Ordering::Relaxed), 0);
     scene.stop.send(()).unwrap();
     while !scene.running.is_finished() {
-        scene.clock.advance(<Arc<Ahead> as Queue>::DEADLINE);
+        scene.clock.advance(LONG);
         tokio::task::yield_now().await;
     }
 }

@@ -221,8 +221,8 @@ impl Queue for Webhooks {
     type Done = Sent;
 
     const NAME: &'static str = "webhooks";
-    // The client keeps the contract's; this one is for whatever it does not foresee.
-    const DEADLINE: Duration = DEADLINE.saturating_add(Duration::from_secs(5));
+    // The client keeps the contract's.
+    const DEADLINE: Option<Duration> = None;
     // Those that are being written down too; what one subscription may have under way is another matter.
     const CONCURRENCY: usize = 1024;
     const CEILING: usize = fairness::CEILING;
@@ -304,7 +304,7 @@ impl Queue for Webhooks {
     async fn settle(&self, job: Job, done: Option<Sent>) -> Result<&'static str, Failure> {
         let sent = done.unwrap_or_else(|| {
             let error = outbound::Error::Deadline;
-            sent(Answer { error: Some(error), latency: Self::DEADLINE, ..Answer::default() }, self.clock.now())
+            sent(Answer { error: Some(error), latency: DEADLINE, ..Answer::default() }, self.clock.now())
         });
         let random = u64::from_be_bytes(self.clock.random());
         let at = sent.attempt.ended_at();
