@@ -19,8 +19,9 @@ pub trait Change: Send + Sync {
     /// Its own error, which can say whether running again may help.
     type Error: From<Error> + Retry + Send;
 
-    /// Whether it must outlast a crash of the database. What may be done again as well, such as a claim, need not wait for the
-    /// disk: PostgreSQL then answers before it has written the log (`synchronous_commit = off`). On SQLite all are durable.
+    /// Whether it must outlast a crash of the database, or a commit that fails. What may be done again as well, such as a claim, need
+    /// not wait for the disk: PostgreSQL then answers before it has written the log (`synchronous_commit = off`), SQLite's writer
+    /// before the commit that the change shares with others, so that only those who write later are sure to see it.
     const DURABLE: bool = true;
 
     /// Makes the change in `tx`. `Ok` commits, `Err` rolls back.

@@ -1,14 +1,20 @@
 //! Events on their way to subscriptions.
 //!
-//! A delivery is written in the transaction of its event, one row for each subscription that wants it. A worker claims
-//! due ones under a lease, sends with no transaction open, and settles: an outcome counts only while its lease does.
+//! A delivery is written in the transaction of its event, one row for each subscription that wants it. A node that sends lists what
+//! it has in hand of a subscription, and until when others leave it alone; the deliveries themselves stay as they are until they are
+//! settled. Who claims [locks](lock) the subscription and takes what is on no list; or is on one that is over: that it [takes
+//! over](take_over), and what the other still writes down of it does not count. A list that is lost does no more harm than one that
+//! is over: something is sent again.
 
 mod claim;
 mod row;
 
 use uuid::Uuid;
 
-pub use claim::{Claimed, Lease, Settled, Wanted, claim, due, due_at, first_pending, release, settle};
+pub use claim::{
+    Claim, Claimed, Due, Settled, Wanted, claim, claims, due, due_at, end, first_pending, lock, mark, pending, read,
+    settle, take_over,
+};
 
 use super::{Connection, Error, Query, Tx};
 use crate::domain::Timestamp;
@@ -98,8 +104,8 @@ const fn standing(status: DeliveryStatus) -> &'static str {
 pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<(Delivery, Timestamp)>, Error> {
     let mut query = on
         .query(
-            "SELECT webhook_id, event_id, webhook_type, status, attempts, tries, due_since, next_attempt_at, leased_until, \
-             created_at FROM deliveries WHERE webhook_id = $1",
+            "SELECT webhook_id, event_id, webhook_type, status, attempts, tries, due_since, next_attempt_at, created_at \
+             FROM deliveries WHERE webhook_id = $1",
         )
         .bind(filter.webhook_id);
     if let Some(status) = filter.status {
@@ -119,38 +125,26 @@ pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<(Deli
     rows.into_iter().map(DeliveryRow::read).collect()
 }
 
+/// When a delivery that is replayed now is due: one that is due already stays where it is, as it may just be sent. Then that
+/// attempt's end decides.
+const REPLAYED: &str = "status = 'pending', tries = 0, due_since = $2, \
+    next_attempt_at = CASE WHEN status = 'pending' AND next_attempt_at < $2 THEN next_attempt_at ELSE $2 END";
+
 /// Sends a delivery again, whatever came of it. `false` when there is none. One that is just being sent is left to end.
 pub async fn replay_one(tx: &mut Tx, webhook_id: Uuid, event_id: Uuid, now: Timestamp) -> Result<bool, Error> {
-    let row: Option<DeliveryRow> = tx
-        .query(
-            "SELECT webhook_id, event_id, webhook_type, status, attempts, tries, due_since, next_attempt_at, leased_until, \
-             created_at FROM deliveries WHERE webhook_id = $1 AND event_id = $2",
-        )
+    let replayed = tx
+        .query("UPDATE deliveries SET ")
+        .push(REPLAYED)
+        .push(" WHERE webhook_id = $1 AND event_id = $3")
         .bind(webhook_id)
+        .bind(now)
         .bind(event_id)
-        .for_update()
-        .optional()
+        .execute()
         .await?;
-    let Some(row) = row else { return Ok(false) };
-    if row.leased_until > Some(now) {
-        return Ok(true);
+    if replayed > 0 {
+        tx.leaves_work();
     }
-    let (mut delivery, _) = row.read()?;
-    delivery.replay(now);
-    tx.query(
-        "UPDATE deliveries SET status = $3, tries = $4, due_since = $5, next_attempt_at = $6, lease = NULL, \
-         leased_until = NULL WHERE webhook_id = $1 AND event_id = $2",
-    )
-    .bind(webhook_id)
-    .bind(event_id)
-    .bind(delivery.status.as_str())
-    .bind(i64::from(delivery.tries))
-    .bind(delivery.due_since)
-    .bind(delivery.next_attempt_at)
-    .execute()
-    .await?;
-    tx.leaves_work();
-    Ok(true)
+    Ok(replayed > 0)
 }
 
 /// Which deliveries of a subscription to send again.
@@ -173,11 +167,9 @@ pub struct Span {
 /// Sends deliveries again; how many. Those that are just being sent are left to end.
 pub async fn replay(tx: &mut Tx, span: Span, now: Timestamp) -> Result<u64, Error> {
     let mut query = tx
-        .query(
-            "UPDATE deliveries SET status = 'pending', tries = 0, due_since = $2, next_attempt_at = $2, lease = NULL, \
-             leased_until = NULL WHERE webhook_id = $1 AND event_id IN (SELECT event_id FROM deliveries WHERE webhook_id = $1 \
-             AND (leased_until IS NULL OR leased_until <= $2)",
-        )
+        .query("UPDATE deliveries SET ")
+        .push(REPLAYED)
+        .push(" WHERE webhook_id = $1 AND event_id IN (SELECT event_id FROM deliveries WHERE webhook_id = $1")
         .bind(span.webhook_id)
         .bind(now);
     query = match (span.status, span.include_succeeded) {

@@ -39,6 +39,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0007_accounts_cards",
     "0008_event_positions",
     "0009_delivery_leases",
+    "0010_delivery_claims",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {

@@ -195,7 +195,7 @@ impl Store {
 
     async fn begin_as(&self, durable: bool) -> Result<Tx, Error> {
         match &self.0.database {
-            Database::Sqlite(store) => Ok(Tx::sqlite(store.begin().await?, self.0.commits.clone())),
+            Database::Sqlite(store) => Ok(Tx::sqlite(store.begin(durable).await?, self.0.commits.clone())),
             Database::Postgres(store) => Ok(Tx::postgres(store.begin(durable).await?, self.0.commits.clone())),
         }
     }

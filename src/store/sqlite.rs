@@ -70,8 +70,8 @@ impl SqliteStore {
         Ok(Self { writer: Writer::new(connection, write.create_if_missing(false), limits), readers })
     }
 
-    pub(super) async fn begin(&self) -> Result<Member, Error> {
-        self.writer.begin().await
+    pub(super) async fn begin(&self, durable: bool) -> Result<Member, Error> {
+        self.writer.begin(durable).await
     }
 
     pub(super) async fn reader(&self) -> Result<Lent<Sqlite>, Error> {

@@ -176,6 +176,7 @@ pub async fn sweep(tx: &mut Tx, limit: i64) -> Result<u64, Error> {
         .execute()
         .await?;
     if removed == 0 {
+        tx.query("DELETE FROM delivery_claims WHERE webhook_id = $1").bind(id).execute().await?;
         tx.query("DELETE FROM webhooks WHERE id = $1").bind(id).execute().await?;
     }
     Ok(removed)
@@ -232,7 +233,7 @@ pub struct Ready {
     pub sandbox: bool,
 }
 
-/// The subscriptions that may be sent to and have a delivery that has been due since `since` or later; that is due at all, where
+/// The subscriptions that may be sent to and have a delivery, in hand or not, that has been due since `since` or later; that is due at all, where
 /// the subscription is disabled (it would be a probe) or has changed since then. One look into an index for each subscription.
 pub async fn ready(on: &mut impl Connection, (since, now): (Timestamp, Timestamp)) -> Result<Vec<Ready>, Error> {
     let rows: Vec<ReadyRow> = on
@@ -243,7 +244,7 @@ pub async fn ready(on: &mut impl Connection, (since, now): (Timestamp, Timestamp
              AND (w.disabled_reason IS NULL OR w.probe_at <= $1) AND (SELECT 1 FROM deliveries d \
              WHERE d.webhook_id = w.id AND d.status = 'pending' AND d.next_attempt_at <= $1 \
              AND d.next_attempt_at >= CASE WHEN w.disabled_reason IS NULL AND w.updated_at < $2 THEN $2 ELSE $3 END \
-             AND (d.leased_until IS NULL OR d.leased_until <= $1) LIMIT 1) = 1",
+             LIMIT 1) = 1",
         )
         .bind(now)
         .bind(since)

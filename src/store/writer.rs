@@ -67,6 +67,8 @@ pub(super) struct Member {
     begun: bool,
     /// No statement has failed, none was left half-way.
     sound: bool,
+    /// Whether it waits for the disk.
+    durable: bool,
 }
 
 impl Writer {
@@ -94,7 +96,7 @@ impl Writer {
         (self.groups.load(Ordering::SeqCst), self.members.load(Ordering::SeqCst))
     }
 
-    pub(super) async fn begin(self: &Arc<Self>) -> Result<Member, Error> {
+    pub(super) async fn begin(self: &Arc<Self>, durable: bool) -> Result<Member, Error> {
         let mut place = Place::take(self);
         let mut hold = tokio::time::timeout(self.limits.wait, Arc::clone(&self.line).lock_owned())
             .await
@@ -107,7 +109,7 @@ impl Writer {
         if hold.connection.is_none() {
             hold.connection = Some(self.options.connect().await?);
         }
-        Ok(Member { writer: Arc::clone(self), hold: Some(hold), begun: false, sound: true })
+        Ok(Member { writer: Arc::clone(self), hold: Some(hold), begun: false, sound: true, durable })
     }
 
     /// Waits for those in line, then closes the connection; its last act is a checkpoint of the write-ahead log.
@@ -256,7 +258,8 @@ impl Member {
         Ok(answer)
     }
 
-    /// Returns when the change is durable. Cancelled while it waits, the change is made all the same.
+    /// Returns when the change is durable; at once, if that is not waited for: those that write later see it. Cancelled while it
+    /// waits, the change is made all the same.
     pub(super) async fn commit(mut self) -> Result<(), Error> {
         if !self.sound {
             self.rollback().await;
@@ -270,6 +273,9 @@ impl Member {
         let (sender, outcome) = oneshot::channel();
         hold.group.push(sender);
         self.writer.pass_on(hold);
+        if !self.durable {
+            return Ok(());
+        }
         outcome.await.unwrap_or_else(|_| Err(Error::Unavailable("the service stops".to_owned())))
     }
 

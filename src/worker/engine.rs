@@ -67,7 +67,7 @@ pub trait Queue: Send + Sync + 'static {
     /// that they claim at once.
     fn at_hand(&self, limit: usize) -> Taken<Self::Item> {
         let _ = limit;
-        Taken { items: Vec::new(), more: false }
+        Taken { items: Vec::new(), more: false, next: None }
     }
 
     /// Done when it is worth while to ask for what is [at hand](Self::at_hand), though nothing has been claimed; by itself never.
@@ -75,7 +75,7 @@ pub trait Queue: Send + Sync + 'static {
         std::future::pending()
     }
 
-    /// Gives back what was claimed ahead and not begun, now that nothing will be begun any more.
+    /// Gives back what was claimed and is not under way, now that nothing will be begun any more; once more when all has ended.
     fn release(&self) -> impl Future<Output = Result<(), Failure>> + Send {
         std::future::ready(Ok(()))
     }
@@ -91,12 +91,14 @@ pub struct Taken<T> {
     pub items: Vec<T>,
     /// Whether the next claim is likely to find more that is due.
     pub more: bool,
+    /// When more falls due, if that is known and in future.
+    pub next: Option<Timestamp>,
 }
 
 impl<T> Taken<T> {
     /// What a claim of at most `limit` gave.
     pub fn of(items: Vec<T>, limit: usize) -> Self {
-        Self { more: items.len() >= limit, items }
+        Self { more: items.len() >= limit, items, next: None }
     }
 }
 
@@ -191,10 +193,9 @@ impl Engine {
                 }
             }
         }
-        if let Err(error) = queue.release().await {
-            tracing::warn!(queue = Q::NAME, %error, "cannot give back what was claimed: it is taken up again when its lease is over");
-        }
+        release(&**queue).await;
         at_work.ended().await;
+        release(&**queue).await;
     }
 
     /// Claims if anything is due; without looking first if the last claim left something.
@@ -205,8 +206,8 @@ impl Engine {
             let due = if left { Some(now) } else { queue.next_due().await? };
             match due {
                 Some(due) if due <= now && free > 0 => {
-                    let Taken { items, more } = queue.claim(now, free).await?;
-                    Ok(Found { items, more, again: now + POLL })
+                    let Taken { items, more, next } = queue.claim(now, free).await?;
+                    Ok(Found { items, more, again: next.map_or(now + POLL, |next| next.min(now + POLL)) })
                 }
                 Some(due) if due <= now => Ok(Found { more: true, ..idle(now) }),
                 Some(due) => Ok(idle(due.min(now + POLL))),
@@ -230,6 +231,12 @@ impl Engine {
                 Err(error) => tracing::warn!(queue = Q::NAME, %error, "cannot measure the backlog"),
             }
         }
+    }
+}
+
+async fn release<Q: Queue>(queue: &Q) {
+    if let Err(error) = queue.release().await {
+        tracing::warn!(queue = Q::NAME, %error, "cannot give back what was claimed: it is taken up again when its lease is over");
     }
 }
 
@@ -291,7 +298,7 @@ impl<Q: Queue> AtWork<Q> {
 
     /// Whether another claim is worth while.
     fn begin_at_hand(&self) -> bool {
-        let Taken { items, more } = self.queue.at_hand(self.free());
+        let Taken { items, more, .. } = self.queue.at_hand(self.free());
         self.begin(items);
         more
     }

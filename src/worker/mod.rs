@@ -1,6 +1,6 @@
 //! What happens without anybody asking: work that waits in the store is claimed, done and settled.
 //!
-//! Many nodes may work on one database. A claim is a short transaction that gives an item to one of them for the time of
+//! Many nodes may work on one database. A claim is a short transaction that gives items to one of them for the time of
 //! a lease; what a killed node held is taken up by another when the lease is over. Everything that goes out over the
 //! network happens between two transactions, each item under a deadline of its own.
 //!
@@ -12,7 +12,9 @@
 //! 2. A file here with a struct that implements [`Queue`]: what doing it means, and what settling means.
 //! 3. A line in [`Worker::run`].
 //!
-//! A queue may claim ahead of what it can begin ([`Queue::at_hand`]): webhooks do, for receivers that answer quickly.
+//! A queue may claim ahead of what it can begin ([`Queue::at_hand`]): webhooks do, for receivers that answer quickly. Theirs is the
+//! one queue whose claims are not in its rows: each node lists what it has in hand of a subscription
+//! ([`deliveries`](crate::store::deliveries)), which is one row to write instead of dozens.
 //!
 //! Tests can drive a queue without the engine: `claim`, `at_hand`, `perform`, `settle`.
 

@@ -173,7 +173,7 @@ impl Queue for Arc<Ahead> {
         let claimed: Vec<_> = { self.waiting.lock().unwrap().drain(..2).collect() };
         self.done.send(format!("claimed {claimed:?}"))?;
         self.line.lock().unwrap().extend(claimed);
-        Ok(Taken { items: Vec::new(), more: false })
+        Ok(Taken { items: Vec::new(), more: false, next: None })
     }
 
     fn at_hand(&self, limit: usize) -> Taken<u32> {
@@ -182,10 +182,10 @@ impl Queue for Arc<Ahead> {
             // There is room as far as this queue is concerned.
             self.vain.fetch_add(1, Ordering::Relaxed);
             self.room.notify_one();
-            return Taken { items: Vec::new(), more: false };
+            return Taken { items: Vec::new(), more: false, next: None };
         }
         let items: Vec<_> = line.pop_front().into_iter().collect();
-        Taken { items, more: line.is_empty() && !self.waiting.lock().unwrap().is_empty() }
+        Taken { items, more: line.is_empty() && !self.waiting.lock().unwrap().is_empty(), next: None }
     }
 
     async fn room(&self) {

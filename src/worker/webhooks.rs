@@ -1,11 +1,14 @@
 //! Webhooks: claims deliveries fairly, signs and sends them, and writes down what came of each.
 
 mod ahead;
+mod claim;
 mod fairness;
+mod hands;
 mod horizon;
+mod look;
 mod settlement;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,17 +25,18 @@ use crate::domain::reach::Reach;
 use crate::outbound::signed::{Envelope, Signer};
 use crate::outbound::standard::{Message, Secret};
 use crate::outbound::{self, Answer, Client, DEADLINE, Request};
-use crate::store::deliveries::{self, Claimed, Lease, Wanted};
+use crate::store::deliveries::{self, Claimed};
 use crate::store::webhooks::{self, Ready};
-use crate::store::{Change, Error, Store, Tx};
+use crate::store::{Error, Reader, Store};
 use ahead::Ahead;
+use claim::{End, Take, Want};
 use fairness::{Place, Places};
+use hands::{Hands, Held};
 use horizon::Horizon;
+use look::{Asked, Found, Look};
 use settlement::{Ended, Settlement};
 
-/// How long a claim counts: an attempt, and time to write it down.
-const LEASE: Duration = Duration::from_secs(30);
-/// How much of it an attempt must still have when it begins.
+/// How much of its lease an attempt must still have when it begins.
 const FRESH: Duration = DEADLINE.saturating_add(Duration::from_secs(7));
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -43,7 +47,10 @@ pub struct Webhooks {
     client: Client,
     signer: Signer,
     options: Options,
+    /// This node's name in claims.
+    node: Uuid,
     places: Arc<Places>,
+    hands: Arc<Hands>,
     ahead: Ahead,
     horizon: Horizon,
     settlement: Arc<Settlement>,
@@ -69,7 +76,9 @@ impl Webhooks {
             client,
             signer,
             options,
+            node: clock.id(),
             places: Places::new(options.rate),
+            hands: Arc::default(),
             ahead: Ahead::default(),
             horizon: Horizon::default(),
             settlement: Settlement::new(store.clone()),
@@ -96,25 +105,52 @@ impl Webhooks {
         ready.iter().enumerate().map(share).collect()
     }
 
-    /// Takes what was found under one lease, in one transaction, and lines up what of it others have not; how many.
-    async fn take(&self, found: Vec<Claimed>, shares: &[Share], now: Timestamp) -> Result<usize, Error> {
-        let lease = Lease { id: self.clock.id(), until: now + LEASE };
-        let key = |it: &Claimed| (it.delivery.subscription_id, it.delivery.event_id);
-        let claim = Claim { found: found.iter().map(key).collect(), lease, now };
-        let mine: HashSet<_> = match found.is_empty() {
-            true => HashSet::new(),
-            false => self.store.transact(&claim).await?.into_iter().collect(),
-        };
-        let mut claimed: HashMap<Uuid, Vec<_>> = HashMap::new();
-        for it in found.into_iter().filter(|it| mine.contains(&key(it))) {
-            claimed.entry(it.delivery.subscription_id).or_default().push((it, lease));
+    /// Claims what was found, in one transaction: gives what of it others were not quicker to take, by subscription.
+    async fn take(&self, mut reader: Reader, found: Vec<Found>, now: Timestamp) -> Result<InHand, Error> {
+        let (mut due, mut wants) = (Vec::new(), Vec::new());
+        let looked: Vec<_> = found.iter().map(|found| (found.webhook_id, found.due.len(), found.end)).collect();
+        for Found { webhook_id, due: found, others, .. } in found.into_iter().filter(|found| !found.due.is_empty()) {
+            let events = found.iter().map(|due| due.event_id).collect();
+            wants.push(Want { webhook_id, in_hand: self.hands.of(webhook_id), found: events, others });
+            due.extend(found);
         }
+        let read = deliveries::read(&mut reader, due).await?;
+        drop(reader);
+        let mut mine = HashMap::new();
+        if !wants.is_empty() {
+            for taken in self.store.transact(&Take { node: self.node, now, wants }).await? {
+                self.hands.set_until(taken.webhook_id, Some(taken.until));
+                mine.insert(taken.webhook_id, taken);
+            }
+        }
+        let mut claimed = InHand::new();
+        for mut it in read {
+            let (id, event) = (it.delivery.subscription_id, it.delivery.event_id);
+            if let Some(taken) = mine.get(&id).filter(|taken| taken.events.contains(&event)) {
+                if taken.over.contains(&event) {
+                    it.delivery.next_attempt_at = Some(now);
+                }
+                let held = Hands::take(&self.hands, id, event);
+                claimed.entry(id).or_default().push((it, held));
+            }
+        }
+        for (id, found, end) in looked {
+            let all = claimed.get(&id).map_or(0, Vec::len) == found;
+            self.hands.looked(id, end.filter(|_| all));
+        }
+        Ok(claimed)
+    }
+
+    /// Lines up what was claimed of these shares, in which not everything may have been found.
+    fn line_up(&self, shares: &[Share], mut claimed: InHand) {
         for Share { of, count, whole } in shares {
             let claimed = claimed.remove(&of.subscription.id).unwrap_or_default();
             let more = *whole && claimed.len() == *count;
-            self.ahead.extend(of, claimed, more);
+            // Of one of which nothing is claimed nothing is under way that could make room.
+            if let Some(until) = self.hands.until(of.subscription.id) {
+                self.ahead.extend(of, claimed, (until, more));
+            }
         }
-        Ok(mine.len())
     }
 
     async fn attempt(&self, job: &Job) -> Sent {
@@ -153,6 +189,9 @@ fn sent(answer: Answer, at: Timestamp) -> Sent {
     Sent { attempt: answer.into_attempt(at), retry_after }
 }
 
+/// What was claimed, of each subscription.
+type InHand = HashMap<Uuid, Vec<(Claimed, Held)>>;
+
 /// How many deliveries of a subscription to look for.
 struct Share {
     of: Arc<Ready>,
@@ -161,51 +200,22 @@ struct Share {
     whole: bool,
 }
 
-impl Share {
-    fn wanted(&self, since: Timestamp) -> Wanted {
-        let it = &self.of.subscription;
+/// What to look for, where nothing is due before `since`.
+fn asked(shares: &[Share], since: Timestamp) -> Vec<Asked> {
+    let asked = |share: &Share| {
+        let it = &share.of.subscription;
         // As `ready` has it: much may have waited while it was disabled.
         let since = if it.disabled_reason.is_none() && it.updated_at < since { since } else { Timestamp::EPOCH };
-        Wanted { webhook_id: it.id, fifo: it.settings.fifo, since, limit: self.count as i64 }
-    }
-}
-
-/// A claim of deliveries that were found.
-struct Claim {
-    found: Vec<(Uuid, Uuid)>,
-    lease: Lease,
-    now: Timestamp,
-}
-
-impl Change for Claim {
-    type Out = Vec<(Uuid, Uuid)>;
-    type Error = Error;
-
-    // Lost in a crash it is as if its lease were over: what it took is sent again.
-    const DURABLE: bool = false;
-
-    async fn apply(&self, tx: &mut Tx) -> Result<Self::Out, Error> {
-        deliveries::claim(tx, &self.found, (self.lease, self.now)).await
-    }
-}
-
-/// The end of claims whose deliveries were not begun: subscription, event and lease of each.
-struct Release(Vec<(Uuid, Uuid, Uuid)>);
-
-impl Change for Release {
-    type Out = ();
-    type Error = Error;
-
-    async fn apply(&self, tx: &mut Tx) -> Result<(), Error> {
-        deliveries::release(tx, &self.0).await
-    }
+        Asked { webhook_id: it.id, fifo: it.settings.fifo, since, count: share.count }
+    };
+    shares.iter().filter(|share| share.count > 0).map(asked).collect()
 }
 
 /// A delivery under way.
 pub struct Job {
     claimed: Claimed,
+    held: Held,
     ready: Arc<Ready>,
-    lease: Uuid,
     /// Its place among its subscription's, free again when this is dropped.
     _place: Place,
 }
@@ -228,9 +238,13 @@ impl Queue for Webhooks {
     const CEILING: usize = fairness::CEILING;
 
     async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
+        // What is in hand is due as well, as far as the store can tell: only a look finds what else is.
+        if self.hands.any() {
+            return Ok(Some(self.clock.now()));
+        }
         let mut reader = self.store.reader().await?;
         let since = self.horizon.get(&mut reader, &self.clock).await?;
-        Ok(deliveries::due_at(&mut reader, (since, self.clock.now())).await?)
+        Ok(deliveries::due_at(&mut reader, since).await?)
     }
 
     /// Lines up what it claims: see [`at_hand`](Self::at_hand).
@@ -238,6 +252,7 @@ impl Queue for Webhooks {
         let began = self.clock.monotonic();
         if self.tidied.swap(began.as_secs(), Ordering::Relaxed) != began.as_secs() {
             self.places.forget(began);
+            self.hands.forget(now);
         }
         self.ahead.looking();
         // In statements of their own, which hold nothing up: the claim proper sees what others took in between.
@@ -248,13 +263,18 @@ impl Queue for Webhooks {
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % ready.len().max(1);
         ready.rotate_left(first);
         let shares = self.shares(&ready, limit);
-        let wanted: Vec<_> = shares.iter().filter(|share| share.count > 0).map(|share| share.wanted(since)).collect();
-        let found = deliveries::due(&mut reader, &wanted, now).await?;
-        drop(reader);
-        let count = found.len();
+        let look = Look { node: self.node, hands: &self.hands, now, began };
+        let found = look.find(&mut reader, &asked(&shares, since)).await?;
+        let count: usize = found.iter().map(|found| found.due.len()).sum();
+        let next = match count {
+            0 => deliveries::due_at(&mut reader, now).await?.filter(|next| *next > now),
+            _ => None,
+        };
+        let claimed = self.take(reader, found, now).await?;
+        let taken: usize = claimed.values().map(Vec::len).sum();
+        self.line_up(&shares, claimed);
         // What another node was quicker to take, it took instead of others; and not everybody may have got a whole share.
-        let taken = self.take(found, &shares, now).await?;
-        Ok(Taken { items: Vec::new(), more: taken < count || shares.iter().any(|share| !share.whole) })
+        Ok(Taken { items: Vec::new(), more: taken < count || shares.iter().any(|share| !share.whole), next })
     }
 
     async fn room(&self) {
@@ -270,10 +290,10 @@ impl Queue for Webhooks {
             }
             let (free, before) = (self.places.free(&line.of.subscription, began), items.len());
             while items.len() < limit.min(before + free)
-                && let Some((claimed, lease)) = line.next(until)
+                && let Some((claimed, held)) = line.next(until)
             {
                 let place = Places::take(&self.places, id, began);
-                items.push(Job { claimed, ready: Arc::clone(&line.of), lease: lease.id, _place: place });
+                items.push(Job { claimed, held, ready: Arc::clone(&line.of), _place: place });
             }
             let begun = items.len() - before;
             let look = line.more && begun < free;
@@ -285,14 +305,27 @@ impl Queue for Webhooks {
             }
             wants
         });
-        Taken { items, more }
+        Taken { items, more, next: None }
     }
 
     async fn release(&self) -> Result<(), Failure> {
-        let left = self.ahead.clear();
-        if !left.is_empty() {
-            let key = |(it, lease): (Claimed, Lease)| (it.delivery.subscription_id, it.delivery.event_id, lease.id);
-            self.store.transact(&Release(left.into_iter().map(key).collect())).await?;
+        self.ahead.clear();
+        self.hands.look();
+        let (mut wants, mut over) = (Vec::new(), Vec::new());
+        for webhook_id in self.hands.claimed() {
+            let in_hand = self.hands.of(webhook_id);
+            if in_hand.is_empty() {
+                self.hands.set_until(webhook_id, None);
+                over.push((webhook_id, self.node));
+            } else {
+                wants.push(Want { webhook_id, in_hand, found: Vec::new(), others: Vec::new() });
+            }
+        }
+        if !wants.is_empty() {
+            self.store.transact(&Take { node: self.node, now: self.clock.now(), wants }).await?;
+        }
+        if !over.is_empty() {
+            self.store.transact(&End(over)).await?;
         }
         Ok(())
     }
@@ -309,12 +342,14 @@ impl Queue for Webhooks {
         let random = u64::from_be_bytes(self.clock.random());
         let at = sent.attempt.ended_at();
         let mut delivery = job.claimed.delivery.clone();
+        let due = delivery.next_attempt_at.unwrap_or(delivery.due_since);
         let outcome = delivery.settle(sent.attempt, Pace { retry_after: sent.retry_after, random });
         let name = delivery.status.as_str();
         let name = if name == "pending" { "retry" } else { name };
         let subscription = &job.ready.subscription;
         let ended = Ended {
-            settled: deliveries::Settled { delivery, lease: job.lease },
+            settled: deliveries::Settled { delivery, due },
+            _held: job.held,
             outcome,
             at,
             healthy: subscription.failing_since.is_none() && subscription.disabled_reason.is_none(),
@@ -322,7 +357,7 @@ impl Queue for Webhooks {
             wake: subscription.settings.fifo,
         };
         // Frees the place: the next attempts may be under way while this one is written down.
-        drop(job);
+        drop(job._place);
         self.settlement.write(ended).await?;
         counter!("webhook_attempts_total", "outcome" => name).increment(1);
         Ok(name)
@@ -333,6 +368,6 @@ impl Queue for Webhooks {
         let (waiting, dead) = deliveries::open(&mut reader).await?;
         gauge!("webhook_deliveries_dead").set(dead as f64);
         gauge!("webhook_deliveries_pending").set(waiting as f64);
-        Ok(Backlog { waiting, due: deliveries::due_at(&mut reader, (Timestamp::EPOCH, self.clock.now())).await? })
+        Ok(Backlog { waiting, due: deliveries::due_at(&mut reader, Timestamp::EPOCH).await? })
     }
 }

@@ -196,8 +196,8 @@ async fn leases_end(place: &Place) {
     let store = Store::open(&place.database_url(), options).await.unwrap();
     let mut tx = store.begin().await.unwrap();
     tx.query("UPDATE tasks SET run_at = created_at").execute().await.unwrap();
-    let free = "UPDATE deliveries SET next_attempt_at = created_at, leased_until = NULL WHERE status = 'pending'";
-    tx.query(free).execute().await.unwrap();
+    tx.query("UPDATE deliveries SET next_attempt_at = created_at WHERE status = 'pending'").execute().await.unwrap();
+    tx.query("DELETE FROM delivery_claims").execute().await.unwrap();
     tx.commit().await.unwrap();
     store.close().await.unwrap();
 }

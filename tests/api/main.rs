@@ -12,11 +12,11 @@ mod sumsub;
 mod support;
 
 mod accounts;
-mod ahead;
 mod auth;
 mod browser;
 mod cards;
 mod cascade;
+mod claims;
 mod cli;
 mod crash;
 mod crash_worker;

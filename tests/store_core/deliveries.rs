@@ -1,4 +1,4 @@
-//! Deliveries: claimed under a lease, given back, looked for from a time on.
+//! Deliveries: who has them in hand, looked for from a time on, settled by one only.
 
 use std::collections::BTreeSet;
 
@@ -7,18 +7,19 @@ use customerd::clock::Clock;
 use customerd::domain::Timestamp;
 use customerd::domain::callback_url::CallbackUrl;
 use customerd::domain::customer::{Customer, Status};
-use customerd::domain::delivery::{Delivery, DeliveryStatus};
+use customerd::domain::delivery::{Attempt, Delivery, DeliveryStatus, Pace};
 use customerd::domain::event::{Chain, Origin};
 use customerd::domain::reach::Reach;
 use customerd::domain::webhook::{DisabledReason, Settings, Subscription, WebhookType};
-use customerd::store::deliveries::{self, Claimed, Lease, Wanted};
+use customerd::store::deliveries::{self, Claim, Claimed, Settled, Wanted, mark};
 use customerd::store::{Store, events, webhooks};
 use uuid::Uuid;
 
 use crate::support::stores::{TestStore, on_both};
 
 on_both![
-    a_claim_counts_until_its_lease_is_over_or_given_back,
+    a_node_says_what_it_has_in_hand,
+    what_was_taken_over_is_settled_by_the_new_holder_only,
     what_fell_due_before_the_horizon_is_passed_over,
     an_event_says_the_same_to_all,
 ];
@@ -80,9 +81,12 @@ async fn trial(store: &Store, webhook: Uuid, due: i64) {
 }
 
 async fn due(store: &Store, webhooks: &[Uuid], (since, now): (i64, i64)) -> Vec<Claimed> {
+    let after = (at(since), Uuid::nil());
     let wanted: Vec<_> =
-        webhooks.iter().map(|&webhook_id| Wanted { webhook_id, fifo: false, since: at(since), limit: 10 }).collect();
-    deliveries::due(&mut store.reader().await.unwrap(), &wanted, at(now)).await.unwrap()
+        webhooks.iter().map(|&webhook_id| Wanted { webhook_id, fifo: false, after, limit: 10 }).collect();
+    let mut reader = store.reader().await.unwrap();
+    let due = deliveries::due(&mut reader, &wanted, at(now)).await.unwrap();
+    deliveries::read(&mut reader, due).await.unwrap()
 }
 
 /// The seconds by which they are known.
@@ -90,38 +94,68 @@ fn seconds(claimed: &[Claimed]) -> Vec<u128> {
     claimed.iter().map(|it| it.delivery.event_id.as_u128()).collect()
 }
 
-async fn claim(store: &Store, seconds: &[u128], number: u128, now: i64) -> usize {
-    let found: Vec<_> = seconds.iter().map(|&it| (FIRST, Uuid::from_u128(it))).collect();
-    let lease = Lease { id: Uuid::from_u128(number), until: at(now + 30) };
-    let mut tx = store.begin().await.unwrap();
-    let mine = deliveries::claim(&mut tx, &found, (lease, at(now))).await.unwrap();
-    tx.commit().await.unwrap();
-    mine.len()
+/// What a node has of the first subscription.
+fn has(node: u128, events: &[u128], until: i64) -> Claim {
+    let events = events.iter().map(|&event| mark(Uuid::from_u128(event))).collect();
+    Claim { webhook_id: FIRST, node: Uuid::from_u128(node), until: at(until), events }
 }
 
-async fn release(store: &Store, second: u128, number: u128) {
+async fn claims(store: &Store) -> Vec<Claim> {
+    let mut claims = deliveries::claims(&mut store.reader().await.unwrap(), &[FIRST, SECOND]).await.unwrap();
+    claims.sort_by_key(|claim| claim.node);
+    claims
+}
+
+async fn claim(store: &Store, claim: Claim) {
     let mut tx = store.begin().await.unwrap();
-    let key = (FIRST, Uuid::from_u128(second), Uuid::from_u128(number));
-    deliveries::release(&mut tx, &[key]).await.unwrap();
+    assert_eq!(deliveries::lock(&mut tx, &[FIRST]).await.unwrap(), [FIRST]);
+    deliveries::claim(&mut tx, &[claim]).await.unwrap();
     tx.commit().await.unwrap();
 }
 
-async fn a_claim_counts_until_its_lease_is_over_or_given_back(test: TestStore) {
+async fn a_node_says_what_it_has_in_hand(test: TestStore) {
     let store = &test.store;
     scene(store).await;
-    for second in [10, 20, 30] {
+    claim(store, has(1, &[10, 20], 50)).await;
+    claim(store, has(2, &[30], 55)).await;
+    claim(store, has(1, &[20], 60)).await;
+    assert_eq!(claims(store).await, [has(1, &[20], 60), has(2, &[30], 55)]);
+    let mut tx = store.begin().await.unwrap();
+    deliveries::end(&mut tx, &[(FIRST, Uuid::from_u128(1)), (SECOND, Uuid::from_u128(2))]).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(claims(store).await, [has(2, &[30], 55)]);
+}
+
+/// How many were written down.
+async fn settle(store: &Store, claimed: &Claimed, due: i64) -> u64 {
+    let mut delivery = claimed.delivery.clone();
+    let attempt = Attempt { at: at(due), status: Some(204), latency_ms: 1, error: None, response: None };
+    delivery.settle(attempt, Pace::default());
+    let mut tx = store.begin().await.unwrap();
+    let settled = deliveries::settle(&mut tx, &[Settled { delivery, due: at(due) }]).await.unwrap();
+    tx.commit().await.unwrap();
+    settled
+}
+
+async fn what_was_taken_over_is_settled_by_the_new_holder_only(test: TestStore) {
+    let store = &test.store;
+    scene(store).await;
+    for second in [10, 20] {
         trial(store, FIRST, second).await;
     }
-    assert_eq!(seconds(&due(store, &[FIRST, SECOND], (0, 20)).await), [10, 20]);
-    assert_eq!(claim(store, &[10, 20], 100, 20).await, 2);
-    assert_eq!(claim(store, &[10, 20], 101, 21).await, 0, "they are another's");
-    assert_eq!(seconds(&due(store, &[FIRST], (0, 30)).await), [30]);
-    // Only under its own lease.
-    release(store, 10, 101).await;
-    assert_eq!(seconds(&due(store, &[FIRST], (0, 30)).await), [30]);
-    release(store, 10, 100).await;
-    assert_eq!(seconds(&due(store, &[FIRST], (0, 30)).await), [10, 30]);
-    assert_eq!(seconds(&due(store, &[FIRST], (0, 50)).await), [10, 20, 30]);
+    let held = due(store, &[FIRST], (0, 20)).await;
+    assert_eq!(settle(store, &held[0], 10).await, 1);
+    let both = [10, 20].map(|event| (FIRST, Uuid::from_u128(event)));
+    let mut tx = store.begin().await.unwrap();
+    assert_eq!(deliveries::pending(&mut tx, &both).await.unwrap(), both[1..]);
+    assert_eq!(deliveries::take_over(&mut tx, &both, at(50)).await.unwrap(), both[1..]);
+    tx.commit().await.unwrap();
+    assert_eq!(settle(store, &held[1], 20).await, 0, "it is another's");
+    let held = due(store, &[FIRST], (0, 50)).await;
+    assert_eq!(seconds(&held), [20]);
+    assert_eq!(settle(store, &held[0], 50).await, 1);
+    assert_eq!(settle(store, &held[0], 50).await, 0, "once");
+    assert!(due(store, &[FIRST], (0, 60)).await.is_empty());
 }
 
 async fn what_fell_due_before_the_horizon_is_passed_over(test: TestStore) {
@@ -147,12 +181,10 @@ async fn what_fell_due_before_the_horizon_is_passed_over(test: TestStore) {
     assert_eq!(ready(0, 14).await, BTreeSet::from([FIRST]));
     assert_eq!(ready(15, 20).await, BTreeSet::from([FIRST, SECOND]));
     assert_eq!(ready(25, 40).await, BTreeSet::from([SECOND]));
-    let mut due_at = async |since, now| deliveries::due_at(&mut reader, (at(since), at(now))).await.unwrap();
-    assert_eq!(due_at(0, 14).await, Some(at(10)));
-    assert_eq!(due_at(11, 14).await, Some(at(15)));
-    // Neither a disabled one nor a claim moves it.
-    assert_eq!(deliveries::first_pending(&mut reader).await.unwrap(), Some(at(10)));
-    assert_eq!(claim(store, &[10], 100, 20).await, 1);
+    let mut due_at = async |since| deliveries::due_at(&mut reader, at(since)).await.unwrap();
+    assert_eq!(due_at(0).await, Some(at(10)));
+    assert_eq!(due_at(11).await, Some(at(15)));
+    // A disabled one does not move it.
     assert_eq!(deliveries::first_pending(&mut reader).await.unwrap(), Some(at(10)));
 }
 

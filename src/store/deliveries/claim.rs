@@ -1,4 +1,4 @@
-//! Claims and their end.
+//! What is due, who has it in hand, and its end.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,7 +9,7 @@ use super::row;
 use crate::domain::Timestamp;
 use crate::domain::delivery::{Delivery, DeliveryStatus};
 use crate::store::value::row;
-use crate::store::{Connection, Error, Lengths, Rows, Tx, write_rows};
+use crate::store::{Connection, Dialect, Error, Lengths, Rows, Tx, write_rows};
 
 /// A delivery to be sent, under a lease: pending, whenever it was due.
 #[derive(Debug, Clone)]
@@ -22,23 +22,19 @@ pub struct Claimed {
     pub traceparent: Option<String>,
 }
 
-/// A worker's right to send what it claimed.
-#[derive(Debug, Clone, Copy)]
-pub struct Lease {
-    /// Names the claim.
-    pub id: Uuid,
-    /// Until when it counts.
-    pub until: Timestamp,
-}
-
 row! {
-    struct DueRow {
-        webhook_id: Uuid,
-        event_id: Uuid,
+    /// A delivery that is due, as it is stored.
+    pub struct Due {
+        /// The subscription.
+        pub webhook_id: Uuid,
+        /// The event.
+        pub event_id: Uuid,
         webhook_type: String,
         attempts: String,
         tries: i64,
         due_since: Timestamp,
+        /// Since when.
+        pub next_attempt_at: Timestamp,
         body: Option<String>,
     }
 }
@@ -54,7 +50,7 @@ row! {
 /// What events say, each once however many subscriptions it goes to.
 type Bodies = HashMap<Uuid, (Bytes, Option<String>)>;
 
-impl DueRow {
+impl Due {
     fn read(self, bodies: &Bodies) -> Result<Claimed, Error> {
         let (body, traceparent) = match self.body {
             Some(body) => (body.into(), None),
@@ -72,7 +68,7 @@ impl DueRow {
             attempts: row::attempts(&self.attempts)?,
             tries: u32::try_from(self.tries).unwrap_or(u32::MAX),
             due_since: self.due_since,
-            next_attempt_at: None,
+            next_attempt_at: Some(self.next_attempt_at),
         };
         Ok(Claimed { delivery, body, traceparent })
     }
@@ -85,8 +81,8 @@ pub struct Wanted {
     pub webhook_id: Uuid,
     /// Only deliveries whose entity has no earlier one pending.
     pub fifo: bool,
-    /// Due since then or later.
-    pub since: Timestamp,
+    /// After this one in the order of time and event.
+    pub after: (Timestamp, Uuid),
     /// How many at the most, the longest due first.
     pub limit: i64,
 }
@@ -94,8 +90,8 @@ pub struct Wanted {
 /// Up to so many subscriptions the text is kept prepared.
 const PREPARED: usize = 8;
 
-/// Due deliveries of some subscriptions. Nobody owns them yet.
-pub async fn due(on: &mut impl Connection, wanted: &[Wanted], now: Timestamp) -> Result<Vec<Claimed>, Error> {
+/// Due deliveries of some subscriptions, those that somebody has in hand among them.
+pub async fn due(on: &mut impl Connection, wanted: &[Wanted], now: Timestamp) -> Result<Vec<Due>, Error> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
@@ -104,17 +100,16 @@ pub async fn due(on: &mut impl Connection, wanted: &[Wanted], now: Timestamp) ->
         query = query
             .push(if index == 0 { "" } else { " UNION ALL " })
             .push(
-                "SELECT * FROM (SELECT webhook_id, event_id, webhook_type, attempts, tries, due_since, body \
+                "SELECT * FROM (SELECT webhook_id, event_id, webhook_type, attempts, tries, due_since, next_attempt_at, body \
                  FROM deliveries d WHERE d.status = 'pending' AND d.webhook_id = ",
             )
             .push_bind(one.webhook_id)
-            .push(" AND d.next_attempt_at >= ")
-            .push_bind(one.since)
-            .push(" AND d.next_attempt_at <= ")
-            .push_bind(now)
-            .push(" AND (d.leased_until IS NULL OR d.leased_until <= ")
-            .push_bind(now)
-            .push(")");
+            .push(" AND (d.next_attempt_at, d.event_id) > (")
+            .push_bind(one.after.0)
+            .push(", ")
+            .push_bind(one.after.1)
+            .push(") AND d.next_attempt_at <= ")
+            .push_bind(now);
         if one.fifo {
             query = query.push(
                 " AND NOT EXISTS (SELECT 1 FROM deliveries earlier WHERE earlier.webhook_id = d.webhook_id \
@@ -127,10 +122,14 @@ pub async fn due(on: &mut impl Connection, wanted: &[Wanted], now: Timestamp) ->
     if wanted.len() > PREPARED {
         query = query.once();
     }
-    let rows: Vec<DueRow> = query.all().await?;
-    let events: BTreeSet<Uuid> = rows.iter().filter(|row| row.body.is_none()).map(|row| row.event_id).collect();
+    query.all().await
+}
+
+/// All that it takes to send them.
+pub async fn read(on: &mut impl Connection, due: Vec<Due>) -> Result<Vec<Claimed>, Error> {
+    let events: BTreeSet<Uuid> = due.iter().filter(|row| row.body.is_none()).map(|row| row.event_id).collect();
     let bodies = bodies(on, &events.into_iter().collect::<Vec<_>>()).await?;
-    rows.into_iter().map(|row| row.read(&bodies)).collect()
+    due.into_iter().map(|row| row.read(&bodies)).collect()
 }
 
 async fn bodies(on: &mut impl Connection, events: &[Uuid]) -> Result<Bodies, Error> {
@@ -146,61 +145,141 @@ async fn bodies(on: &mut impl Connection, events: &[Uuid]) -> Result<Bodies, Err
     Ok(bodies)
 }
 
-/// Takes what [`due`] gave under a lease: subscription and event of those that nobody else took, or is just taking.
-pub async fn claim(
-    tx: &mut Tx,
-    found: &[(Uuid, Uuid)],
-    (lease, now): (Lease, Timestamp),
-) -> Result<Vec<(Uuid, Uuid)>, Error> {
-    let mut mine = Vec::with_capacity(found.len());
-    for found in found.chunks(Lengths::Few.most()) {
-        mine.extend(claim_some(tx, found, (lease, now)).await?);
+row! {
+    struct ClaimRow {
+        webhook_id: Uuid,
+        node: Uuid,
+        until: Timestamp,
+        events: Vec<u8>,
     }
-    Ok(mine)
 }
 
-async fn claim_some(
-    tx: &mut Tx,
-    found: &[(Uuid, Uuid)],
-    (lease, now): (Lease, Timestamp),
-) -> Result<Vec<(Uuid, Uuid)>, Error> {
-    // From the rows that are wanted to the table by its key: SQLite would go through every pending delivery for an IN. So would
-    // PostgreSQL where its statistics are from a time when nothing was pending; no index goes with the CASE.
-    tx.query("WITH v (webhook_id, event_id) AS (VALUES ")
-        .push_pairs(Lengths::Few.fill(found).copied())
-        .push(
-            "), mine AS (SELECT d.webhook_id, d.event_id FROM v CROSS JOIN deliveries d WHERE d.webhook_id = v.webhook_id \
-             AND d.event_id = v.event_id AND CASE d.status WHEN 'pending' THEN d.next_attempt_at <= ",
-        )
-        .push_bind(now)
-        .push(" AND (d.leased_until IS NULL OR d.leased_until <= ")
-        .push_bind(now)
-        .push(") ELSE false END")
-        .for_update_skip_locked()
-        .push(") UPDATE deliveries SET leased_until = ")
-        .push_bind(lease.until)
-        .push(", lease = ")
-        .push_bind(lease.id)
-        .push(
-            " FROM mine WHERE deliveries.webhook_id = mine.webhook_id AND deliveries.event_id = mine.event_id \
-             RETURNING deliveries.webhook_id, deliveries.event_id",
-        )
-        .all()
-        .await
+/// What a node has in hand of a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The subscription.
+    pub webhook_id: Uuid,
+    /// The node.
+    pub node: Uuid,
+    /// Until when nobody else takes them.
+    pub until: Timestamp,
+    /// [Marks](mark) of the events; some of them may have been settled since.
+    pub events: Vec<u64>,
 }
 
-/// Ends leases of deliveries that were not begun: subscription, event and lease of each.
-pub async fn release(tx: &mut Tx, claimed: &[(Uuid, Uuid, Uuid)]) -> Result<(), Error> {
+/// What stands for an event in claims: the half of its id that is random, to be short. Two that are the same would only let one node
+/// leave a delivery to the other.
+pub fn mark(event_id: Uuid) -> u64 {
+    event_id.as_u64_pair().1
+}
+
+impl From<ClaimRow> for Claim {
+    fn from(row: ClaimRow) -> Self {
+        let events = row.events.as_chunks().0.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect();
+        Self { webhook_id: row.webhook_id, node: row.node, until: row.until, events }
+    }
+}
+
+/// What nodes have in hand of these subscriptions.
+pub async fn claims(on: &mut impl Connection, webhooks: &[Uuid]) -> Result<Vec<Claim>, Error> {
+    let mut claims = Vec::new();
+    for webhooks in webhooks.chunks(Lengths::Few.most()) {
+        let rows: Vec<ClaimRow> = on
+            .query("SELECT webhook_id, node, until, events FROM delivery_claims WHERE webhook_id IN ")
+            .push_list(Lengths::Few.fill(webhooks).copied())
+            .all()
+            .await?;
+        claims.extend(rows.into_iter().map(Claim::from));
+    }
+    Ok(claims)
+}
+
+/// Of these subscriptions those that nobody else claims from just now: nobody does until the transaction ends.
+pub async fn lock(tx: &mut Tx, webhooks: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+    if tx.dialect() == Dialect::Sqlite {
+        // Nobody else writes.
+        return Ok(webhooks.to_vec());
+    }
+    let mut locked = Vec::new();
+    for webhooks in webhooks.chunks(Lengths::Few.most()) {
+        let rows: Vec<(Uuid,)> = tx
+            .query("SELECT id FROM webhooks WHERE id IN ")
+            .push_list(Lengths::Few.fill(webhooks).copied())
+            .push(" ORDER BY id")
+            .for_update_skip_locked()
+            .all()
+            .await?;
+        locked.extend(rows.into_iter().map(|row| row.0));
+    }
+    Ok(locked)
+}
+
+/// Which of these deliveries are pending: subscription and event.
+pub async fn pending(on: &mut impl Connection, found: &[(Uuid, Uuid)]) -> Result<Vec<(Uuid, Uuid)>, Error> {
+    let mut pending = Vec::new();
+    for found in found.chunks(Lengths::Few.most()) {
+        // To the table by its key, here and below: SQLite would go through every pending delivery for an IN; PostgreSQL through all
+        // that was ever pending where its statistics are from a time when nothing was. No index goes with the CASE.
+        let rows: Vec<(Uuid, Uuid)> = on
+            .query("WITH v (webhook_id, event_id) AS (VALUES ")
+            .push_pairs(Lengths::Few.fill(found).copied())
+            .push(
+                ") SELECT d.webhook_id, d.event_id FROM v CROSS JOIN deliveries d WHERE d.webhook_id = v.webhook_id \
+                 AND d.event_id = v.event_id AND CASE d.status WHEN 'pending' THEN true ELSE false END",
+            )
+            .all()
+            .await?;
+        pending.extend(rows);
+    }
+    Ok(pending)
+}
+
+/// Takes deliveries over from whoever had them in hand for too long: what it still writes down of them does not count. Those
+/// that are pending, subscription and event.
+pub async fn take_over(tx: &mut Tx, found: &[(Uuid, Uuid)], now: Timestamp) -> Result<Vec<(Uuid, Uuid)>, Error> {
+    let mut taken = Vec::new();
+    for found in found.chunks(Lengths::Few.most()) {
+        let rows: Vec<(Uuid, Uuid)> = tx
+            .query("WITH v (webhook_id, event_id) AS (VALUES ")
+            .push_pairs(Lengths::Few.fill(found).copied())
+            .push(") UPDATE deliveries SET next_attempt_at = ")
+            .push_bind(now)
+            .push(
+                " FROM v WHERE deliveries.webhook_id = v.webhook_id AND deliveries.event_id = v.event_id \
+                 AND CASE deliveries.status WHEN 'pending' THEN true ELSE false END \
+                 RETURNING deliveries.webhook_id, deliveries.event_id",
+            )
+            .all()
+            .await?;
+        taken.extend(rows);
+    }
+    Ok(taken)
+}
+
+/// Writes down what a node has in hand of subscriptions that it has [locked](lock), instead of what it had.
+pub async fn claim(tx: &mut Tx, claims: &[Claim]) -> Result<(), Error> {
     let text = Rows {
-        head: "WITH v (webhook_id, event_id, lease) AS (VALUES ",
-        tail: ") UPDATE deliveries SET lease = NULL, leased_until = NULL FROM v WHERE deliveries.webhook_id = v.webhook_id \
-               AND deliveries.event_id = v.event_id AND deliveries.lease = v.lease",
-        lengths: Lengths::Few,
+        head: "INSERT INTO delivery_claims (webhook_id, node, until, events) VALUES ",
+        tail: " ON CONFLICT (webhook_id, node) DO UPDATE SET until = excluded.until, events = excluded.events",
+        lengths: Lengths::All,
     };
-    write_rows(tx, text, claimed, |query, &(webhook_id, event_id, lease)| {
-        query.bind(webhook_id).bind(event_id).bind(lease)
+    write_rows(tx, text, claims, |query, Claim { webhook_id, node, until, events }| {
+        let events: Vec<u8> = events.iter().flat_map(|mark| mark.to_be_bytes()).collect();
+        query.bind(*webhook_id).bind(*node).bind(*until).bind(events)
     })
     .await?;
+    Ok(())
+}
+
+/// Ends claims, each of a subscription and a node: what is not settled is anybody's.
+pub async fn end(tx: &mut Tx, claims: &[(Uuid, Uuid)]) -> Result<(), Error> {
+    for (webhook_id, node) in claims {
+        tx.query("DELETE FROM delivery_claims WHERE webhook_id = $1 AND node = $2")
+            .bind(*webhook_id)
+            .bind(*node)
+            .execute()
+            .await?;
+    }
     tx.leaves_work();
     Ok(())
 }
@@ -210,25 +289,26 @@ pub async fn release(tx: &mut Tx, claimed: &[(Uuid, Uuid, Uuid)]) -> Result<(), 
 pub struct Settled {
     /// The delivery as the attempt left it.
     pub delivery: Delivery,
-    /// The lease that it was sent under.
-    pub lease: Uuid,
+    /// When it was due.
+    pub due: Timestamp,
 }
 
-/// Records ends of attempts; how many counted. Those whose lease was lost are passed over: another worker has sent them
-/// since, or they were replayed.
+/// Records ends of attempts; how many counted. Those that somebody has [taken over](take_over) are passed over: it sends them
+/// again.
 pub async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<u64, Error> {
     let text = Rows {
-        head: "WITH v (webhook_id, event_id, lease, status, attempts, tries, due_since, next_attempt_at) AS (VALUES ",
+        head: "WITH v (webhook_id, event_id, due, status, attempts, tries, due_since, next_attempt_at) AS (VALUES ",
         tail: ") UPDATE deliveries SET status = v.status, attempts = v.attempts, tries = v.tries, due_since = v.due_since, \
-               next_attempt_at = v.next_attempt_at, lease = NULL, leased_until = NULL FROM v WHERE deliveries.webhook_id = v.webhook_id \
-               AND deliveries.event_id = v.event_id AND deliveries.lease = v.lease",
+               next_attempt_at = v.next_attempt_at FROM v WHERE deliveries.webhook_id = v.webhook_id \
+               AND deliveries.event_id = v.event_id \
+               AND CASE deliveries.status WHEN 'pending' THEN deliveries.next_attempt_at = v.due ELSE false END",
         lengths: Lengths::Few,
     };
-    write_rows(tx, text, settled, |query, Settled { delivery, lease }| {
+    write_rows(tx, text, settled, |query, Settled { delivery, due }| {
         query
             .bind(delivery.subscription_id)
             .bind(delivery.event_id)
-            .bind(*lease)
+            .bind(*due)
             .bind(delivery.status.as_str())
             .bind(row::text(&delivery.attempts))
             .bind(i64::from(delivery.tries))
@@ -240,21 +320,16 @@ pub async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<u64, Error> {
 
 /// When the next delivery of a subscription that may be sent to is due: since `since` at the longest (since whenever, where the
 /// subscription has changed since then), or in future; of one that is disabled for failing, when it is probed. Those that somebody
-/// is sending are not counted. One look into an index for each subscription.
-pub async fn due_at(
-    on: &mut impl Connection,
-    (since, now): (Timestamp, Timestamp),
-) -> Result<Option<Timestamp>, Error> {
+/// is sending are counted. One look into an index for each subscription.
+pub async fn due_at(on: &mut impl Connection, since: Timestamp) -> Result<Option<Timestamp>, Error> {
     let row: (Option<Timestamp>,) = on
         .query(
             "SELECT min(CASE WHEN probe_at > due THEN probe_at ELSE due END) FROM (SELECT w.probe_at, \
              (SELECT min(d.next_attempt_at) FROM deliveries d WHERE d.webhook_id = w.id AND d.status = 'pending' \
-             AND d.next_attempt_at >= CASE WHEN w.disabled_reason IS NULL AND w.updated_at < $1 THEN $1 ELSE $3 END \
-             AND (d.leased_until IS NULL OR d.leased_until <= $2)) AS due \
+             AND d.next_attempt_at >= CASE WHEN w.disabled_reason IS NULL AND w.updated_at < $1 THEN $1 ELSE $2 END) AS due \
              FROM webhooks w WHERE NOT w.deleted AND (w.disabled_reason IS NULL OR w.probe_at IS NOT NULL)) waiting",
         )
         .bind(since)
-        .bind(now)
         .bind(Timestamp::EPOCH)
         .one()
         .await?;

@@ -22,7 +22,6 @@ row! {
         pub(super) tries: i64,
         pub(super) due_since: Timestamp,
         pub(super) next_attempt_at: Option<Timestamp>,
-        pub(super) leased_until: Option<Timestamp>,
         pub(super) created_at: Timestamp,
     }
 }

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
+use super::hands::Held;
 use crate::domain::Timestamp;
-use crate::store::deliveries::{Claimed, Lease};
+use crate::store::deliveries::Claimed;
 use crate::store::webhooks::Ready;
 
 /// The lines of all subscriptions.
@@ -18,9 +19,11 @@ pub(super) struct Ahead(Mutex<HashMap<Uuid, Line>>);
 pub(super) struct Line {
     /// The subscription, as it was at the last look.
     pub(super) of: Arc<Ready>,
+    /// Until when they are this node's.
+    until: Timestamp,
     /// The last look gave all that it asked for: there is probably more.
     pub(super) more: bool,
-    waiting: VecDeque<(Claimed, Lease)>,
+    waiting: VecDeque<(Claimed, Held)>,
 }
 
 impl Ahead {
@@ -39,30 +42,35 @@ impl Ahead {
         self.lines().values_mut().for_each(|line| line.more = false);
     }
 
-    /// Lines up what a look gave.
-    pub(super) fn extend(&self, of: &Arc<Ready>, claimed: Vec<(Claimed, Lease)>, more: bool) {
+    /// Lines up what a look gave: until when it is this node's, and whether there is more.
+    pub(super) fn extend(&self, of: &Arc<Ready>, claimed: Vec<(Claimed, Held)>, (until, more): (Timestamp, bool)) {
         let mut lines = self.lines();
         let line = lines.entry(of.subscription.id).or_insert_with(|| Line {
             of: Arc::clone(of),
+            until,
             more,
             waiting: VecDeque::new(),
         });
         line.of = Arc::clone(of);
+        line.until = until;
         line.more = more;
         line.waiting.extend(claimed);
     }
 
-    /// Takes out all that waits.
-    pub(super) fn clear(&self) -> Vec<(Claimed, Lease)> {
-        let lines = std::mem::take(&mut *self.lines());
-        lines.into_values().flat_map(|line| line.waiting).collect()
+    /// Lets go of all that waits.
+    pub(super) fn clear(&self) {
+        self.lines().clear();
     }
 }
 
 impl Line {
-    /// The next one whose lease lasts until then; those before it are left to their leases' ends.
-    pub(super) fn next(&mut self, until: Timestamp) -> Option<(Claimed, Lease)> {
-        std::iter::from_fn(|| self.waiting.pop_front()).find(|(_, lease)| lease.until >= until)
+    /// The next one, if it is this node's until then. If not, lets go of the whole line: another look takes it up again.
+    pub(super) fn next(&mut self, until: Timestamp) -> Option<(Claimed, Held)> {
+        if self.until < until && !self.waiting.is_empty() {
+            self.waiting.clear();
+            self.more = true;
+        }
+        self.waiting.pop_front()
     }
 
     /// How many wait.

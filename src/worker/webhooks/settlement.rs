@@ -8,6 +8,7 @@ use futures::FutureExt as _;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::hands::Held;
 use crate::domain::Timestamp;
 use crate::domain::delivery::Outcome;
 use crate::domain::webhook::Turn;
@@ -20,6 +21,8 @@ const BATCH: usize = 256;
 /// An attempt that has ended.
 pub(super) struct Ended {
     pub(super) settled: Settled,
+    /// In hand until that is written down.
+    pub(super) _held: Held,
     pub(super) outcome: Outcome,
     /// When it ended.
     pub(super) at: Timestamp,

@@ -1,6 +1,7 @@
-//! Claims of deliveries ahead of their turn: made for a receiver that answers quickly, given back at the end, let go when they
-//! have waited for too long.
+//! Claims of deliveries: made ahead of their turn for a receiver that answers quickly, given back at the end, taken over from
+//! who has them for too long.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use customerd::app::create_programme;
@@ -13,8 +14,8 @@ use customerd::domain::webhook::{Settings, Subscription, WebhookType, new_secret
 use customerd::outbound::signed::Signer;
 use customerd::outbound::{Client, Options};
 use customerd::signature::{Algorithm, PrivateKey};
-use customerd::store::deliveries::{self, Wanted};
-use customerd::store::{Store, StoreOptions, webhooks};
+use customerd::store::deliveries::{self, Filter, Wanted, mark};
+use customerd::store::{Store, StoreOptions, Tx, webhooks};
 use customerd::worker::{Queue as _, WebhookOptions, Webhooks};
 use futures::FutureExt as _;
 use uuid::Uuid;
@@ -64,19 +65,7 @@ impl Scene {
         let mut tx = store.begin().await.unwrap();
         webhooks::insert(&mut tx, &subscription).await.unwrap();
         for number in 0..TRIALS {
-            let event_id = Uuid::from_u128(number);
-            let delivery = Delivery {
-                id: Delivery::id_of(WEBHOOK, event_id),
-                subscription_id: WEBHOOK,
-                event_id,
-                webhook_type: WebhookType::Test,
-                status: DeliveryStatus::Pending,
-                attempts: Vec::new(),
-                tries: 0,
-                due_since: now,
-                next_attempt_at: Some(now),
-            };
-            deliveries::insert_trial(&mut tx, &delivery, "{}").await.unwrap();
+            insert(&mut tx, number, now).await;
         }
         tx.commit().await.unwrap();
         Self { store, clock, receiver, _directory: directory }
@@ -91,8 +80,30 @@ impl Scene {
 
     /// How many are due and nobody's.
     async fn free(&self) -> usize {
-        let wanted = Wanted { webhook_id: WEBHOOK, fifo: false, since: Timestamp::EPOCH, limit: 1000 };
-        deliveries::due(&mut self.store.reader().await.unwrap(), &[wanted], self.clock.now()).await.unwrap().len()
+        // As the next who claims sees it.
+        let mut tx = self.store.begin().await.unwrap();
+        let now = self.clock.now();
+        let claims = deliveries::claims(&mut tx, &[WEBHOOK]).await.unwrap();
+        let held: HashSet<_> = claims.into_iter().filter(|claim| claim.until > now).flat_map(|it| it.events).collect();
+        let after = (Timestamp::EPOCH, Uuid::nil());
+        let wanted = Wanted { webhook_id: WEBHOOK, fifo: false, after, limit: 1000 };
+        let due = deliveries::due(&mut tx, &[wanted], now).await.unwrap();
+        due.iter().filter(|due| !held.contains(&mark(due.event_id))).count()
+    }
+
+    /// Attempts of these, as they are written down.
+    async fn attempts(&self, events: impl Iterator<Item = u128>) -> Vec<usize> {
+        let filter = Filter {
+            webhook_id: WEBHOOK,
+            status: None,
+            created_after: None,
+            created_before: None,
+            after: None,
+            limit: 1000,
+        };
+        let all = deliveries::page(&mut self.store.reader().await.unwrap(), &filter).await.unwrap();
+        let of = |event| all.iter().find(|(it, _)| it.event_id == Uuid::from_u128(event)).unwrap().0.attempts.len();
+        events.map(of).collect()
     }
 
     /// Claims, and sends what may be begun; how many.
@@ -110,6 +121,23 @@ impl Scene {
         }
         count
     }
+}
+
+/// A trial that is due.
+async fn insert(tx: &mut Tx, number: u128, due: Timestamp) {
+    let event_id = Uuid::from_u128(number);
+    let delivery = Delivery {
+        id: Delivery::id_of(WEBHOOK, event_id),
+        subscription_id: WEBHOOK,
+        event_id,
+        webhook_type: WebhookType::Test,
+        status: DeliveryStatus::Pending,
+        attempts: Vec::new(),
+        tries: 0,
+        due_since: due,
+        next_attempt_at: Some(due),
+    };
+    deliveries::insert_trial(tx, &delivery, "{}").await.unwrap();
 }
 
 #[tokio::test]
@@ -169,16 +197,69 @@ async fn what_is_not_begun_is_given_back_at_the_end() {
 }
 
 #[tokio::test]
-async fn what_has_waited_for_too_long_is_left_to_the_end_of_its_lease() {
+async fn what_has_waited_for_too_long_is_claimed_anew() {
     let scene = Scene::new().await;
     let node = scene.node();
     scene.round(&node).await;
     scene.round(&node).await;
-    // An attempt may take 15 seconds, and is to be written down under the lease.
+    // An attempt may take 15 seconds, and is to be written down while it is still this node's.
     scene.clock.advance(Duration::from_secs(9));
-    assert_eq!(scene.send(&node).await, 0);
-    assert_eq!(scene.free().await, 136);
-    scene.clock.advance(LEASE - Duration::from_secs(9));
-    assert_eq!(scene.free().await, 168);
+    let taken = node.at_hand(1000);
+    assert!(taken.items.is_empty() && taken.more);
     assert_eq!(scene.round(&node).await, 16);
+    assert_eq!(scene.free().await, 168 - 16);
+}
+
+#[tokio::test]
+async fn what_is_committed_late_is_found_soon() {
+    let scene = Scene::new().await;
+    let node = scene.node();
+    scene.round(&node).await;
+    let mut tx = scene.store.begin().await.unwrap();
+    insert(&mut tx, TRIALS, Timestamp(scene.clock.now().0 - 1)).await;
+    tx.commit().await.unwrap();
+    // Looks go on where the last one ended.
+    scene.round(&node).await;
+    assert_eq!(scene.attempts(std::iter::once(TRIALS)).await, [0]);
+    scene.clock.advance(Duration::from_millis(100));
+    // It is behind what was claimed ahead.
+    for _ in 0..3 {
+        node.claim(scene.clock.now(), 1000).await.unwrap();
+        scene.send(&node).await;
+    }
+    assert_eq!(scene.attempts(std::iter::once(TRIALS)).await, [1]);
+}
+
+#[tokio::test]
+async fn two_nodes_take_different_ones() {
+    let scene = Scene::new().await;
+    let (node, other) = (scene.node(), scene.node());
+    node.claim(scene.clock.now(), 1000).await.unwrap();
+    let jobs = node.at_hand(1000).items;
+    assert_eq!((jobs.len(), scene.free().await), (16, 184));
+    assert_eq!(scene.round(&other).await, 16);
+    assert_eq!(scene.attempts(0..32).await, [[0; 16], [1; 16]].concat());
+    assert_eq!(scene.free().await, 168);
+}
+
+#[tokio::test]
+async fn what_is_held_for_too_long_is_taken_over_and_its_late_end_does_not_count() {
+    let scene = Scene::new().await;
+    let (node, other) = (scene.node(), scene.node());
+    node.claim(scene.clock.now(), 1000).await.unwrap();
+    let late = node.at_hand(1000).items;
+    scene.clock.advance(LEASE - Duration::from_micros(1));
+    scene.round(&other).await;
+    assert_eq!(scene.attempts(0..32).await, [[0; 16], [1; 16]].concat());
+    scene.clock.advance(Duration::from_micros(1));
+    scene.round(&other).await;
+    assert_eq!(scene.attempts(0..16).await, [1; 16]);
+    for job in late {
+        let sent = node.perform(&job).await;
+        node.settle(job, Some(sent)).await.unwrap();
+    }
+    assert_eq!(scene.attempts(0..16).await, [1; 16]);
+    // It goes on with others.
+    assert_eq!(scene.round(&node).await, 16);
+    assert_eq!(scene.attempts(32..48).await, [1; 16]);
 }
