@@ -13,7 +13,7 @@ use customerd::clock::Clock;
 use customerd::domain::Timestamp;
 use customerd::domain::delivery::Outcome;
 use customerd::domain::reach::Reach;
-use customerd::outbound::{Answer, BODY_MAX, Client, Error, Request, SNIPPET_MAX};
+use customerd::outbound::{Answer, BODY_MAX, Client, Error, SNIPPET_MAX, Target};
 use http::{HeaderMap, HeaderValue};
 use outbound_network::{SILENT, TestNetwork, options, post};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -100,7 +100,7 @@ async fn the_request_as_sent_and_its_answer() {
         (http::header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
     ]);
     let body = Bytes::from_static(b"{}");
-    let answer = client.post(Request { url: &url, reach: Reach::Private, headers, body }).await;
+    let answer = client.post(&Target::new(&url, Reach::Private).unwrap(), headers, body).await;
     assert_eq!((answer.status, answer.error.clone(), answer.snippet.as_deref()), (Some(202), None, Some("yes")));
     let attempt = answer.into_attempt(Timestamp(5));
     assert_eq!(

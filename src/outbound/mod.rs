@@ -71,21 +71,27 @@ impl Options {
     }
 }
 
-/// One call.
+/// Where calls go, judged once for all of them. What a name stands for is judged whenever a connection is made.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
-    /// Where to; judged again by the rules of [`CallbackUrl::parse`].
-    pub url: &'a str,
-    /// How far the connection may reach.
-    pub reach: Reach,
-    /// `content-type`, the signatures, and what else belongs to the message. `host`, `content-length`,
-    /// `accept-encoding` and `user-agent` are set by the client.
-    pub headers: HeaderMap,
-    /// Sent as it is.
-    pub body: Bytes,
+pub struct Target {
+    uri: Uri,
+    reach: Reach,
+}
+
+impl Target {
+    /// Judges a URL by the rules of [`CallbackUrl::parse`], for connections that may reach so far.
+    ///
+    /// # Errors
+    /// [`Error::Url`]
+    pub fn new(url: &str, reach: Reach) -> Result<Self, Error> {
+        let url = CallbackUrl::parse(url, reach)?;
+        let uri = Uri::try_from(url.url().as_str()).map_err(|_| CallbackUrlError::Malformed("Not a valid URL."))?;
+        Ok(Self { uri, reach })
+    }
 }
 
 type Http = legacy::Client<Connector, Full<Bytes>>;
+type Outgoing = http::Request<Full<Bytes>>;
 
 /// Sends webhooks. Cheap to clone; clones share connections.
 #[derive(Clone)]
@@ -120,11 +126,13 @@ impl Client {
         Ok(Self { global: pool(Reach::Global), private: pool(Reach::Private), shared })
     }
 
-    /// Posts, and always answers: what went wrong is in [`Answer::error`], within the deadline.
-    pub async fn post(&self, request: Request<'_>) -> Answer {
+    /// Posts a message, and always answers: what went wrong is in [`Answer::error`], within the deadline. Its headers are
+    /// `content-type`, the signatures, and what else belongs to it; `host`, `content-length`, `accept-encoding` and `user-agent` are
+    /// set here. The body is sent as it is.
+    pub async fn post(&self, target: &Target, headers: HeaderMap, body: Bytes) -> Answer {
         let start = self.shared.clock.monotonic();
         let mut answer = Answer::default();
-        let exchange = self.exchange(request, &mut answer);
+        let exchange = self.exchange(target.reach, outgoing(target, headers, body), &mut answer);
         let result = self.shared.clock.timeout(self.shared.deadline, exchange).await;
         answer.error = result.unwrap_or(Err(Error::Deadline)).err();
         answer.latency = self.shared.clock.monotonic().saturating_sub(start);
@@ -136,12 +144,12 @@ impl Client {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
-    async fn exchange(&self, request: Request<'_>, answer: &mut Answer) -> Result<(), Error> {
-        let http = match request.reach {
+    async fn exchange(&self, reach: Reach, outgoing: Outgoing, answer: &mut Answer) -> Result<(), Error> {
+        let http = match reach {
             Reach::Global => &self.global,
             Reach::Private => &self.private,
         };
-        let response = http.request(outgoing(request)?).await.map_err(|error| Error::from_http(&error))?;
+        let response = http.request(outgoing).await.map_err(|error| Error::from_http(&error))?;
         answer.status = Some(response.status().as_u16());
         answer.retry_after = answer::retry_after(response.headers());
         let (mut body, mut read, mut kept) = (response.into_body(), 0, Vec::new());
@@ -160,17 +168,15 @@ impl Client {
     }
 }
 
-fn outgoing(request: Request<'_>) -> Result<http::Request<Full<Bytes>>, Error> {
-    let url = CallbackUrl::parse(request.url, request.reach)?;
-    let uri = Uri::try_from(url.url().as_str()).map_err(|_| CallbackUrlError::Malformed("Not a valid URL."))?;
-    let mut outgoing = http::Request::new(Full::new(request.body));
+fn outgoing(target: &Target, headers: HeaderMap, body: Bytes) -> Outgoing {
+    let mut outgoing = Outgoing::new(Full::new(body));
     *outgoing.method_mut() = Method::POST;
-    *outgoing.uri_mut() = uri;
-    *outgoing.headers_mut() = request.headers;
+    *outgoing.uri_mut() = target.uri.clone();
+    *outgoing.headers_mut() = headers;
     let headers = outgoing.headers_mut();
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("customerd/", env!("CARGO_PKG_VERSION"))));
-    Ok(outgoing)
+    outgoing
 }
 
 fn tls_config(extra_roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, rustls::Error> {

@@ -20,11 +20,11 @@ use uuid::Uuid;
 use super::{Backlog, Failure, Queue, Taken};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
-use crate::domain::delivery::{Attempt, Pace};
+use crate::domain::delivery::{Attempt, Outcome, Pace};
 use crate::domain::reach::Reach;
 use crate::outbound::signed::{Envelope, Signer};
 use crate::outbound::standard::{Message, Secret};
-use crate::outbound::{self, Answer, Client, DEADLINE, Request};
+use crate::outbound::{self, Answer, Client, DEADLINE, Target};
 use crate::store::deliveries::{self, Claimed};
 use crate::store::webhooks::{self, Ready};
 use crate::store::{Error, Reader, Store};
@@ -91,16 +91,16 @@ impl Webhooks {
 
     /// How many deliveries of each subscription to look for: an even share for each, as far as it has places or may have some
     /// claimed ahead.
-    fn shares(&self, ready: &[Arc<Ready>], limit: usize) -> Vec<Share> {
+    fn shares(&self, ready: &[Arc<To>], limit: usize) -> Vec<Share> {
         let (now, waiting) = (self.clock.monotonic(), self.ahead.waiting());
         let mut left = limit.saturating_sub(waiting.values().sum());
-        let share = |(index, ready_one): (usize, &Arc<Ready>)| {
-            let subscription = &ready_one.subscription;
+        let share = |(index, to): (usize, &Arc<To>)| {
+            let subscription = &to.ready.subscription;
             let wanted = self.places.wanted(subscription, now);
             let wanted = wanted.saturating_sub(waiting.get(&subscription.id).copied().unwrap_or(0));
             let count = left.div_ceil(ready.len() - index).min(wanted);
             left -= count;
-            Share { of: Arc::clone(ready_one), count, whole: count == wanted }
+            Share { to: Arc::clone(to), count, whole: count == wanted }
         };
         ready.iter().enumerate().map(share).collect()
     }
@@ -143,12 +143,13 @@ impl Webhooks {
 
     /// Lines up what was claimed of these shares, in which not everything may have been found.
     fn line_up(&self, shares: &[Share], mut claimed: InHand) {
-        for Share { of, count, whole } in shares {
-            let claimed = claimed.remove(&of.subscription.id).unwrap_or_default();
+        for Share { to, count, whole } in shares {
+            let id = to.ready.subscription.id;
+            let claimed = claimed.remove(&id).unwrap_or_default();
             let more = *whole && claimed.len() == *count;
             // Of one of which nothing is claimed nothing is under way that could make room.
-            if let Some(until) = self.hands.until(of.subscription.id) {
-                self.ahead.extend(of, claimed, (until, more));
+            if let Some(until) = self.hands.until(id) {
+                self.ahead.extend(to, claimed, (until, more));
             }
         }
     }
@@ -159,12 +160,11 @@ impl Webhooks {
         if delivery.attempts.is_empty() {
             histogram!("webhook_first_attempt_lag_seconds").record(at.since(delivery.due_since).as_secs_f64());
         }
-        let subscription = &job.ready.subscription;
-        let secrets: Vec<Secret> = subscription.live_secrets(at).filter_map(|text| Secret::parse(text).ok()).collect();
+        let To { ready: Ready { subscription, .. }, target, secrets } = &*job.to;
         let (id, nonce) = (delivery.event_id.to_string(), self.clock.nonce(22));
         let message = Message { id: &id, at, body };
         let url = &subscription.settings.callback_url;
-        let mut headers = match self.signer.headers(Envelope { url, message, nonce: &nonce }, &secrets) {
+        let mut headers = match self.signer.headers(Envelope { url, message, nonce: &nonce }, secrets) {
             Ok(headers) => headers,
             Err(error) => {
                 tracing::error!(webhook = %subscription.id, %error, "cannot sign a delivery");
@@ -176,8 +176,10 @@ impl Webhooks {
         if let Some(value) = traceparent.as_ref().and_then(|value| HeaderValue::from_str(value).ok()) {
             headers.insert(TRACEPARENT, value);
         }
-        let reach = if self.options.private_callbacks && job.ready.sandbox { Reach::Private } else { Reach::Global };
-        let answer = self.client.post(Request { url: url.as_str(), reach, headers, body: body.clone() }).await;
+        let answer = match target {
+            Ok(target) => self.client.post(target, headers, body.clone()).await,
+            Err(error) => Answer { error: Some(error.clone()), ..Answer::default() },
+        };
         let took = self.clock.monotonic().saturating_sub(began);
         histogram!("webhook_attempt_duration_seconds").record(took.as_secs_f64());
         sent(answer, at)
@@ -189,12 +191,30 @@ fn sent(answer: Answer, at: Timestamp) -> Sent {
     Sent { attempt: answer.into_attempt(at), retry_after }
 }
 
+/// Where deliveries of a subscription go, read once for all that a look finds.
+struct To {
+    ready: Ready,
+    target: Result<Target, outbound::Error>,
+    /// With which they are signed.
+    secrets: Vec<Secret>,
+}
+
+impl To {
+    fn new(ready: Ready, options: Options, now: Timestamp) -> Self {
+        let subscription = &ready.subscription;
+        let reach = if options.private_callbacks && ready.sandbox { Reach::Private } else { Reach::Global };
+        let target = Target::new(subscription.settings.callback_url.as_str(), reach);
+        let secrets = subscription.live_secrets(now).filter_map(|text| Secret::parse(text).ok()).collect();
+        Self { ready, target, secrets }
+    }
+}
+
 /// What was claimed, of each subscription.
 type InHand = HashMap<Uuid, Vec<(Claimed, Held)>>;
 
 /// How many deliveries of a subscription to look for.
 struct Share {
-    of: Arc<Ready>,
+    to: Arc<To>,
     count: usize,
     /// It may have no more than that.
     whole: bool,
@@ -203,7 +223,7 @@ struct Share {
 /// What to look for, where nothing is due before `since`.
 fn asked(shares: &[Share], since: Timestamp) -> Vec<Asked> {
     let asked = |share: &Share| {
-        let it = &share.of.subscription;
+        let it = &share.to.ready.subscription;
         // As `ready` has it: much may have waited while it was disabled.
         let since = if it.disabled_reason.is_none() && it.updated_at < since { since } else { Timestamp::EPOCH };
         Asked { webhook_id: it.id, fifo: it.settings.fifo, since, count: share.count }
@@ -215,7 +235,7 @@ fn asked(shares: &[Share], since: Timestamp) -> Vec<Asked> {
 pub struct Job {
     claimed: Claimed,
     held: Held,
-    ready: Arc<Ready>,
+    to: Arc<To>,
     /// Its place among its subscription's, free again when this is dropped.
     _place: Place,
 }
@@ -259,7 +279,7 @@ impl Queue for Webhooks {
         let mut reader = self.store.reader().await?;
         let since = self.horizon.get(&mut reader, &self.clock).await?;
         let ready = webhooks::ready(&mut reader, (since, now)).await?;
-        let mut ready: Vec<_> = ready.into_iter().map(Arc::new).collect();
+        let mut ready: Vec<_> = ready.into_iter().map(|ready| Arc::new(To::new(ready, self.options, now))).collect();
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % ready.len().max(1);
         ready.rotate_left(first);
         let shares = self.shares(&ready, limit);
@@ -288,12 +308,12 @@ impl Queue for Webhooks {
             if self.places.awaits(id) {
                 return true;
             }
-            let (free, before) = (self.places.free(&line.of.subscription, began), items.len());
+            let (free, before) = (self.places.free(&line.to.ready.subscription, began), items.len());
             while items.len() < limit.min(before + free)
                 && let Some((claimed, held)) = line.next(until)
             {
                 let place = Places::take(&self.places, id, began);
-                items.push(Job { claimed, held, ready: Arc::clone(&line.of), _place: place });
+                items.push(Job { claimed, held, to: Arc::clone(&line.to), _place: place });
             }
             let begun = items.len() - before;
             let look = line.more && begun < free;
@@ -339,14 +359,17 @@ impl Queue for Webhooks {
             let error = outbound::Error::Deadline;
             sent(Answer { error: Some(error), latency: DEADLINE, ..Answer::default() }, self.clock.now())
         });
-        let random = u64::from_be_bytes(self.clock.random());
+        let random = match sent.attempt.outcome() {
+            Outcome::Failed => u64::from_be_bytes(self.clock.random()),
+            Outcome::Delivered | Outcome::Gone => 0,
+        };
         let at = sent.attempt.ended_at();
         let mut delivery = job.claimed.delivery.clone();
         let due = delivery.next_attempt_at.unwrap_or(delivery.due_since);
         let outcome = delivery.settle(sent.attempt, Pace { retry_after: sent.retry_after, random });
         let name = delivery.status.as_str();
         let name = if name == "pending" { "retry" } else { name };
-        let subscription = &job.ready.subscription;
+        let subscription = &job.to.ready.subscription;
         let ended = Ended {
             settled: deliveries::Settled { delivery, due },
             _held: job.held,

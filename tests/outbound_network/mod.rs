@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use customerd::clock::Clock;
 use customerd::domain::reach::Reach;
-use customerd::outbound::{Answer, Client, Network, Options, Request};
+use customerd::outbound::{Answer, Client, Network, Options, Target};
 use futures::future::{self, BoxFuture};
 use tokio::net::TcpStream;
 
@@ -88,6 +88,8 @@ pub fn options(network: &Arc<TestNetwork>) -> Options {
 }
 
 pub async fn post(client: &Client, url: &str, reach: Reach) -> Answer {
-    let request = Request { url, reach, headers: http::HeaderMap::new(), body: bytes::Bytes::from_static(b"{}") };
-    client.post(request).await
+    match Target::new(url, reach) {
+        Ok(target) => client.post(&target, http::HeaderMap::new(), bytes::Bytes::from_static(b"{}")).await,
+        Err(error) => Answer { error: Some(error), ..Answer::default() },
+    }
 }

@@ -132,7 +132,7 @@ async fn settle(store: &Store, claimed: &Claimed, due: i64) -> u64 {
     let attempt = Attempt { at: at(due), status: Some(204), latency_ms: 1, error: None, response: None };
     delivery.settle(attempt, Pace::default());
     let mut tx = store.begin().await.unwrap();
-    let settled = deliveries::settle(&mut tx, &[Settled { delivery, due: at(due) }]).await.unwrap();
+    let settled = deliveries::settle(&mut tx, &[&Settled { delivery, due: at(due) }]).await.unwrap();
     tx.commit().await.unwrap();
     settled
 }

@@ -22,22 +22,21 @@ pub struct Claimed {
     pub traceparent: Option<String>,
 }
 
-row! {
-    /// A delivery that is due, as it is stored.
-    pub struct Due {
-        /// The subscription.
-        pub webhook_id: Uuid,
-        /// The event.
-        pub event_id: Uuid,
-        webhook_type: String,
-        attempts: String,
-        tries: i64,
-        due_since: Timestamp,
-        /// Since when.
-        pub next_attempt_at: Timestamp,
-        body: Option<String>,
-    }
+/// A delivery that is due, as it is stored.
+pub struct Due {
+    /// The subscription.
+    pub webhook_id: Uuid,
+    /// The event.
+    pub event_id: Uuid,
+    /// Since when.
+    pub next_attempt_at: Timestamp,
+    rest: DueRest,
 }
+
+/// Its type, attempts, tries, the beginning of its window, and the body of a trial.
+type DueRest = (String, String, i64, Timestamp, Option<String>);
+/// By place, not by name: there are many.
+type DueRow = (Uuid, Uuid, Timestamp, String, String, i64, Timestamp, Option<String>);
 
 row! {
     struct BodyRow {
@@ -50,25 +49,34 @@ row! {
 /// What events say, each once however many subscriptions it goes to.
 type Bodies = HashMap<Uuid, (Bytes, Option<String>)>;
 
+impl From<DueRow> for Due {
+    fn from((webhook_id, event_id, next_attempt_at, webhook_type, attempts, tries, due_since, body): DueRow) -> Self {
+        let rest = (webhook_type, attempts, tries, due_since, body);
+        Self { webhook_id, event_id, next_attempt_at, rest }
+    }
+}
+
 impl Due {
     fn read(self, bodies: &Bodies) -> Result<Claimed, Error> {
-        let (body, traceparent) = match self.body {
+        let Self { webhook_id, event_id, next_attempt_at, rest: (webhook_type, attempts, tries, due_since, body) } =
+            self;
+        let (body, traceparent) = match body {
             Some(body) => (body.into(), None),
             None => bodies
-                .get(&self.event_id)
+                .get(&event_id)
                 .cloned()
                 .ok_or_else(|| Error::unreadable("deliveries.event_id", "no such event"))?,
         };
         let delivery = Delivery {
-            id: Delivery::id_of(self.webhook_id, self.event_id),
-            subscription_id: self.webhook_id,
-            event_id: self.event_id,
-            webhook_type: row::webhook_type(&self.webhook_type)?,
+            id: Delivery::id_of(webhook_id, event_id),
+            subscription_id: webhook_id,
+            event_id,
+            webhook_type: row::webhook_type(&webhook_type)?,
             status: DeliveryStatus::Pending,
-            attempts: row::attempts(&self.attempts)?,
-            tries: u32::try_from(self.tries).unwrap_or(u32::MAX),
-            due_since: self.due_since,
-            next_attempt_at: Some(self.next_attempt_at),
+            attempts: row::attempts(&attempts)?,
+            tries: u32::try_from(tries).unwrap_or(u32::MAX),
+            due_since,
+            next_attempt_at: Some(next_attempt_at),
         };
         Ok(Claimed { delivery, body, traceparent })
     }
@@ -100,7 +108,7 @@ pub async fn due(on: &mut impl Connection, wanted: &[Wanted], now: Timestamp) ->
         query = query
             .push(if index == 0 { "" } else { " UNION ALL " })
             .push(
-                "SELECT * FROM (SELECT webhook_id, event_id, webhook_type, attempts, tries, due_since, next_attempt_at, body \
+                "SELECT * FROM (SELECT webhook_id, event_id, next_attempt_at, webhook_type, attempts, tries, due_since, body \
                  FROM deliveries d WHERE d.status = 'pending' AND d.webhook_id = ",
             )
             .push_bind(one.webhook_id)
@@ -122,12 +130,13 @@ pub async fn due(on: &mut impl Connection, wanted: &[Wanted], now: Timestamp) ->
     if wanted.len() > PREPARED {
         query = query.once();
     }
-    query.all().await
+    let rows: Vec<DueRow> = query.all().await?;
+    Ok(rows.into_iter().map(Due::from).collect())
 }
 
 /// All that it takes to send them.
 pub async fn read(on: &mut impl Connection, due: Vec<Due>) -> Result<Vec<Claimed>, Error> {
-    let events: BTreeSet<Uuid> = due.iter().filter(|row| row.body.is_none()).map(|row| row.event_id).collect();
+    let events: BTreeSet<Uuid> = due.iter().filter(|row| row.rest.4.is_none()).map(|row| row.event_id).collect();
     let bodies = bodies(on, &events.into_iter().collect::<Vec<_>>()).await?;
     due.into_iter().map(|row| row.read(&bodies)).collect()
 }
@@ -295,7 +304,7 @@ pub struct Settled {
 
 /// Records ends of attempts; how many counted. Those that somebody has [taken over](take_over) are passed over: it sends them
 /// again.
-pub async fn settle(tx: &mut Tx, settled: &[Settled]) -> Result<u64, Error> {
+pub async fn settle(tx: &mut Tx, settled: &[&Settled]) -> Result<u64, Error> {
     let text = Rows {
         head: "WITH v (webhook_id, event_id, due, status, attempts, tries, due_since, next_attempt_at) AS (VALUES ",
         tail: ") UPDATE deliveries SET status = v.status, attempts = v.attempts, tries = v.tries, due_since = v.due_since, \

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
+use super::To;
 use super::hands::Held;
 use crate::domain::Timestamp;
 use crate::store::deliveries::Claimed;
-use crate::store::webhooks::Ready;
 
 /// The lines of all subscriptions.
 #[derive(Default)]
@@ -18,7 +18,7 @@ pub(super) struct Ahead(Mutex<HashMap<Uuid, Line>>);
 /// Those of one subscription, in the order in which they were claimed.
 pub(super) struct Line {
     /// The subscription, as it was at the last look.
-    pub(super) of: Arc<Ready>,
+    pub(super) to: Arc<To>,
     /// Until when they are this node's.
     until: Timestamp,
     /// The last look gave all that it asked for: there is probably more.
@@ -43,15 +43,15 @@ impl Ahead {
     }
 
     /// Lines up what a look gave: until when it is this node's, and whether there is more.
-    pub(super) fn extend(&self, of: &Arc<Ready>, claimed: Vec<(Claimed, Held)>, (until, more): (Timestamp, bool)) {
+    pub(super) fn extend(&self, to: &Arc<To>, claimed: Vec<(Claimed, Held)>, (until, more): (Timestamp, bool)) {
         let mut lines = self.lines();
-        let line = lines.entry(of.subscription.id).or_insert_with(|| Line {
-            of: Arc::clone(of),
+        let line = lines.entry(to.ready.subscription.id).or_insert_with(|| Line {
+            to: Arc::clone(to),
             until,
             more,
             waiting: VecDeque::new(),
         });
-        line.of = Arc::clone(of);
+        line.to = Arc::clone(to);
         line.until = until;
         line.more = more;
         line.waiting.extend(claimed);

@@ -143,7 +143,7 @@ impl Change for Batch {
             }
             webhooks::update(tx, &subscription).await?;
         }
-        let settled: Vec<Settled> = self.0.iter().map(|ended| ended.settled.clone()).collect();
+        let settled: Vec<_> = self.0.iter().map(|ended| &ended.settled).collect();
         deliveries::settle(tx, &settled).await?;
         if self.0.iter().any(|ended| ended.wake) {
             tx.leaves_work();
