@@ -15,12 +15,24 @@ use customerd::outbound::signed::Signer;
 use customerd::outbound::{Client, Options};
 use customerd::signature::{Algorithm, PrivateKey};
 use customerd::store::deliveries::{self, Filter, Wanted, mark};
-use customerd::store::{Store, StoreOptions, Tx, webhooks};
+use customerd::store::{Store, Tx, webhooks};
 use customerd::worker::{Queue as _, WebhookOptions, Webhooks};
 use futures::FutureExt as _;
 use uuid::Uuid;
 
 use crate::support::Receiver;
+use crate::support::stores::{TestStore, on_both};
+
+on_both![
+    a_quick_receiver_has_more_claimed_than_it_has_places,
+    who_has_nothing_to_begin_before_the_next_look_is_not_told_of_room,
+    a_slow_one_has_not,
+    what_is_not_begun_is_given_back_at_the_end,
+    what_has_waited_for_too_long_is_claimed_anew,
+    what_is_committed_late_is_found_soon,
+    two_nodes_take_different_ones,
+    what_is_held_for_too_long_is_taken_over_and_its_late_end_does_not_count,
+];
 
 /// More than are ever claimed here.
 const TRIALS: u128 = 200;
@@ -31,15 +43,13 @@ struct Scene {
     store: Store,
     clock: Clock,
     receiver: Receiver,
-    _directory: tempfile::TempDir,
+    _test: TestStore,
 }
 
 impl Scene {
     /// One subscription with trials that are due.
-    async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}/customerd.db", directory.path().display());
-        let store = Store::open(&url, StoreOptions::default()).await.unwrap();
+    async fn new(test: TestStore) -> Self {
+        let store = test.store.clone();
         let clock = Clock::manual(Timestamp(1_764_000_000_000_000), 0);
         let receiver = Receiver::start().await;
         let addresses = (String::new(), String::new());
@@ -68,7 +78,7 @@ impl Scene {
             insert(&mut tx, number, now).await;
         }
         tx.commit().await.unwrap();
-        Self { store, clock, receiver, _directory: directory }
+        Self { store, clock, receiver, _test: test }
     }
 
     fn node(&self) -> Webhooks {
@@ -140,9 +150,8 @@ async fn insert(tx: &mut Tx, number: u128, due: Timestamp) {
     deliveries::insert_trial(tx, &delivery, "{}").await.unwrap();
 }
 
-#[tokio::test]
-async fn a_quick_receiver_has_more_claimed_than_it_has_places() {
-    let scene = Scene::new().await;
+async fn a_quick_receiver_has_more_claimed_than_it_has_places(test: TestStore) {
+    let scene = Scene::new(test).await;
     let node = scene.node();
     // Nothing is known of it yet: as many as may be under way.
     assert_eq!(scene.round(&node).await, 16);
@@ -160,9 +169,8 @@ async fn a_quick_receiver_has_more_claimed_than_it_has_places() {
     }
 }
 
-#[tokio::test]
-async fn who_has_nothing_to_begin_before_the_next_look_is_not_told_of_room() {
-    let scene = Scene::new().await;
+async fn who_has_nothing_to_begin_before_the_next_look_is_not_told_of_room(test: TestStore) {
+    let scene = Scene::new(test).await;
     let node = scene.node();
     assert_eq!(scene.round(&node).await, 16);
     // All have ended; there is more, but not at hand.
@@ -174,9 +182,8 @@ async fn who_has_nothing_to_begin_before_the_next_look_is_not_told_of_room() {
     }
 }
 
-#[tokio::test]
-async fn a_slow_one_has_not() {
-    let scene = Scene::new().await;
+async fn a_slow_one_has_not(test: TestStore) {
+    let scene = Scene::new(test).await;
     let node = scene.node();
     assert_eq!(scene.round(&node).await, 16);
     scene.clock.advance(Duration::from_millis(100));
@@ -184,9 +191,8 @@ async fn a_slow_one_has_not() {
     assert_eq!(scene.free().await, 184 - 16);
 }
 
-#[tokio::test]
-async fn what_is_not_begun_is_given_back_at_the_end() {
-    let scene = Scene::new().await;
+async fn what_is_not_begun_is_given_back_at_the_end(test: TestStore) {
+    let scene = Scene::new(test).await;
     let (node, other) = (scene.node(), scene.node());
     scene.round(&node).await;
     scene.round(&node).await;
@@ -196,9 +202,8 @@ async fn what_is_not_begun_is_given_back_at_the_end() {
     assert_eq!(scene.round(&other).await, 16);
 }
 
-#[tokio::test]
-async fn what_has_waited_for_too_long_is_claimed_anew() {
-    let scene = Scene::new().await;
+async fn what_has_waited_for_too_long_is_claimed_anew(test: TestStore) {
+    let scene = Scene::new(test).await;
     let node = scene.node();
     scene.round(&node).await;
     scene.round(&node).await;
@@ -210,9 +215,8 @@ async fn what_has_waited_for_too_long_is_claimed_anew() {
     assert_eq!(scene.free().await, 168 - 16);
 }
 
-#[tokio::test]
-async fn what_is_committed_late_is_found_soon() {
-    let scene = Scene::new().await;
+async fn what_is_committed_late_is_found_soon(test: TestStore) {
+    let scene = Scene::new(test).await;
     let node = scene.node();
     scene.round(&node).await;
     let mut tx = scene.store.begin().await.unwrap();
@@ -230,9 +234,8 @@ async fn what_is_committed_late_is_found_soon() {
     assert_eq!(scene.attempts(std::iter::once(TRIALS)).await, [1]);
 }
 
-#[tokio::test]
-async fn two_nodes_take_different_ones() {
-    let scene = Scene::new().await;
+async fn two_nodes_take_different_ones(test: TestStore) {
+    let scene = Scene::new(test).await;
     let (node, other) = (scene.node(), scene.node());
     node.claim(scene.clock.now(), 1000).await.unwrap();
     let jobs = node.at_hand(1000).items;
@@ -242,9 +245,8 @@ async fn two_nodes_take_different_ones() {
     assert_eq!(scene.free().await, 168);
 }
 
-#[tokio::test]
-async fn what_is_held_for_too_long_is_taken_over_and_its_late_end_does_not_count() {
-    let scene = Scene::new().await;
+async fn what_is_held_for_too_long_is_taken_over_and_its_late_end_does_not_count(test: TestStore) {
+    let scene = Scene::new(test).await;
     let (node, other) = (scene.node(), scene.node());
     node.claim(scene.clock.now(), 1000).await.unwrap();
     let late = node.at_hand(1000).items;
@@ -262,4 +264,20 @@ async fn what_is_held_for_too_long_is_taken_over_and_its_late_end_does_not_count
     // It goes on with others.
     assert_eq!(scene.round(&node).await, 16);
     assert_eq!(scene.attempts(32..48).await, [1; 16]);
+}
+
+/// On SQLite nobody else can be just changing it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_is_just_being_changed_is_left_for_the_next_look() {
+    let Some(test) = TestStore::postgres().await else { return };
+    let scene = Scene::new(test).await;
+    let node = scene.node();
+    scene.round(&node).await;
+    let mut tx = scene.store.begin().await.unwrap();
+    webhooks::hold(&mut tx, WEBHOOK).await.unwrap();
+    assert!(node.claim(scene.clock.now(), 1000).await.unwrap().more);
+    assert_eq!(scene.send(&node).await, 0);
+    tx.commit().await.unwrap();
+    scene.round(&node).await;
+    assert_eq!(scene.attempts(0..48).await, [[1; 32].as_slice(), &[0; 16]].concat());
 }

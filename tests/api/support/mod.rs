@@ -10,10 +10,13 @@ mod partner;
 mod receiver;
 mod service;
 mod signing;
+#[path = "../../support/stores.rs"]
+pub(crate) mod stores;
 mod verify;
 mod wallet;
 mod wire;
 
+use crate::postgres;
 pub use answer::Answer;
 pub use call::{Call, sha256};
 pub use ledger::{Books, Ledger};
