@@ -167,10 +167,7 @@ async fn work_off(scene: &Scene, receiver: &Receiver, events: usize, waiting: i6
     let before = receiver.count();
     let begun = Instant::now();
     let delivering = scene.deliver();
-    let wanted = before + events * SUBSCRIPTIONS;
-    while receiver.count() < wanted {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    receiver.reached(before + events * SUBSCRIPTIONS).await;
     scene.drained(waiting).await;
     let rate = (events * SUBSCRIPTIONS) as f64 / begun.elapsed().as_secs_f64();
     delivering.stop().await;

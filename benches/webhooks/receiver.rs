@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 /// A first attempt: the receiver's path and the event.
 pub type Arrival = (String, String);
@@ -20,6 +21,9 @@ pub type Arrival = (String, String);
 #[derive(Default)]
 struct Seen {
     count: AtomicUsize,
+    /// Who waits for a count is told when it is reached.
+    wanted: AtomicUsize,
+    reached: Notify,
     noting: AtomicBool,
     arrivals: Mutex<HashMap<Arrival, Instant>>,
 }
@@ -55,7 +59,15 @@ impl Receiver {
 
     /// Deliveries so far, those that fail or hang included.
     pub fn count(&self) -> usize {
-        self.seen.count.load(Ordering::Relaxed)
+        self.seen.count.load(Ordering::SeqCst)
+    }
+
+    /// Waits for so many deliveries.
+    pub async fn reached(&self, count: usize) {
+        self.seen.wanted.store(count, Ordering::SeqCst);
+        if self.count() < count {
+            self.seen.reached.notified().await;
+        }
     }
 
     /// Notes arrivals from now on.
@@ -83,7 +95,9 @@ async fn answer(request: Request<Incoming>, seen: Arc<Seen>) -> Result<Response<
     let came = Instant::now();
     let (head, body) = request.into_parts();
     body.collect().await?;
-    seen.count.fetch_add(1, Ordering::Relaxed);
+    if seen.count.fetch_add(1, Ordering::SeqCst) + 1 == seen.wanted.load(Ordering::SeqCst) {
+        seen.reached.notify_one();
+    }
     if seen.noting.load(Ordering::Relaxed) {
         let id = head.headers["webhook-id"].to_str().unwrap().to_owned();
         seen.arrivals.lock().unwrap().entry((head.uri.path().to_owned(), id)).or_insert(came);
