@@ -32,6 +32,7 @@ on_both![
     what_is_committed_late_is_found_soon,
     two_nodes_take_different_ones,
     what_is_held_for_too_long_is_taken_over_and_its_late_end_does_not_count,
+    what_is_taken_over_in_parts_is_taken_over_whole,
 ];
 
 /// More than are ever claimed here.
@@ -116,8 +117,16 @@ impl Scene {
         events.map(of).collect()
     }
 
+    /// Waits until what was written is to be seen by all: on SQLite a claim is answered before its commit.
+    async fn written(&self) {
+        let mut tx = self.store.begin().await.unwrap();
+        deliveries::end(&mut tx, &[(WEBHOOK, Uuid::nil())]).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     /// Claims, and sends what may be begun; how many.
     async fn round(&self, node: &Webhooks) -> usize {
+        self.written().await;
         assert!(!node.claim(self.clock.now(), 1000).await.unwrap().more);
         self.send(node).await
     }
@@ -264,6 +273,36 @@ async fn what_is_held_for_too_long_is_taken_over_and_its_late_end_does_not_count
     // It goes on with others.
     assert_eq!(scene.round(&node).await, 16);
     assert_eq!(scene.attempts(32..48).await, [1; 16]);
+}
+
+async fn what_is_taken_over_in_parts_is_taken_over_whole(test: TestStore) {
+    let scene = Scene::new(test).await;
+    let (node, other) = (scene.node(), scene.node());
+    node.claim(scene.clock.now(), 1000).await.unwrap();
+    let late = node.at_hand(1000).items;
+    // So long apart that nothing is claimed ahead.
+    let step = Duration::from_millis(100);
+    scene.clock.advance(LEASE - step);
+    scene.written().await;
+    other.claim(scene.clock.now(), 1000).await.unwrap();
+    let mut jobs = other.at_hand(1000).items;
+    // Seven of the other's places are free, then eight: the fewer there are in all, the fewer anybody has.
+    for _ in 0..2 {
+        scene.clock.advance(step);
+        jobs.drain(..8);
+        other.claim(scene.clock.now(), 1000).await.unwrap();
+        jobs.extend(other.at_hand(1000).items);
+    }
+    for job in late {
+        let sent = node.perform(&job).await;
+        node.settle(job, Some(sent)).await.unwrap();
+    }
+    assert_eq!(scene.attempts(0..15).await, [0; 15]);
+    for job in jobs {
+        let sent = other.perform(&job).await;
+        other.settle(job, Some(sent)).await.unwrap();
+    }
+    assert_eq!(scene.attempts(0..15).await, [1; 15]);
 }
 
 /// On SQLite nobody else can be just changing it.

@@ -12,6 +12,9 @@ use crate::store::{Change, Error, Tx};
 /// How long a claim counts: an attempt, and time to write it down.
 pub(super) const LEASE: Duration = Duration::from_secs(30);
 
+/// How long one that is over is kept after that: a node that stood still may write down late what it had in hand.
+const KEPT: Duration = Duration::from_hours(1);
+
 /// A claim of deliveries that were found.
 pub(super) struct Take {
     pub(super) node: Uuid,
@@ -88,8 +91,8 @@ struct Doubts {
     settled: Vec<(Uuid, Uuid)>,
     /// Somebody has had it in hand for too long, and may just be writing down what came of it.
     held: Vec<(Uuid, Uuid)>,
-    /// The claims that it was held under: subscription and node.
-    over: Vec<(Uuid, Uuid)>,
+    /// Claims that were over long ago: subscription and node.
+    old: Vec<(Uuid, Uuid)>,
 }
 
 impl Doubts {
@@ -110,15 +113,16 @@ impl Doubts {
             };
             doubts.push((want.webhook_id, event));
         }
-        self.over.extend(over.into_iter().map(|claim| (claim.webhook_id, claim.node)));
+        let old = over.into_iter().filter(|claim| claim.until + KEPT <= now);
+        self.old.extend(old.map(|claim| (claim.webhook_id, claim.node)));
         found
     }
 
     async fn resolve(self, tx: &mut Tx, now: Timestamp) -> Result<Resolved, Error> {
         let pending: HashSet<_> = deliveries::pending(tx, &self.settled).await?.into_iter().collect();
         let over: HashSet<_> = deliveries::take_over(tx, &self.held, now).await?.into_iter().collect();
-        if !self.over.is_empty() {
-            deliveries::end(tx, &self.over).await?;
+        if !self.old.is_empty() {
+            deliveries::end(tx, &self.old).await?;
         }
         let found = self.settled.into_iter().chain(self.held);
         Ok(Resolved { gone: found.filter(|it| !pending.contains(it) && !over.contains(it)).collect(), over })
