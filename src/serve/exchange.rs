@@ -4,17 +4,15 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::body::Body;
-use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
-use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use rustls::pki_types::CertificateDer;
 use tower::{Service, ServiceExt as _};
 
 use super::activity::Activity;
+use super::response::{Begun, Tracked};
 
 /// Who is at the other end of the connection; in the extensions of every request.
 #[derive(Debug, Clone)]
@@ -49,18 +47,18 @@ where
         if self.http2_only && request.version() < Version::HTTP_2 {
             let text = "This is the gRPC listener: it speaks HTTP/2 only. REST has its own.\n";
             let answer = hang_up(StatusCode::HTTP_VERSION_NOT_SUPPORTED, text);
-            return Box::pin(async { Ok(answer.map(|body| Tracked { body, _begun: begun })) });
+            return Box::pin(async { Ok(answer.map(|body| Tracked::new(body, begun))) });
         }
         // RFC 9112 section 3.2: with none or two, a proxy before us and we could take it for another host's.
         if request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
             let answer = hang_up(StatusCode::BAD_REQUEST, "HTTP/1.1 requests have exactly one Host header.\n");
-            return Box::pin(async { Ok(answer.map(|body| Tracked { body, _begun: begun })) });
+            return Box::pin(async { Ok(answer.map(|body| Tracked::new(body, begun))) });
         }
         request.extensions_mut().insert(self.peer.clone());
         let service = self.service.clone();
         Box::pin(async move {
             let response = service.oneshot(request).await?;
-            Ok(response.map(|body| Tracked { body, _begun: begun }))
+            Ok(response.map(|body| Tracked::new(body, begun)))
         })
     }
 }
@@ -73,43 +71,4 @@ fn hang_up(status: StatusCode, text: &'static str) -> Response<Body> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
-}
-
-/// A request is at work for as long as this lives.
-struct Begun(Arc<Activity>);
-
-impl Begun {
-    fn new(activity: Arc<Activity>) -> Self {
-        activity.request_begins();
-        Self(activity)
-    }
-}
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        self.0.request_ends();
-    }
-}
-
-/// A response body that ends its request when it is dropped.
-pub(super) struct Tracked {
-    body: Body,
-    _begun: Begun,
-}
-
-impl http_body::Body for Tracked {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -13,6 +13,7 @@ mod identify;
 mod limits;
 mod listener;
 mod refusal;
+mod response;
 mod shutdown;
 mod tls;
 mod trace;
