@@ -8,7 +8,8 @@
 //! | [`signature`] | RFC 9421 and Content-Digest: parse, policy, base, sign, verify; pure | nothing of ours |
 //! | [`clock`] | the only source of time, ids and randomness | domain |
 //! | [`api`] | generated code, the one error table, metadata keys | domain |
-//! | [`store`] | the only SQL, on SQLite and PostgreSQL; [`Tx`](store::Tx) *is* the transaction | domain, clock |
+//! | [`sealing`] | secrets at rest: seals what the database must not show; pure | clock |
+//! | [`store`] | the only SQL, on SQLite and PostgreSQL; [`Tx`](store::Tx) *is* the transaction | domain, clock, sealing |
 //! | [`partner`] | a bounded HTTP exchange with a provider | domain |
 //! | [`screening`], [`kyc`] | one trait each, sandbox and real providers | domain, partner |
 //! | [`outbound`] | the guarded client that webhooks go out with, and their signatures | domain, signature, clock |
@@ -54,6 +55,7 @@ pub mod kyc;
 pub mod outbound;
 pub mod partner;
 pub mod screening;
+pub mod sealing;
 pub mod serve;
 pub mod service;
 pub mod signature;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which room may use which (`domain` and `clock` are for values; wiring may use anything).
-const IMPORTS: [(&str, &[&str]); 14] = [
+const IMPORTS: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("signature", &[]),
     ("clock", &["domain"]),
@@ -14,8 +14,9 @@ const IMPORTS: [(&str, &[&str]); 14] = [
     ("partner", &["domain"]),
     ("serve", &["clock", "domain"]),
     ("outbound", &["clock", "domain", "signature"]),
+    ("sealing", &["clock", "domain"]),
     // signature: the service's own signing key is read and made with the other service keys.
-    ("store", &["clock", "domain", "signature"]),
+    ("store", &["clock", "domain", "sealing", "signature"]),
     ("kyc", &["clock", "domain", "partner"]),
     ("screening", &["clock", "domain", "partner"]),
     ("telemetry", &["clock", "config", "domain", "serve"]),

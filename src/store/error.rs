@@ -57,6 +57,9 @@ pub enum Error {
     /// A column holds what this binary cannot read: written by a newer one, or by hand.
     #[error("cannot read {0}")]
     Unreadable(String),
+    /// A sealed column does not open.
+    #[error(transparent)]
+    Sealed(#[from] crate::sealing::Error),
     /// A statement the database refused, or a value it could not carry: a mistake in the programme.
     #[error("{0}")]
     Sql(Arc<sqlx::Error>),

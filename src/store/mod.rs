@@ -83,6 +83,8 @@ pub use value::{Row, Value};
 
 use tokio::sync::watch;
 
+use crate::clock::Clock;
+use crate::sealing::Sealer;
 use postgres::PgStore;
 use sqlite::SqliteStore;
 
@@ -152,6 +154,7 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     database: Database,
+    sealer: Sealer,
     tickets: AtomicU64,
     commits: tx::Commits,
 }
@@ -183,7 +186,8 @@ impl Store {
         };
         let tickets = AtomicU64::new(u64::from(std::process::id()));
         let commits = tx::Commits { work: watch::Sender::new(()), events: watch::Sender::new(()) };
-        Ok(Self(Arc::new(Inner { database, tickets, commits })))
+        let sealer = Sealer::new(Clock::system());
+        Ok(Self(Arc::new(Inner { database, sealer, tickets, commits })))
     }
 
     /// Opens a transaction, waiting for a connection if need be; [`Error::Unavailable`] after
@@ -195,16 +199,20 @@ impl Store {
 
     async fn begin_as(&self, durable: bool) -> Result<Tx, Error> {
         match &self.0.database {
-            Database::Sqlite(store) => Ok(Tx::sqlite(store.begin(durable).await?, self.0.commits.clone())),
-            Database::Postgres(store) => Ok(Tx::postgres(store.begin(durable).await?, self.0.commits.clone())),
+            Database::Sqlite(store) => {
+                Ok(Tx::sqlite(store.begin(durable).await?, self.0.sealer.clone(), self.0.commits.clone()))
+            }
+            Database::Postgres(store) => {
+                Ok(Tx::postgres(store.begin(durable).await?, self.0.sealer.clone(), self.0.commits.clone()))
+            }
         }
     }
 
     /// A connection for reading.
     pub async fn reader(&self) -> Result<Reader, Error> {
         match &self.0.database {
-            Database::Sqlite(store) => Ok(Reader::sqlite(store.reader().await?)),
-            Database::Postgres(store) => Ok(Reader::postgres(store.reader().await?)),
+            Database::Sqlite(store) => Ok(Reader::sqlite(store.reader().await?, self.0.sealer.clone())),
+            Database::Postgres(store) => Ok(Reader::postgres(store.reader().await?, self.0.sealer.clone())),
         }
     }
 
@@ -261,6 +269,11 @@ impl Store {
     /// processes.
     pub fn recorded(&self) -> watch::Receiver<()> {
         self.0.commits.events.subscribe()
+    }
+
+    /// What seals the columns that hold secrets. Without a key, until it is given one, they are kept in the clear.
+    pub fn sealer(&self) -> &Sealer {
+        &self.0.sealer
     }
 
     /// Which database it is.

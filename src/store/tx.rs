@@ -9,6 +9,7 @@ use super::pool::Lent;
 use super::postgres::PgTx;
 use super::query::{Query, Target};
 use super::writer::Member;
+use crate::sealing::Sealer;
 
 /// What statements can be run on: a [`Tx`], or a [`Reader`] for those that only read.
 pub trait Connection: Send {
@@ -17,6 +18,9 @@ pub trait Connection: Send {
 
     /// Which database this is, for the few texts that must differ.
     fn dialect(&self) -> Dialect;
+
+    /// What seals and opens the columns that hold secrets.
+    fn sealer(&self) -> &Sealer;
 }
 
 /// An open transaction. Dropping it rolls it back; only [`commit`](Self::commit) makes its changes last.
@@ -28,6 +32,7 @@ pub trait Connection: Send {
 #[must_use = "dropping a transaction rolls it back"]
 pub struct Tx {
     inner: Inner,
+    sealer: Sealer,
     commits: Commits,
     leaves_work: bool,
     records_events: bool,
@@ -48,12 +53,12 @@ enum Inner {
 }
 
 impl Tx {
-    pub(super) const fn sqlite(member: Member, commits: Commits) -> Self {
-        Self { inner: Inner::Sqlite(member), commits, leaves_work: false, records_events: false }
+    pub(super) const fn sqlite(member: Member, sealer: Sealer, commits: Commits) -> Self {
+        Self { inner: Inner::Sqlite(member), sealer, commits, leaves_work: false, records_events: false }
     }
 
-    pub(super) fn postgres(tx: PgTx, commits: Commits) -> Self {
-        Self { inner: Inner::Postgres(Box::new(tx)), commits, leaves_work: false, records_events: false }
+    pub(super) fn postgres(tx: PgTx, sealer: Sealer, commits: Commits) -> Self {
+        Self { inner: Inner::Postgres(Box::new(tx)), sealer, commits, leaves_work: false, records_events: false }
     }
 
     /// Says that this transaction wrote something for a worker to do: [`Store::committed`](super::Store::committed)
@@ -114,11 +119,15 @@ impl Connection for Tx {
             Inner::Postgres(_) => Dialect::Postgres,
         }
     }
+
+    fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
 }
 
 /// A connection that reads what is committed, each statement its own snapshot. On SQLite it never waits for the writer
 /// and cannot write.
-pub struct Reader(ReaderInner);
+pub struct Reader(ReaderInner, Sealer);
 
 enum ReaderInner {
     Sqlite(Lent<Sqlite>),
@@ -126,12 +135,12 @@ enum ReaderInner {
 }
 
 impl Reader {
-    pub(super) const fn sqlite(connection: Lent<Sqlite>) -> Self {
-        Self(ReaderInner::Sqlite(connection))
+    pub(super) const fn sqlite(connection: Lent<Sqlite>, sealer: Sealer) -> Self {
+        Self(ReaderInner::Sqlite(connection), sealer)
     }
 
-    pub(super) const fn postgres(connection: Lent<Postgres>) -> Self {
-        Self(ReaderInner::Postgres(connection))
+    pub(super) const fn postgres(connection: Lent<Postgres>, sealer: Sealer) -> Self {
+        Self(ReaderInner::Postgres(connection), sealer)
     }
 }
 
@@ -151,5 +160,9 @@ impl Connection for Reader {
             ReaderInner::Sqlite(_) => Dialect::Sqlite,
             ReaderInner::Postgres(_) => Dialect::Postgres,
         }
+    }
+
+    fn sealer(&self) -> &Sealer {
+        &self.1
     }
 }
