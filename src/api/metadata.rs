@@ -1,5 +1,7 @@
 //! The gRPC metadata keys of ours. Nothing else of a REST request reaches the services.
 
+/// The address of whoever called, as the listener found it: on every call, over REST too, and never the caller's own word.
+pub const CLIENT_ADDRESS: &str = "x-client-address";
 /// `Bearer <token>`: a programme's JWT, or an operator's token.
 pub const AUTHORIZATION: &str = "authorization";
 /// The programme that an operator acts for, a UUID.

@@ -28,12 +28,13 @@ impl Front {
     /// Every route but those of health and metrics.
     pub(super) fn router(self) -> Router {
         let edge = Arc::new(Edge::new(self.origins, self.clock, self.transport.clone()));
-        let options = rest_bridge::Options {
+        let mut options = rest_bridge::Options {
             body_limit: self.body_limit,
             deadline: Some(self.deadline),
             error_domain: api::error::DOMAIN.to_owned(),
             ..rest_bridge::Options::default()
         };
+        options.forward.push(crate::serve::CLIENT_ADDRESS);
         let documents = documents(self.transport.clone());
         let portal = portal(self.transport.clone());
         api::rest::router(self.transport, edge, options)

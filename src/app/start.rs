@@ -60,7 +60,8 @@ impl Start<'_> {
         if grpc {
             limits.header_bytes = limits.header_bytes.max(FRONT_HEADERS);
         }
-        let listener = Listener::bind(addr, self.clock.clone(), limits).await?.tls(tls);
+        let listener =
+            Listener::bind(addr, self.clock.clone(), limits).await?.tls(tls).clients(self.serve.clients.clients());
         Ok(if grpc { listener.http2_only() } else { listener })
     }
 

@@ -3,6 +3,7 @@
 //! The structs are clap's argument groups, so that the help text, the parser and the documentation are one thing.
 //! Environment variables are named `CUSTOMERD_` and the flag in upper case.
 
+mod clients;
 mod database;
 mod limits;
 mod listen;
@@ -13,13 +14,14 @@ mod serve;
 mod units;
 mod work;
 
+pub use clients::ClientArgs;
 pub use database::Database;
 pub use limits::LimitArgs;
 pub use listen::Listen;
 pub use log::{Log, LogFormat};
 pub use providers::{Kyc, Screening, Sumsub};
 pub use serve::{Only, Serve, Tls, Upstream};
-pub use units::{ByteSize, RateLimit, Span};
+pub use units::{ByteSize, RateLimit, Share, Span};
 pub use work::{Work, WorkAlone};
 
 use std::path::PathBuf;

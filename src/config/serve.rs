@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::BoolishValueParser;
 use url::Url;
 
-use super::{CertFiles, Kyc, LimitArgs, Work};
+use super::{CertFiles, ClientArgs, Kyc, LimitArgs, Work};
 
 /// Settings of the running service.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,6 +36,9 @@ pub struct Serve {
     /// Limits.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// Clients.
+    #[command(flatten)]
+    pub clients: ClientArgs,
     /// Identity verification.
     #[command(flatten)]
     pub kyc: Kyc,

@@ -21,6 +21,22 @@ pub struct RateLimit {
     pub window: Duration,
 }
 
+/// A part of a whole: digits from 1 to 100 and `%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share(pub u8);
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let percent = text.strip_suffix('%').and_then(|digits| digits.parse().ok());
+        match percent.filter(|percent| (1..=100).contains(percent)) {
+            Some(percent) => Ok(Self(percent)),
+            None => Err("want a part of the whole from 1% to 100%, such as 25%".to_owned()),
+        }
+    }
+}
+
 impl FromStr for Span {
     type Err = String;
 
@@ -108,6 +124,14 @@ mod tests {
         }
         for text in ["", "0", "1GB", "1MB", "4096MiB", "KiB"] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares() {
+        assert_eq!(("1%".parse(), "100%".parse()), (Ok(Share(1)), Ok(Share(100))));
+        for text in ["", "0%", "101%", "25", "2.5%", "-1%", "%"] {
+            assert!(text.parse::<Share>().is_err(), "{text}");
         }
     }
 

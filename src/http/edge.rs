@@ -80,7 +80,7 @@ impl Edge {
     async fn caller_first(&self, call: &Incoming<'_>, carried: MetadataMap, status: Status) -> Status {
         let mut request = tonic::Request::new(WhoAmIRequest {});
         *request.metadata_mut() = carried;
-        for name in [metadata::AUTHORIZATION, metadata::REQUEST_ID, metadata::TRACEPARENT] {
+        for name in [metadata::AUTHORIZATION, metadata::REQUEST_ID, metadata::TRACEPARENT, metadata::CLIENT_ADDRESS] {
             let sent = call.headers.get(name).and_then(|value| MetadataValue::try_from(value.as_bytes()).ok());
             if let Some(sent) = sent {
                 request.metadata_mut().insert(name, sent);

@@ -138,7 +138,7 @@ async fn form(headers: &HeaderMap, body: Body) -> Result<String, StatusCode> {
 /// A call with the request's id and trace.
 fn carried<T>(message: T, headers: &HeaderMap) -> tonic::Request<T> {
     let mut call = tonic::Request::new(message);
-    for name in [metadata::REQUEST_ID, metadata::TRACEPARENT] {
+    for name in [metadata::REQUEST_ID, metadata::TRACEPARENT, metadata::CLIENT_ADDRESS] {
         if let Some(value) = headers.get(name).and_then(|value| MetadataValue::try_from(value.as_bytes()).ok()) {
             call.metadata_mut().insert(name, value);
         }

@@ -18,7 +18,7 @@ use tower::Service;
 use super::activity::{Activity, Cut};
 use super::exchange::{Exchange, Peer};
 use super::watched::Watched;
-use super::{Limits, Shutdown};
+use super::{Clients, Limits, Shutdown};
 use crate::clock::Clock;
 
 /// What the connections of a listener have in common.
@@ -29,6 +29,7 @@ pub(super) struct Shared<S> {
     pub(super) limits: Limits,
     pub(super) clock: Clock,
     pub(super) http2_only: bool,
+    pub(super) clients: Clients,
     pub(super) shutdown: Shutdown,
 }
 
@@ -82,6 +83,7 @@ where
             peer,
             activity: Arc::clone(&activity),
             http2_only: self.http2_only,
+            clients: self.clients.clone(),
         };
         let mut connection = pin!(self.builder.serve_connection(io, service));
         let mut leaving = false;

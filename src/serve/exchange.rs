@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 use tower::{Service, ServiceExt as _};
 
 use super::activity::Activity;
+use super::client::{CLIENT_ADDRESS, Clients};
 use super::response::{Begun, Tracked};
 
 /// Who is at the other end of the connection; in the extensions of every request.
@@ -31,6 +32,7 @@ pub(super) struct Exchange<S> {
     pub(super) peer: Peer,
     pub(super) activity: Arc<Activity>,
     pub(super) http2_only: bool,
+    pub(super) clients: Clients,
 }
 
 impl<S> hyper::service::Service<Request<Incoming>> for Exchange<S>
@@ -54,6 +56,10 @@ where
             let answer = hang_up(StatusCode::BAD_REQUEST, "HTTP/1.1 requests have exactly one Host header.\n");
             return Box::pin(async { Ok(answer.map(|body| Tracked::new(body, begun))) });
         }
+        // Only a gRPC listener is called by REST fronts.
+        let client = self.clients.of(&self.peer, request.headers(), self.http2_only);
+        request.headers_mut().insert(CLIENT_ADDRESS, client.header());
+        request.extensions_mut().insert(client);
         request.extensions_mut().insert(self.peer.clone());
         let service = self.service.clone();
         Box::pin(async move {

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tower::Service;
 
 use super::connection::{Shared, builder};
-use super::{Limits, Shutdown};
+use super::{Clients, Limits, Shutdown};
 use crate::clock::Clock;
 
 /// A bound socket that is not served yet: connections wait in the kernel's queue until [`Listener::run`].
@@ -27,6 +27,7 @@ pub struct Listener {
     limits: Limits,
     tls: Option<Arc<ServerConfig>>,
     http2_only: bool,
+    clients: Clients,
 }
 
 /// The address cannot be had.
@@ -48,13 +49,20 @@ impl Listener {
         let failed = |source| BindError { addr, source };
         let tcp = TcpListener::bind(addr).await.map_err(failed)?;
         let addr = tcp.local_addr().map_err(failed)?;
-        Ok(Self { tcp, addr, clock, limits, tls: None, http2_only: false })
+        Ok(Self { tcp, addr, clock, limits, tls: None, http2_only: false, clients: Clients::default() })
     }
 
     /// Speaks TLS.
     #[must_use]
     pub fn tls(mut self, config: Option<Arc<ServerConfig>>) -> Self {
         self.tls = config;
+        self
+    }
+
+    /// Tells clients apart in this way; by their sockets' addresses without.
+    #[must_use]
+    pub fn clients(mut self, clients: Clients) -> Self {
+        self.clients = clients;
         self
     }
 
@@ -77,7 +85,7 @@ impl Listener {
         S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send,
     {
-        let Self { tcp, addr, clock, limits, tls, http2_only } = self;
+        let Self { tcp, addr, clock, limits, tls, http2_only, clients } = self;
         let slots = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
         let grace = limits.shutdown_grace;
         let shared = Arc::new(Shared {
@@ -87,6 +95,7 @@ impl Listener {
             limits,
             clock: clock.clone(),
             http2_only,
+            clients,
             shutdown: shutdown.clone(),
         });
         let mut connections = JoinSet::new();

@@ -6,6 +6,7 @@
 //! A door is put together as [`Identify`] around its metrics around [`Guard`] around its routes, run by a [`Listener`].
 
 mod activity;
+mod client;
 mod connection;
 mod exchange;
 mod guard;
@@ -19,6 +20,7 @@ mod tls;
 mod trace;
 mod watched;
 
+pub use client::{CLIENT_ADDRESS, Client, ClientKey, Clients};
 pub use exchange::Peer;
 pub use guard::{Guard, GuardLayer};
 pub use identify::{Identify, IdentifyLayer, REQUEST_ID, RequestId};
