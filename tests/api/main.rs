@@ -46,5 +46,6 @@ mod simulator;
 mod sizes;
 mod statuses;
 mod subscriptions;
+mod version_before;
 mod webhooks;
 mod worker;

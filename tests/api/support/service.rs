@@ -27,22 +27,35 @@ pub struct House {
     database_url: String,
     split: bool,
     directory: tempfile::TempDir,
+    start: Timestamp,
 }
 
 impl House {
+    /// On a database that exists already, with this directory, at this time.
+    pub fn on(database_url: String, directory: tempfile::TempDir, start: Timestamp) -> Self {
+        Self { database_url, split: false, directory, start }
+    }
+
+    /// `customerd` on the same database and directory.
+    pub fn customerd(&self) -> std::process::Command {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_customerd"));
+        command.args(["--database-url", &self.database_url, "--data-dir"]).arg(self.directory.path());
+        command
+    }
+
     /// On SQLite, in a directory of its own.
     #[expect(non_snake_case, reason = "named as the macro names databases")]
     pub async fn Sqlite(split: bool) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let database_url = format!("sqlite://{}/customerd.db", directory.path().display());
-        Some(Self { database_url, split, directory })
+        Some(Self { database_url, split, directory, start: START })
     }
 
     /// On a database of its own in the throw-away cluster; `None` where PostgreSQL is not installed.
     #[expect(non_snake_case, reason = "named as the macro names databases")]
     pub async fn Postgres(split: bool) -> Option<Self> {
         let database_url = crate::postgres::database().await?;
-        Some(Self { database_url, split, directory: tempfile::tempdir().unwrap() })
+        Some(Self { database_url, split, directory: tempfile::tempdir().unwrap(), start: START })
     }
 
     /// The service with every setting at its default, but for addresses.
@@ -52,7 +65,7 @@ impl House {
 
     /// The service with further flags of `customerd serve`.
     pub async fn start_with(self, flags: &[&str]) -> Service {
-        let clock = Clock::manual(START, 1);
+        let clock = Clock::manual(self.start, 1);
         let shutdown = Shutdown::new();
         let mut nodes = Vec::new();
         if self.split {

@@ -16,6 +16,11 @@ impl Evm {
         Self(SecretKey::from_secret_bytes([number; 32]).unwrap())
     }
 
+    /// The key of these bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(SecretKey::from_secret_bytes(bytes).unwrap())
+    }
+
     /// The same key for the same name.
     pub fn named(name: &str) -> Self {
         use sha2::Digest as _;
