@@ -10,11 +10,12 @@
 //! | [`api`] | generated code, the one error table, metadata keys | domain |
 //! | [`sealing`] | secrets at rest: seals what the database must not show; pure | clock |
 //! | [`store`] | the only SQL, on SQLite and PostgreSQL; [`Tx`](store::Tx) *is* the transaction | domain, clock, sealing |
+//! | [`lifecycle`] | what moves entities: moves, what follows from them, the one append to the audit chain | store, domain, clock |
 //! | [`partner`] | a bounded HTTP exchange with a provider | domain |
 //! | [`screening`], [`kyc`] | one trait each, sandbox and real providers | domain, partner |
 //! | [`outbound`] | the guarded client that webhooks go out with, and their signatures | domain, signature, clock |
-//! | [`service`] | the gRPC services: one line per RPC, one file per RPC | api, domain, store, signature, clock, kyc |
-//! | [`worker`] | claim → do → settle: screening, webhooks, deployments, sweeps | store, domain, kyc, screening, outbound, signature, clock |
+//! | [`service`] | the gRPC services: one line per RPC, one file per RPC | api, domain, lifecycle, store, signature, clock, kyc |
+//! | [`worker`] | claim → do → settle: screening, webhooks, deployments, sweeps | lifecycle, store, domain, kyc, screening, outbound, signature, clock |
 //! | [`http`] | the edge before the generated routes, pages, documents | api, domain, signature, clock |
 //! | [`serve`] | listeners: timers, limits, TLS, shedding, shutdown | clock |
 //! | [`telemetry`] | logs, metrics, health | clock, config, serve |
@@ -52,6 +53,7 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod kyc;
+pub mod lifecycle;
 pub mod outbound;
 pub mod partner;
 pub mod screening;

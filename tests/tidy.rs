@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which room may use which (`domain` and `clock` are for values; wiring may use anything).
-const IMPORTS: [(&str, &[&str]); 15] = [
+const IMPORTS: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("signature", &[]),
     ("clock", &["domain"]),
@@ -17,12 +17,13 @@ const IMPORTS: [(&str, &[&str]); 15] = [
     ("sealing", &["clock", "domain"]),
     // signature: the service's own signing key is read and made with the other service keys.
     ("store", &["clock", "domain", "sealing", "signature"]),
+    ("lifecycle", &["clock", "domain", "store"]),
     ("kyc", &["clock", "domain", "partner"]),
     ("screening", &["clock", "domain", "partner"]),
     ("telemetry", &["clock", "config", "domain", "serve"]),
     // kyc: who opens a verification link is led to the partner there and then, and callbacks are read by its rules.
-    ("service", &["api", "clock", "domain", "kyc", "signature", "store"]),
-    ("worker", &["clock", "domain", "kyc", "outbound", "screening", "signature", "store"]),
+    ("service", &["api", "clock", "domain", "kyc", "lifecycle", "signature", "store"]),
+    ("worker", &["clock", "domain", "kyc", "lifecycle", "outbound", "screening", "signature", "store"]),
     ("http", &["api", "clock", "domain", "signature"]),
 ];
 
@@ -140,6 +141,17 @@ fn only_the_store_speaks_sql() {
         faults.extend(spoken.map(|(number, line)| format!("{}:{number}: {}", file.path, line.trim())));
     }
     none("SQL outside the store", &faults);
+}
+
+#[test]
+fn only_the_lifecycle_appends_to_audit_chains() {
+    let mut faults = Vec::new();
+    for file in files().iter().filter(|file| !file.is_test() && file.room() != Some("lifecycle")) {
+        let appends =
+            file.shipped().filter(|(_, line)| line.contains("chain.append(") || line.contains("events::insert("));
+        faults.extend(appends.map(|(number, line)| format!("{}:{number}: {}", file.path, line.trim())));
+    }
+    none("appends outside the lifecycle", &faults);
 }
 
 #[test]

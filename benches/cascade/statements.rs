@@ -26,7 +26,7 @@ impl Bare {
     pub async fn run(&self, store: &Store, clock: &Clock, programme_id: Uuid) {
         let now = clock.now();
         let mut tx = store.begin().await.unwrap();
-        let held = customers::hold(&mut tx, self.family.customer).await.unwrap().unwrap();
+        let held = customers::lock(&mut tx, self.family.customer).await.unwrap().unwrap();
         let (own, children) = self.events.split_at(1);
         let (accounts, cards) = children.split_at(self.family.accounts.len());
         events::insert(&mut tx, own).await.unwrap();

@@ -105,7 +105,7 @@ impl Scene {
             version: 1,
         };
         let mut chain = Chain::default();
-        let event = chain.append((self.clock.id(), now), customer.event(None, "created"), &Origin::internal("bench"));
+        let event = chain.append(self.clock.id(), customer.event(None, "created"), &Origin::internal("bench"));
         assert!(customers::insert(tx, &Held { customer, chain, challenge: None }).await.unwrap());
         events::insert(tx, std::slice::from_ref(&event)).await.unwrap();
         event

@@ -11,10 +11,10 @@ use customerd::domain::customer::{Move, Status};
 use customerd::domain::event::Origin;
 use customerd::domain::kyc::{KycState, KycStatus};
 use customerd::kyc::Kyc;
+use customerd::lifecycle::{Step, moves};
 use customerd::service::{Api, Settings};
 use customerd::signature::{Algorithm, Origins, PrivateKey};
 use customerd::store::customers;
-use customerd::store::moves::{self, Step};
 use customerd::store::verifications::{self, Verification};
 use serde_json::json;
 use uuid::Uuid;
@@ -89,7 +89,7 @@ async fn decided(api: Arc<Api>, customer: Uuid) {
 
 async fn bare(bench: Arc<Bench>, id: Uuid) {
     let mut tx = bench.store.begin().await.unwrap();
-    let mut held = customers::hold(&mut tx, id).await.unwrap().unwrap();
+    let mut held = customers::lock(&mut tx, id).await.unwrap().unwrap();
     let state = KycState { status: KycStatus::Approved, decided_at_ms: Some(500), ..KycState::default() };
     let verification = Verification { state, provider: Some("bench".into()), updated_at: bench.clock.now() };
     verifications::put(&mut tx, id, &verification).await.unwrap();

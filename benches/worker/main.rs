@@ -34,9 +34,9 @@ use customerd::domain::Timestamp;
 use customerd::domain::customer::{Customer, Move, Status};
 use customerd::domain::event::{Chain, Origin};
 use customerd::domain::programme::Programme;
+use customerd::lifecycle::{Step, moves};
 use customerd::screening::{Chainalysis, Sandbox, Screening};
 use customerd::store::customers::{self, Filter, Held};
-use customerd::store::moves::{self, Step};
 use customerd::store::programmes::{self, NewProgramme};
 use customerd::store::tasks::{self, Kind, NewTask};
 use customerd::store::{Store, StoreOptions};
@@ -202,7 +202,7 @@ impl Bench {
                     let origin = Origin::internal("screening");
                     for id in ids {
                         let mut tx = bench.store.begin().await.unwrap();
-                        let mut held = customers::hold(&mut tx, id).await.unwrap().unwrap();
+                        let mut held = customers::lock(&mut tx, id).await.unwrap().unwrap();
                         let step = Step { by: Move::Clear, reason: None, origin: &origin };
                         moves::make(&mut tx, &mut held, step, &bench.clock).await.unwrap();
                         tx.commit().await.unwrap();

@@ -218,6 +218,7 @@ impl Account {
             from: from.map(Status::as_str),
             to: self.status.as_str(),
             version: self.version,
+            at: self.updated_at,
             entity: members(&view),
         }
     }

@@ -257,6 +257,7 @@ impl Card {
             from: from.map(Status::as_str),
             to: self.status.as_str(),
             version: self.version,
+            at: self.updated_at,
             entity: members(&view),
         }
     }

@@ -85,6 +85,8 @@ pub struct Draft {
     pub to: &'static str,
     /// The version after.
     pub version: i64,
+    /// When the entity changed.
+    pub at: Timestamp,
     /// The entity after the change, as the JSON members that follow `webhookType` and `eventId` in a webhook.
     pub entity: serde_json::Map<String, serde_json::Value>,
 }
@@ -159,17 +161,30 @@ impl Event {
 }
 
 /// The end of a customer's chain of events: kept with the customer, so that appending needs no look-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chain {
     /// How many events there are.
     pub seq: i64,
     /// The hash of the last; zeros when there is none.
     pub head: Hash,
+    /// The time of the last; no later event has an earlier one.
+    pub at: Timestamp,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self { seq: 0, head: Hash::default(), at: Timestamp::EPOCH }
+    }
 }
 
 impl Chain {
-    /// Makes `draft` the next event of the chain.
-    pub fn append(&mut self, (id, now): (Uuid, Timestamp), draft: Draft, origin: &Origin) -> Event {
+    /// The time of a change that is made `now`: that of the last event where this node's clock is behind the one that gave it.
+    pub fn next_time(&self, now: Timestamp) -> Timestamp {
+        now.max(self.at)
+    }
+
+    /// Makes `draft` the next event of the chain. Times never go back along it.
+    pub fn append(&mut self, id: Uuid, draft: Draft, origin: &Origin) -> Event {
         let body = Body { webhook_type: draft.entity_type.event_type(), event_id: id, entity: &draft.entity };
         let mut event = Event {
             id,
@@ -183,7 +198,7 @@ impl Chain {
             from: draft.from.map(str::to_owned),
             to: draft.to.to_owned(),
             version: draft.version,
-            created_at: now,
+            created_at: self.next_time(draft.at),
             // A map of strings, numbers and arrays always serialises.
             body: serde_json::to_string(&body).unwrap_or_default(),
             traceparent: origin.traceparent.clone(),
@@ -191,7 +206,7 @@ impl Chain {
             hash: Hash::default(),
         };
         event.hash = event.digest();
-        *self = Self { seq: event.seq, head: event.hash };
+        *self = Self { seq: event.seq, head: event.hash, at: event.created_at };
         event
     }
 }
@@ -248,6 +263,7 @@ impl Customer {
             from: from.map(super::customer::Status::as_str),
             to: self.status.as_str(),
             version: self.version,
+            at: self.updated_at,
             entity: members(&view),
         }
     }
@@ -276,10 +292,10 @@ mod tests {
         let mut customer = customer();
         let mut chain = Chain::default();
         let origin = Origin::internal("programme");
-        let first = chain.append((Uuid::from_u128(3), Timestamp(1)), customer.event(None, "created"), &origin);
+        let first = chain.append(Uuid::from_u128(3), customer.event(None, "created"), &origin);
         let from = customer.make(Move::ProveOwnership, Timestamp(2)).unwrap();
         let second = chain.append(
-            (Uuid::from_u128(4), Timestamp(2)),
+            Uuid::from_u128(4),
             customer.event(Some(from), Move::ProveOwnership.as_str()),
             &Origin::internal("owner"),
         );
@@ -298,7 +314,7 @@ mod tests {
     #[test]
     fn the_body_is_the_webhook() {
         let event = Chain::default().append(
-            (Uuid::from_u128(3), Timestamp(1)),
+            Uuid::from_u128(3),
             customer().event(None, "created"),
             &Origin::internal("programme"),
         );

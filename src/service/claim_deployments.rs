@@ -41,7 +41,7 @@ impl Change for ClaimDeployments {
         if claimed.is_empty() {
             return Ok(ClaimDeploymentsResponse::default());
         }
-        let found = accounts::some(tx, claimed.iter().map(|task| task.entity_id)).await?;
+        let found = accounts::get_many(tx, claimed.iter().map(|task| task.entity_id)).await?;
         let found: HashMap<Uuid, _> = found.into_iter().map(|account| (account.id, account)).collect();
         let owners = customers::chain_ids(tx, claimed.iter().map(|task| task.customer_id)).await?;
         let owners: HashMap<Uuid, String> = owners.into_iter().collect();

@@ -41,7 +41,7 @@ impl Change for ClaimIssuances {
         if claimed.is_empty() {
             return Ok(ClaimIssuancesResponse::default());
         }
-        let found = cards::some(tx, claimed.iter().map(|task| task.entity_id)).await?;
+        let found = cards::get_many(tx, claimed.iter().map(|task| task.entity_id)).await?;
         let found: HashMap<Uuid, _> = found.into_iter().map(|card| (card.id, card)).collect();
         let issuance = |task: &tasks::Task| {
             Some(Issuance {

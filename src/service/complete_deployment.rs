@@ -13,8 +13,8 @@ use crate::api::v1::{self, CompleteDeploymentRequest, FailDeploymentRequest};
 use crate::domain::Error;
 use crate::domain::account::{Move, Status};
 use crate::domain::event::Origin;
-use crate::store::moves::Step;
-use crate::store::{Tx, account_moves, tasks};
+use crate::lifecycle::{Step, account_moves};
+use crate::store::{Tx, tasks};
 
 /// What a deployment service reports.
 pub(crate) struct Deployed {

@@ -13,8 +13,8 @@ use crate::api::v1::{self, CompleteIssuanceRequest, FailIssuanceRequest};
 use crate::domain::Error;
 use crate::domain::card::{Issued, Move, Status};
 use crate::domain::event::Origin;
-use crate::store::moves::Step;
-use crate::store::{Tx, card_moves, tasks};
+use crate::lifecycle::{Step, card_moves};
+use crate::store::{Tx, tasks};
 
 /// What an issuing service reports.
 pub(crate) struct Reported {

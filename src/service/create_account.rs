@@ -11,7 +11,8 @@ use crate::api::v1::{self, AccountType, CreateAccountRequest};
 use crate::domain::account::{Account, Status};
 use crate::domain::event::Origin;
 use crate::domain::{Error, Timestamp, currency, customer};
-use crate::store::{Tx, accounts, customers, events};
+use crate::lifecycle::Recorder;
+use crate::store::{Tx, accounts, customers};
 
 pub(crate) struct CreateAccount {
     api: Api,
@@ -62,13 +63,14 @@ impl Change for CreateAccount {
         if held.customer.status != customer::Status::Active {
             return Err(Error::transition("customer", held.customer.status, "given an account").into());
         }
-        let account = Account { customer_id: held.customer.id, ..self.account.clone() };
+        let created_at = held.chain.next_time(self.now);
+        let customer_id = held.customer.id;
+        let account = Account { customer_id, created_at, updated_at: created_at, ..self.account.clone() };
         let owner = challenge::account(&held.customer)?;
         let challenge = challenge::issue(&self.api, owner, challenge::ACCOUNT, self.now)?;
-        let event =
-            held.chain.append((self.api.clock.id(), account.created_at), account.event(None, "created"), &self.origin);
         accounts::insert(tx, &account, &challenge).await?;
-        events::insert(tx, &[event]).await?;
+        let recorder = Recorder { origin: &self.origin, clock: &self.api.clock };
+        recorder.append(tx, &mut held.chain, vec![account.event(None, "created")]).await?;
         customers::update(tx, &held).await?;
         Ok(v1::Account { challenge: Some(challenge.text), ..convert::account(&account) })
     }

@@ -12,8 +12,9 @@ use crate::api::v1::{self, CardType, CreateCardRequest};
 use crate::domain::card::{Card, Status, Type};
 use crate::domain::event::Origin;
 use crate::domain::{Code, Error, Violation, account, customer};
+use crate::lifecycle::Recorder;
 use crate::store::tasks::{self, Kind, NewTask};
-use crate::store::{Tx, cards, customers, events};
+use crate::store::{Tx, cards, customers};
 
 pub(crate) struct CreateCard {
     api: Api,
@@ -93,14 +94,13 @@ impl Change for CreateCard {
             return Err(Error::transition("customer", customer, "given a card").into());
         }
         let (account_id, customer_id) = (held.account.id, held.account.customer_id);
-        let card = Card { account_id, customer_id, ..self.card.clone() };
+        let created_at = held.customer.chain.next_time(self.card.created_at);
+        let card = Card { account_id, customer_id, created_at, updated_at: created_at, ..self.card.clone() };
         if !cards::insert(tx, &card).await? {
             return Err(conflict(tx, &card).await?.into());
         }
-        let clock = &self.api.clock;
-        let chain = &mut held.customer.chain;
-        let event = chain.append((clock.id(), card.created_at), card.event(None, "created"), &self.origin);
-        events::insert(tx, &[event]).await?;
+        let recorder = Recorder { origin: &self.origin, clock: &self.api.clock };
+        recorder.append(tx, &mut held.customer.chain, vec![card.event(None, "created")]).await?;
         customers::update(tx, &held.customer).await?;
         let task = NewTask {
             id: card.id,

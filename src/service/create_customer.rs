@@ -10,8 +10,9 @@ use crate::api::v1;
 use crate::domain::customer::{self, Customer, Status};
 use crate::domain::event::{Chain, Origin};
 use crate::domain::{Code, Error};
+use crate::lifecycle::Recorder;
+use crate::store::Tx;
 use crate::store::customers::{self, Held};
-use crate::store::{Tx, events};
 
 pub(crate) struct CreateCustomer {
     api: Api,
@@ -54,16 +55,10 @@ impl Change for CreateCustomer {
 
     async fn apply(&self, tx: &mut Tx) -> Outcome<v1::Customer> {
         let mut held = self.held.clone();
-        let customer = &held.customer;
-        let event = held.chain.append(
-            (self.api.clock.id(), customer.created_at),
-            customer.event(None, "created"),
-            &self.origin,
-        );
-        if !customers::insert(tx, &held).await? {
+        let recorder = Recorder { origin: &self.origin, clock: &self.api.clock };
+        if !recorder.open(tx, &mut held).await? {
             return Err(self.conflict(tx).await?.into());
         }
-        events::insert(tx, &[event]).await?;
         Ok(v1::Customer {
             challenge: held.challenge.map(|challenge| challenge.text),
             verification_url: Some(self.api.links.verification(held.customer.id)),

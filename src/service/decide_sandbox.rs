@@ -8,6 +8,7 @@ use super::sandbox;
 use crate::api::v1::{DecideSandboxRequest, SandboxDecision};
 use crate::domain::Error;
 use crate::kyc::{Choice, Sandbox};
+use crate::lifecycle::verification;
 use crate::store::{self, Tx, customers, verifications};
 
 impl Open for DecideSandboxRequest {
@@ -39,17 +40,17 @@ impl store::Change for Decide<'_> {
     type Error = Failure;
 
     async fn apply(&self, tx: &mut Tx) -> Outcome<()> {
-        let Some(mut held) = customers::hold(tx, self.customer_id).await? else { return Ok(()) };
+        let Some(mut held) = customers::lock(tx, self.customer_id).await? else { return Ok(()) };
         let status = held.customer.status;
         if !sandbox::open(status) {
             return Err(Error::transition("customer", status, "decided about").into());
         }
         // A person's second click is a newer decision, even within one millisecond.
-        let known = verifications::get(tx, self.customer_id).await?;
+        let known = verifications::get_any(tx, self.customer_id).await?;
         let last = known.and_then(|known| known.state.decided_at_ms).unwrap_or(i64::MIN);
         let now_ms = (self.api.clock.now().micros() / 1000).max(last.saturating_add(1));
         let callback = Sandbox::callback(self.customer_id, self.choice, (self.api.clock.id(), now_ms));
-        verifications::decide(tx, &mut held, &callback, &self.api.clock).await?;
+        verification::decide(tx, &mut held, &callback, &self.api.clock).await?;
         Ok(())
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::api::error;
 use crate::domain::{Code, Error};
+use crate::lifecycle::NotMoved;
 use crate::signature;
-use crate::store::moves::NotMoved;
 use crate::store::{self, Retry};
 
 /// A refusal, or a store that could not.

@@ -13,7 +13,7 @@ impl Find for GetAccountRequest {
 
     async fn find(&self, cx: &Context<'_>) -> Outcome<Option<v1::Account>> {
         let id = convert::account_id(&self.account_id)?;
-        let found = accounts::find(&mut cx.api.store.reader().await?, cx.owner(), id).await?;
+        let found = accounts::get_owned(&mut cx.api.store.reader().await?, cx.owner(), id).await?;
         Ok(found.as_ref().map(convert::account))
     }
 

@@ -13,7 +13,7 @@ impl Find for GetCardRequest {
 
     async fn find(&self, cx: &Context<'_>) -> Outcome<Option<v1::Card>> {
         let id = convert::card_id(&self.card_id)?;
-        let found = cards::find(&mut cx.api.store.reader().await?, cx.owner(), id).await?;
+        let found = cards::get_owned(&mut cx.api.store.reader().await?, cx.owner(), id).await?;
         Ok(found.as_ref().map(convert::card))
     }
 

@@ -13,7 +13,7 @@ impl Find for GetCustomerRequest {
 
     async fn find(&self, cx: &Context<'_>) -> Outcome<Option<Customer>> {
         let id = convert::id(&self.customer_id, not_found())?;
-        let found = customers::get(&mut cx.api.store.reader().await?, cx.owner(), id).await?;
+        let found = customers::get_owned(&mut cx.api.store.reader().await?, cx.owner(), id).await?;
         Ok(found.as_ref().map(convert::customer))
     }
 

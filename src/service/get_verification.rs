@@ -16,8 +16,8 @@ impl Read for GetVerificationRequest {
     async fn read(self, cx: &Context<'_>) -> Outcome<Verification> {
         let id = convert::id(&self.customer_id, not_found())?;
         let mut reader = cx.api.store.reader().await?;
-        let customer = customers::get(&mut reader, cx.programme().id, id).await?.ok_or_else(not_found)?;
-        let known = verifications::get(&mut reader, id).await?;
+        let customer = customers::get_owned(&mut reader, cx.programme().id, id).await?.ok_or_else(not_found)?;
+        let known = verifications::get_any(&mut reader, id).await?;
         let updated_at = known.as_ref().map_or(customer.updated_at, |known| known.updated_at.max(customer.updated_at));
         let state = known.map(|known| known.state).unwrap_or_default();
         let progress = progress(customer.status, &state);

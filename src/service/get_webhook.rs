@@ -13,7 +13,7 @@ impl Find for GetWebhookRequest {
 
     async fn find(&self, cx: &Context<'_>) -> Outcome<Option<Webhook>> {
         let id = webhooks::id(&self.webhook_id)?;
-        let found = store::webhooks::get(&mut cx.api.store.reader().await?, cx.owner(), id).await?;
+        let found = store::webhooks::get_owned(&mut cx.api.store.reader().await?, cx.owner(), id).await?;
         Ok(found.as_ref().map(webhooks::message))
     }
 

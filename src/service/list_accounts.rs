@@ -27,7 +27,7 @@ impl Read for ListAccountsRequest {
         let mut reader = cx.api.store.reader().await?;
         if !self.customer_id.is_empty() {
             let id = convert::id(&self.customer_id, not_found())?;
-            customers::get(&mut reader, cx.programme().id, id).await?.ok_or_else(not_found)?;
+            customers::get_owned(&mut reader, cx.programme().id, id).await?.ok_or_else(not_found)?;
             filter.of = Of::Parent(id);
         }
         let mut page = accounts::page(&mut reader, &filter).await?;

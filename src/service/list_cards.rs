@@ -24,7 +24,7 @@ impl Read for ListCardsRequest {
         let mut reader = cx.api.store.reader().await?;
         if !self.account_id.is_empty() {
             let id = convert::account_id(&self.account_id)?;
-            let account = accounts::find(&mut reader, cx.owner(), id).await?;
+            let account = accounts::get_owned(&mut reader, cx.owner(), id).await?;
             filter.of = Of::Parent(account.ok_or_else(convert::account_not_found)?.id);
         }
         let mut page = cards::page(&mut reader, &filter).await?;

@@ -22,7 +22,7 @@ impl Read for ListCustomerEventsRequest {
         let before = before(&self.page_token)?;
         let id = convert::id(&self.customer_id, not_found())?;
         let mut reader = cx.api.store.reader().await?;
-        customers::get(&mut reader, cx.programme().id, id).await?.ok_or_else(not_found)?;
+        customers::get_owned(&mut reader, cx.programme().id, id).await?.ok_or_else(not_found)?;
         let page = events::trail(&mut reader, id, before, size).await?;
         // Places have no gaps and start at 1, so the last one tells whether more follow.
         let next_page_token =

@@ -22,7 +22,7 @@ impl Read for ListDeliveriesRequest {
             limit: size + 1,
         };
         let mut reader = cx.api.store.reader().await?;
-        let known = store::webhooks::get(&mut reader, cx.programme().id, filter.webhook_id).await?;
+        let known = store::webhooks::get_owned(&mut reader, cx.programme().id, filter.webhook_id).await?;
         known.ok_or_else(webhooks::not_found)?;
         let mut page = deliveries::page(&mut reader, &filter).await?;
         let next_page_token = paging::cut(&mut page, size, |(it, created_at)| (*created_at, it.event_id));

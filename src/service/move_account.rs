@@ -10,9 +10,9 @@ use super::once::Change;
 use crate::api::v1;
 use crate::domain::account::Move;
 use crate::domain::event::Origin;
+use crate::lifecycle::{Step, account_moves};
+use crate::store::Tx;
 use crate::store::accounts::{self, Held};
-use crate::store::moves::Step;
-use crate::store::{Tx, account_moves};
 
 /// One move of one account.
 pub(crate) struct MoveAccount {
@@ -43,7 +43,7 @@ impl Change for MoveAccount {
 
 /// Holds a programme's account; with `None`, any programme's.
 pub(super) async fn hold(tx: &mut Tx, programme_id: Option<Uuid>, account_id: &str) -> Outcome<Held> {
-    let held = accounts::hold(tx, convert::account_id(account_id)?).await?;
+    let held = accounts::lock(tx, convert::account_id(account_id)?).await?;
     let own = |held: &Held| programme_id.is_none_or(|id| held.account.programme_id == id);
     Ok(held.filter(own).ok_or_else(convert::account_not_found)?)
 }

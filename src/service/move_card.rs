@@ -11,9 +11,9 @@ use super::reason;
 use crate::api::v1;
 use crate::domain::card::Move;
 use crate::domain::event::Origin;
+use crate::lifecycle::{Step, card_moves};
+use crate::store::Tx;
 use crate::store::cards::{self, Held};
-use crate::store::moves::Step;
-use crate::store::{Tx, card_moves};
 
 /// One move of one card.
 pub(crate) struct MoveCard {
@@ -53,7 +53,7 @@ impl Change for MoveCard {
 
 /// Holds a programme's card; with `None`, any programme's.
 pub(super) async fn hold(tx: &mut Tx, programme_id: Option<Uuid>, card_id: &str) -> Outcome<Held> {
-    let held = cards::hold(tx, convert::card_id(card_id)?).await?;
+    let held = cards::lock(tx, convert::card_id(card_id)?).await?;
     let own = |held: &Held| programme_id.is_none_or(|id| held.card.programme_id == id);
     Ok(held.filter(own).ok_or_else(convert::card_not_found)?)
 }

@@ -11,9 +11,9 @@ use super::once::Change;
 use crate::api::v1;
 use crate::domain::customer::Move;
 use crate::domain::event::Origin;
+use crate::lifecycle::{Step, moves};
 use crate::store::Tx;
 use crate::store::customers::{self, Held};
-use crate::store::moves::{self, Step};
 
 /// One move of one customer.
 pub(crate) struct MoveCustomer {
@@ -53,6 +53,6 @@ impl Change for MoveCustomer {
 /// idempotency key as well.
 pub(super) async fn hold(tx: &mut Tx, programme_id: Uuid, customer_id: &str) -> Outcome<Held> {
     let id = convert::id(customer_id, not_found())?;
-    let held = customers::hold(tx, id).await?;
+    let held = customers::lock(tx, id).await?;
     Ok(held.filter(|held| held.customer.programme_id == programme_id).ok_or_else(not_found)?)
 }

@@ -87,9 +87,9 @@ impl store::Change for Opened<'_> {
     type Error = Failure;
 
     async fn apply(&self, tx: &mut Tx) -> Outcome<()> {
-        let held = customers::hold(tx, self.customer_id).await?;
+        let held = customers::lock(tx, self.customer_id).await?;
         let Some(held) = held.filter(|held| held.customer.status == Status::Verifying) else { return Ok(()) };
-        let known = verifications::get(tx, self.customer_id).await?;
+        let known = verifications::get_any(tx, self.customer_id).await?;
         let (state, provider) = known.map(|known| (known.state, known.provider)).unwrap_or_default();
         let updated_at = self.api.clock.now().max(held.customer.updated_at);
         let opened = Verification { state: state.opened(), provider, updated_at };

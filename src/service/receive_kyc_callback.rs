@@ -8,7 +8,8 @@ use crate::api::v1::{CallbackHeader, ReceiveKycCallbackRequest};
 use crate::domain::kyc::{Callback, Outcome as Weighed};
 use crate::domain::{Code, Error};
 use crate::kyc::{KycProvider as _, Refused};
-use crate::store::{self, Tx, customers, verifications};
+use crate::lifecycle::verification;
+use crate::store::{self, Tx, customers};
 
 impl Open for ReceiveKycCallbackRequest {
     type Reply = ();
@@ -63,11 +64,11 @@ impl store::Change for Receive<'_> {
 
     async fn apply(&self, tx: &mut Tx) -> Outcome<()> {
         let customer = self.callback.customer_id;
-        let Some(mut held) = customers::hold(tx, customer).await? else {
+        let Some(mut held) = customers::lock(tx, customer).await? else {
             tracing::info!(%customer, "a verification callback names no customer of ours");
             return Ok(());
         };
-        let weighed = verifications::decide(tx, &mut held, self.callback, &self.api.clock).await?;
+        let weighed = verification::decide(tx, &mut held, self.callback, &self.api.clock).await?;
         match weighed {
             Weighed::Ignored(why) => tracing::info!(%customer, ?why, "a verification callback changed nothing"),
             Weighed::Changed(state) => {

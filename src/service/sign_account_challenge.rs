@@ -12,9 +12,9 @@ use crate::api::v1::SignAccountChallengeRequest;
 use crate::domain::account::{Move, Status};
 use crate::domain::event::Origin;
 use crate::domain::{Code, Error, Timestamp};
+use crate::lifecycle::{Step, account_moves};
 use crate::store::accounts::Held;
-use crate::store::moves::Step;
-use crate::store::{Tx, account_moves, accounts};
+use crate::store::{Tx, accounts};
 
 pub(crate) struct SignAccountChallenge {
     api: Api,

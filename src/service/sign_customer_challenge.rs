@@ -12,8 +12,8 @@ use crate::api::v1::SignCustomerChallengeRequest;
 use crate::domain::customer::{Move, Status};
 use crate::domain::event::Origin;
 use crate::domain::{Code, Error, Timestamp};
+use crate::lifecycle::{Step, moves};
 use crate::store::customers::Held;
-use crate::store::moves::{self, Step};
 use crate::store::{Tx, customers};
 
 pub(crate) struct SignCustomerChallenge {

@@ -11,8 +11,8 @@ use crate::api::v1::{SimulateCardFailedRequest, SimulateCardIssuedRequest};
 use crate::domain::Timestamp;
 use crate::domain::card::{Card, Issued, Move};
 use crate::domain::event::Origin;
-use crate::store::moves::Step;
-use crate::store::{Tx, card_moves};
+use crate::lifecycle::{Step, card_moves};
+use crate::store::Tx;
 
 /// Years that a sandbox card is good for.
 const YEARS: i64 = 4;

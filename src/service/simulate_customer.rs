@@ -11,8 +11,8 @@ use crate::api::v1::{SimulateCustomerRejectedRequest, SimulateCustomerVerifiedRe
 use crate::domain::customer::{Move, Status};
 use crate::domain::event::Origin;
 use crate::domain::kyc::{KycState, KycStatus};
+use crate::lifecycle::{Step, moves};
 use crate::store::Tx;
-use crate::store::moves::{self, Step};
 use crate::store::verifications::{self, Verification};
 
 /// A customer driven to an end by real moves, each with its event.

@@ -21,9 +21,9 @@ impl Subject {
     pub(super) async fn of(api: &Api, token: &str) -> Outcome<Option<Self>> {
         let Some(id) = api.links.read(token) else { return Ok(None) };
         let mut reader = api.store.reader().await?;
-        let Some(customer) = customers::of_any(&mut reader, id).await? else { return Ok(None) };
+        let Some(customer) = customers::get_any(&mut reader, id).await? else { return Ok(None) };
         let Some(programme) = programmes::get(&mut reader, customer.programme_id).await? else { return Ok(None) };
-        let known = verifications::get(&mut reader, id).await?;
+        let known = verifications::get_any(&mut reader, id).await?;
         let state = known.map(|known| known.state).unwrap_or_default();
         Ok(Some(Self { customer, state, sandbox: programme.sandbox }))
     }

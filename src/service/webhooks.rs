@@ -24,7 +24,7 @@ pub(super) fn id(text: &str) -> Result<Uuid, Error> {
 
 /// A programme's subscription held for a change.
 pub(super) async fn hold(tx: &mut Tx, programme_id: Uuid, id: Uuid) -> Outcome<Subscription> {
-    let held = webhooks::hold(tx, id).await?.filter(|it| it.programme_id == programme_id);
+    let held = webhooks::lock(tx, id).await?.filter(|it| it.programme_id == programme_id);
     Ok(held.ok_or_else(not_found)?)
 }
 

@@ -1,7 +1,8 @@
-//! Accounts. Every change holds the customer first: see [`hold`].
+//! Accounts. Every change holds the customer first: see [`lock`].
 
 use uuid::Uuid;
 
+use super::children::Batch;
 use super::customers::{self, Challenge};
 use super::standing;
 use super::value::row;
@@ -94,14 +95,14 @@ pub async fn insert(tx: &mut Tx, account: &Account, challenge: &Challenge) -> Re
 }
 
 /// An account, of any programme.
-pub async fn get(on: &mut impl Connection, id: Uuid) -> Result<Option<Account>, Error> {
+pub async fn get_any(on: &mut impl Connection, id: Uuid) -> Result<Option<Account>, Error> {
     let query = on.query(concat!("SELECT ", columns!(), " FROM accounts WHERE id = $1")).bind(id);
     let row: Option<AccountRow> = query.optional().await?;
     row.map(AccountRow::read).transpose()
 }
 
 /// A programme's account.
-pub async fn find<'o>(
+pub async fn get_owned<'o>(
     on: &mut impl Connection,
     owner: impl Into<Owner<'o>>,
     id: Uuid,
@@ -116,11 +117,11 @@ pub async fn find<'o>(
 }
 
 /// An account held for a change, of any programme.
-pub async fn hold(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
+pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
     // An account never changes hands, so that its customer can be looked up before anything is held.
-    let Some(seen) = get(tx, id).await? else { return Ok(None) };
-    let customer = customers::hold(tx, seen.customer_id).await?.ok_or(Error::NotFound)?;
-    let account = get(tx, id).await?.ok_or(Error::NotFound)?;
+    let Some(seen) = get_any(tx, id).await? else { return Ok(None) };
+    let customer = customers::lock(tx, seen.customer_id).await?.ok_or(Error::NotFound)?;
+    let account = get_any(tx, id).await?.ok_or(Error::NotFound)?;
     let query = tx.query("SELECT challenge, challenge_expires_at FROM accounts WHERE id = $1").bind(id);
     let row: ChallengeRow = query.one().await?;
     let challenge =
@@ -128,7 +129,7 @@ pub async fn hold(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
     Ok(Some(Held { customer, account, challenge }))
 }
 
-/// Writes back what [`hold`] gave and a change left, the customer's chain included.
+/// Writes back what [`lock`] gave and a change left, the customer's chain included.
 pub async fn update(tx: &mut Tx, held: &Held) -> Result<(), Error> {
     let Held { customer, account, challenge } = held;
     tx.query(
@@ -206,29 +207,23 @@ pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<Accou
 }
 
 /// Accounts by id, in no order; unknown ones are left out. At least one id must be given.
-pub async fn some(on: &mut impl Connection, ids: impl IntoIterator<Item = Uuid>) -> Result<Vec<Account>, Error> {
+pub async fn get_many(on: &mut impl Connection, ids: impl IntoIterator<Item = Uuid>) -> Result<Vec<Account>, Error> {
     let query = on.query(concat!("SELECT ", columns!(), " FROM accounts WHERE id IN ")).push_list(ids).once();
     let rows: Vec<AccountRow> = query.all().await?;
     rows.into_iter().map(AccountRow::read).collect()
 }
 
-/// At most `limit` accounts of a customer that a cascade moves, those after `after`, oldest first.
-pub(super) async fn affected(
-    tx: &mut Tx,
-    customer_id: Uuid,
-    which: super::cascade::Which,
-    (after, limit): (Option<(Timestamp, Uuid)>, i64),
-) -> Result<Vec<Account>, Error> {
+/// The accounts of a customer that follow it, a batch of them.
+pub async fn following(tx: &mut Tx, customer_id: Uuid, batch: &Batch) -> Result<Vec<Account>, Error> {
     let query = tx.query(concat!("SELECT ", columns!(), " FROM accounts WHERE customer_id = $1")).bind(customer_id);
-    let query = which.narrow(query, " AND status NOT IN ('closed', 'failed')");
-    let rows: Vec<AccountRow> = super::cascade::next(query, after, limit).all().await?;
+    let rows: Vec<AccountRow> = batch.narrow(query, " AND status NOT IN ('closed', 'failed')").all().await?;
     rows.into_iter().map(AccountRow::read).collect()
 }
 
 /// Writes accounts that were all moved the same way.
-pub(super) async fn update_all(tx: &mut Tx, accounts: &[Account]) -> Result<(), Error> {
+pub async fn update_all(tx: &mut Tx, accounts: &[Account]) -> Result<(), Error> {
     let Some(first) = accounts.first() else { return Ok(()) };
-    // A closed account's challenge is of no more use; one that sleeps or wakes has none.
+    // A closed account's challenge is of no more use; one that is deactivated or reactivated has none.
     tx.query(
         "UPDATE accounts SET status = $1, slept_by = $2, updated_at = $3, challenge = NULL, challenge_expires_at = NULL, \
          version = version + 1 WHERE id IN ",

@@ -43,7 +43,8 @@ row! {
 
 impl AuditRow {
     fn chain(&self) -> Chain {
-        Chain { seq: self.event_seq, head: Hash::try_from(self.event_head.as_slice()).unwrap_or([0xff; 32]) }
+        let head = Hash::try_from(self.event_head.as_slice()).unwrap_or([0xff; 32]);
+        Chain { seq: self.event_seq, head, ..Chain::default() }
     }
 
     fn entity(&self) -> Entity {

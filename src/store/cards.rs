@@ -1,9 +1,9 @@
-//! Cards. Every change holds the customer first: see [`hold`].
+//! Cards. Every change holds the customer first: see [`lock`].
 
 use uuid::Uuid;
 
 use super::accounts::{self, Of, sleeper};
-use super::cascade::{self, Parent, Which};
+use super::children::{Batch, Parent};
 use super::standing;
 use super::value::row;
 use super::{Connection, Error, Owner, Tx, customers};
@@ -127,7 +127,11 @@ pub async fn live(on: &mut impl Connection, account_id: Uuid, card_type: Type) -
 }
 
 /// A programme's card.
-pub async fn find<'o>(on: &mut impl Connection, owner: impl Into<Owner<'o>>, id: Uuid) -> Result<Option<Card>, Error> {
+pub async fn get_owned<'o>(
+    on: &mut impl Connection,
+    owner: impl Into<Owner<'o>>,
+    id: Uuid,
+) -> Result<Option<Card>, Error> {
     let Owner { programme_id, standing } = owner.into();
     let query = on
         .query(concat!("SELECT ", columns!(), " FROM cards WHERE id = $1 AND programme_id = $2"))
@@ -138,22 +142,22 @@ pub async fn find<'o>(on: &mut impl Connection, owner: impl Into<Owner<'o>>, id:
 }
 
 /// A card, of any programme.
-pub async fn get(on: &mut impl Connection, id: Uuid) -> Result<Option<Card>, Error> {
+pub async fn get_any(on: &mut impl Connection, id: Uuid) -> Result<Option<Card>, Error> {
     let query = on.query(concat!("SELECT ", columns!(), " FROM cards WHERE id = $1")).bind(id);
     let row: Option<CardRow> = query.optional().await?;
     row.map(CardRow::read).transpose()
 }
 
 /// A card held for a change, of any programme.
-pub async fn hold(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
-    let Some(seen) = get(tx, id).await? else { return Ok(None) };
-    let customer = customers::hold(tx, seen.customer_id).await?.ok_or(Error::NotFound)?;
-    let account = accounts::get(tx, seen.account_id).await?.ok_or(Error::NotFound)?;
-    let card = get(tx, id).await?.ok_or(Error::NotFound)?;
+pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
+    let Some(seen) = get_any(tx, id).await? else { return Ok(None) };
+    let customer = customers::lock(tx, seen.customer_id).await?.ok_or(Error::NotFound)?;
+    let account = accounts::get_any(tx, seen.account_id).await?.ok_or(Error::NotFound)?;
+    let card = get_any(tx, id).await?.ok_or(Error::NotFound)?;
     Ok(Some(Held { customer, account, card }))
 }
 
-/// Writes back what [`hold`] gave and a change left, the customer's chain included.
+/// Writes back what [`lock`] gave and a change left, the customer's chain included.
 pub async fn update(tx: &mut Tx, held: &Held) -> Result<(), Error> {
     let card = &held.card;
     let issued = card.issued.as_ref();
@@ -218,21 +222,16 @@ pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<Card>
 }
 
 /// Cards by id, in no order; unknown ones are left out. At least one id must be given.
-pub async fn some(on: &mut impl Connection, ids: impl IntoIterator<Item = Uuid>) -> Result<Vec<Card>, Error> {
+pub async fn get_many(on: &mut impl Connection, ids: impl IntoIterator<Item = Uuid>) -> Result<Vec<Card>, Error> {
     let query = on.query(concat!("SELECT ", columns!(), " FROM cards WHERE id IN ")).push_list(ids).once();
     let rows: Vec<CardRow> = query.all().await?;
     rows.into_iter().map(CardRow::read).collect()
 }
 
-/// At most `limit` cards under a customer or account that a cascade moves, those after `after`, oldest first.
-pub(super) async fn affected(
-    tx: &mut Tx,
-    parent: Parent,
-    which: Which,
-    (after, limit): (Option<(Timestamp, Uuid)>, i64),
-) -> Result<Vec<Card>, Error> {
+/// The cards under a customer or account that follow it, a batch of them.
+pub async fn following(tx: &mut Tx, batch: &Batch) -> Result<Vec<Card>, Error> {
     // Word for word the condition of the partial index.
-    let query = match parent {
+    let query = match batch.parent {
         Parent::Customer(id) => tx
             .query(concat!(
                 "SELECT ",
@@ -248,12 +247,12 @@ pub(super) async fn affected(
             ))
             .bind(id),
     };
-    let rows: Vec<CardRow> = cascade::next(which.narrow(query, ""), after, limit).all().await?;
+    let rows: Vec<CardRow> = batch.narrow(query, "").all().await?;
     rows.into_iter().map(CardRow::read).collect()
 }
 
 /// Writes cards that were all moved the same way.
-pub(super) async fn update_all(tx: &mut Tx, cards: &[Card]) -> Result<(), Error> {
+pub async fn update_all(tx: &mut Tx, cards: &[Card]) -> Result<(), Error> {
     let Some(first) = cards.first() else { return Ok(()) };
     tx.query("UPDATE cards SET status = $1, slept_by = $2, updated_at = $3, version = version + 1 WHERE id IN ")
         .bind(first.status.as_str())

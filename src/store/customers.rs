@@ -71,6 +71,7 @@ row! {
         version: i64,
         event_seq: i64,
         event_head: Vec<u8>,
+        event_at: Option<Timestamp>,
         challenge: Option<Vec<u8>>,
         challenge_expires_at: Option<Timestamp>,
     }
@@ -83,8 +84,8 @@ pub async fn insert(tx: &mut Tx, held: &Held) -> Result<bool, Error> {
     let inserted = tx
         .query(
             "INSERT INTO customers (id, programme_id, external_id, chain_id, status, created_at, updated_at, version, \
-             event_seq, event_head, challenge, challenge_expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
+             event_seq, event_head, event_at, challenge, challenge_expires_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING",
         )
         .bind(customer.id)
         .bind(customer.programme_id)
@@ -96,6 +97,7 @@ pub async fn insert(tx: &mut Tx, held: &Held) -> Result<bool, Error> {
         .bind(customer.version)
         .bind(chain.seq)
         .bind(chain.head.as_slice())
+        .bind(chain.at)
         .bind(challenge.as_ref().map(|challenge| challenge.text.as_slice()))
         .bind(challenge.as_ref().map(|challenge| challenge.expires_at))
         .execute()
@@ -121,7 +123,7 @@ pub async fn conflict(on: &mut impl Connection, customer: &Customer) -> Result<V
 }
 
 /// A programme's customer.
-pub async fn get<'o>(
+pub async fn get_owned<'o>(
     on: &mut impl Connection,
     owner: impl Into<Owner<'o>>,
     id: Uuid,
@@ -139,7 +141,7 @@ pub async fn get<'o>(
 }
 
 /// A customer of any programme.
-pub async fn of_any(on: &mut impl Connection, id: Uuid) -> Result<Option<Customer>, Error> {
+pub async fn get_any(on: &mut impl Connection, id: Uuid) -> Result<Option<Customer>, Error> {
     let row: Option<CustomerRow> = on
         .query(
             "SELECT id, programme_id, external_id, chain_id, status, created_at, updated_at, version FROM customers \
@@ -160,10 +162,12 @@ pub async fn chain_ids(
 }
 
 /// A customer held for a change, of any programme.
-pub async fn hold(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
+pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
     let row: Option<HeldRow> = tx
         .query(
+            // Rows of before there was event_at have none until their first change.
             "SELECT id, programme_id, external_id, chain_id, status, created_at, updated_at, version, event_seq, event_head, \
+             COALESCE(event_at, (SELECT MAX(created_at) FROM events WHERE customer_id = customers.id)) AS event_at, \
              challenge, challenge_expires_at FROM customers WHERE id = $1",
         )
         .bind(id)
@@ -185,15 +189,16 @@ pub async fn hold(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
         updated_at: row.updated_at,
         version: row.version,
     };
-    Ok(Some(Held { customer: customer.read()?, chain: Chain { seq: row.event_seq, head }, challenge }))
+    let chain = Chain { seq: row.event_seq, head, at: row.event_at.unwrap_or(Timestamp::EPOCH) };
+    Ok(Some(Held { customer: customer.read()?, chain, challenge }))
 }
 
-/// Writes back what [`hold`] gave and a change left.
+/// Writes back what [`lock`] gave and a change left.
 pub async fn update(tx: &mut Tx, held: &Held) -> Result<(), Error> {
     let Held { customer, chain, challenge } = held;
     tx.query(
-        "UPDATE customers SET status = $2, updated_at = $3, version = $4, event_seq = $5, event_head = $6, challenge = $7, \
-         challenge_expires_at = $8 WHERE id = $1",
+        "UPDATE customers SET status = $2, updated_at = $3, version = $4, event_seq = $5, event_head = $6, event_at = $7, \
+         challenge = $8, challenge_expires_at = $9 WHERE id = $1",
     )
     .bind(customer.id)
     .bind(customer.status.as_str())
@@ -201,6 +206,7 @@ pub async fn update(tx: &mut Tx, held: &Held) -> Result<(), Error> {
     .bind(customer.version)
     .bind(chain.seq)
     .bind(chain.head.as_slice())
+    .bind(chain.at)
     .bind(challenge.as_ref().map(|challenge| challenge.text.as_slice()))
     .bind(challenge.as_ref().map(|challenge| challenge.expires_at))
     .execute()

@@ -40,6 +40,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0008_event_positions",
     "0009_delivery_leases",
     "0010_delivery_claims",
+    "0011_event_times",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {

@@ -32,7 +32,6 @@
 //! ```
 
 mod batch;
-mod cascade;
 mod change;
 mod dialect;
 mod error;
@@ -47,16 +46,14 @@ mod tx;
 mod value;
 mod writer;
 
-pub mod account_moves;
 pub mod accounts;
 pub mod audit;
-pub mod card_moves;
 pub mod cards;
+pub mod children;
 pub mod customers;
 pub mod deliveries;
 pub mod events;
 pub mod idempotency;
-pub mod moves;
 pub mod operators;
 pub mod programmes;
 pub mod signing_keys;

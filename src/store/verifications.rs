@@ -2,18 +2,10 @@
 
 use uuid::Uuid;
 
-use super::customers::Held;
-use super::moves::{self, NotMoved, Step};
 use super::value::row;
 use super::{Connection, Error, Tx};
-use crate::clock::Clock;
 use crate::domain::Timestamp;
-use crate::domain::event::Origin;
-use crate::domain::kyc::{Callback, KycState, KycStatus, Outcome, Reason};
-use crate::domain::verification::consequence;
-
-/// Reason codes in an event's cause: the audit trail is no place for whole lists.
-const REASONS_IN_CAUSE: usize = 4;
+use crate::domain::kyc::{KycState, KycStatus, Reason};
 
 /// What is known of a customer's verification.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +30,7 @@ row! {
 }
 
 /// What is known of a customer's verification; `None` when it was never opened and nothing was heard of it.
-pub async fn get(on: &mut impl Connection, customer_id: Uuid) -> Result<Option<Verification>, Error> {
+pub async fn get_any(on: &mut impl Connection, customer_id: Uuid) -> Result<Option<Verification>, Error> {
     let row: Option<VerificationRow> = on
         .query(
             "SELECT status, reasons, provider, decided_at_ms, last_event, updated_at FROM verifications \
@@ -76,36 +68,4 @@ pub async fn put(tx: &mut Tx, customer_id: Uuid, verification: &Verification) ->
     .execute()
     .await?;
     Ok(())
-}
-
-/// Weighs a partner's message against the decision in force; where it counts, writes it and moves the held customer
-/// accordingly.
-///
-/// # Errors
-///
-/// [`NotMoved`], of which only the store's is to be expected.
-pub async fn decide(tx: &mut Tx, held: &mut Held, callback: &Callback, clock: &Clock) -> Result<Outcome, NotMoved> {
-    let id = held.customer.id;
-    let state = get(tx, id).await?.map(|verification| verification.state).unwrap_or_default();
-    let outcome = state.apply(callback);
-    if let Outcome::Changed(state) = &outcome {
-        let provider = Some(callback.provider.to_owned());
-        let verification = Verification { state: state.clone(), provider, updated_at: clock.now() };
-        put(tx, id, &verification).await?;
-        follow(tx, held, state, clock).await?;
-    }
-    Ok(outcome)
-}
-
-/// Makes the move that the decision in force calls for where the held customer is now, if it calls for one.
-///
-/// # Errors
-///
-/// [`NotMoved`], of which only the store's is to be expected.
-pub async fn follow(tx: &mut Tx, held: &mut Held, state: &KycState, clock: &Clock) -> Result<(), NotMoved> {
-    let Some(by) = consequence(held.customer.status, state.status) else { return Ok(()) };
-    let codes: Vec<&str> = state.reasons.iter().take(REASONS_IN_CAUSE).map(|reason| reason.code.as_str()).collect();
-    let codes = codes.join(", ");
-    let reason = Some(codes.as_str()).filter(|codes| !codes.is_empty());
-    moves::make(tx, held, Step { by, reason, origin: &Origin::internal("kyc") }, clock).await
 }

@@ -86,7 +86,7 @@ pub async fn insert(tx: &mut Tx, it: &Subscription) -> Result<(), Error> {
 }
 
 /// A programme's subscription.
-pub async fn get<'o>(
+pub async fn get_owned<'o>(
     on: &mut impl Connection,
     owner: impl Into<Owner<'o>>,
     id: Uuid,
@@ -106,7 +106,7 @@ pub async fn get<'o>(
 }
 
 /// A subscription held for a change, of any programme.
-pub async fn hold(tx: &mut Tx, id: Uuid) -> Result<Option<Subscription>, Error> {
+pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Subscription>, Error> {
     let row: Option<WebhookRow> = tx
         .query(
             "SELECT id, programme_id, callback_url, types, fifo, disabled_reason, probe_at, failing_since, failures, secret, \
@@ -120,7 +120,7 @@ pub async fn hold(tx: &mut Tx, id: Uuid) -> Result<Option<Subscription>, Error> 
     row.map(WebhookRow::read).transpose()
 }
 
-/// Writes back what [`hold`] gave and a change left.
+/// Writes back what [`lock`] gave and a change left.
 pub async fn update(tx: &mut Tx, it: &Subscription) -> Result<(), Error> {
     tx.query(
         "UPDATE webhooks SET callback_url = $2, types = $3, fifo = $4, disabled_reason = $5, probe_at = $6, \

@@ -12,9 +12,9 @@ use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::account::{Factory, Move, Status};
 use crate::domain::event::Origin;
-use crate::store::moves::{NotMoved, Step};
+use crate::lifecycle::{NotMoved, Step, account_moves};
 use crate::store::tasks::{Kind, Task, settle};
-use crate::store::{Change, Error, Store, Tx, account_moves, accounts, customers};
+use crate::store::{Change, Error, Store, Tx, accounts, customers};
 
 /// Nothing slow happens under it: long enough for a busy database.
 const LEASE: Duration = Duration::from_secs(60);
@@ -96,7 +96,7 @@ impl Change for Settlement<'_> {
 
     async fn apply(&self, tx: &mut Tx) -> Result<&'static str, NotMoved> {
         let task = &self.item.task;
-        let mut held = accounts::hold(tx, task.entity_id).await?.ok_or(Error::NotFound)?;
+        let mut held = accounts::lock(tx, task.entity_id).await?.ok_or(Error::NotFound)?;
         if !settle(tx, task.id, self.item.lease).await? {
             return Ok("lost");
         }

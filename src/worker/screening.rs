@@ -13,9 +13,9 @@ use crate::domain::event::Origin;
 use crate::domain::kyc::{KycState, KycStatus, Reason};
 use crate::domain::screening::Hit;
 use crate::domain::{Timestamp, backoff};
+use crate::lifecycle::{NotMoved, Step, moves, verification};
 use crate::screening::{Outage, Screening, Verdict};
 use crate::store::customers::{self, Held};
-use crate::store::moves::{self, NotMoved, Step};
 use crate::store::tasks::{Kind, Task, retry, settle_screening};
 use crate::store::verifications::{self, Verification};
 use crate::store::{Change, Store, Tx};
@@ -145,7 +145,7 @@ impl Change for Settlement<'_> {
             }
             Next::Decide(verdict) => verdict,
         };
-        let held = customers::hold(tx, self.customer).await?;
+        let held = customers::lock(tx, self.customer).await?;
         // Read with the customer held: a decision that comes later waits for us, and follows itself.
         let Some(decided) = settle_screening(tx, self.task, self.lease).await? else { return Ok("lost") };
         // Somebody else may have decided meanwhile: the simulator, an operator.
@@ -161,8 +161,8 @@ impl Change for Settlement<'_> {
 async fn clear(tx: &mut Tx, held: &mut Held, (clock, decided): (&Clock, bool)) -> Result<&'static str, NotMoved> {
     let origin = Origin::internal("screening");
     moves::make(tx, held, Step { by: Move::Clear, reason: None, origin: &origin }, clock).await?;
-    if decided && let Some(known) = verifications::get(tx, held.customer.id).await? {
-        verifications::follow(tx, held, &known.state, clock).await?;
+    if decided && let Some(known) = verifications::get_any(tx, held.customer.id).await? {
+        verification::follow(tx, held, &known.state, clock).await?;
     }
     Ok("clear")
 }

@@ -313,7 +313,7 @@ async fn a_subscription_that_is_just_being_changed_is_left_for_the_next_look() {
     let node = scene.node();
     scene.round(&node).await;
     let mut tx = scene.store.begin().await.unwrap();
-    webhooks::hold(&mut tx, WEBHOOK).await.unwrap();
+    webhooks::lock(&mut tx, WEBHOOK).await.unwrap();
     assert!(node.claim(scene.clock.now(), 1000).await.unwrap().more);
     assert_eq!(scene.send(&node).await, 0);
     tx.commit().await.unwrap();

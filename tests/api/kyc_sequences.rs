@@ -141,7 +141,7 @@ impl Scene {
             assert_eq!(answer.err().map(|status| status.code()), delivery.forged.then_some(Code::Unauthenticated));
         }
         let mut reader = self.store.reader().await.unwrap();
-        let found = customers::get(&mut reader, self.programme_id, customer).await.unwrap().unwrap();
+        let found = customers::get_owned(&mut reader, self.programme_id, customer).await.unwrap().unwrap();
         assert_eq!(found.status, expected(sequence));
         let trail = events::trail(&mut reader, customer, None, 100).await.unwrap();
         let versions: Vec<i64> = trail.iter().rev().map(|event| event.version).collect();

@@ -6,8 +6,8 @@ use customerd::api::v1::RejectCustomerRequest;
 use customerd::api::v1::customer_service_client::CustomerServiceClient;
 use customerd::domain::customer::{Move, Status};
 use customerd::domain::event::Origin;
+use customerd::lifecycle::{Step, moves};
 use customerd::store::audit::{self, Found, Read};
-use customerd::store::moves::{self, Step};
 use customerd::store::{Connection, customers};
 use serde_json::json;
 use tonic_types::StatusExt as _;
@@ -37,7 +37,7 @@ async fn customer(service: &Service, partner: &Partner, status: Status) -> Uuid 
         Status::Rejected => &[Move::ProveOwnership, Move::Reject],
     };
     let mut tx = service.store.begin().await.unwrap();
-    let mut held = customers::hold(&mut tx, id).await.unwrap().unwrap();
+    let mut held = customers::lock(&mut tx, id).await.unwrap().unwrap();
     for by in moves {
         let origin = Origin::internal("test");
         let step = Step { by: *by, reason: None, origin: &origin };

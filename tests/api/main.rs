@@ -12,6 +12,7 @@ mod sumsub;
 mod support;
 
 mod accounts;
+mod audit;
 mod auth;
 mod browser;
 mod cards;

@@ -2,7 +2,7 @@
 
 use customerd::domain::customer::Move;
 use customerd::domain::event::Origin;
-use customerd::store::moves::{self, Step};
+use customerd::lifecycle::{Step, moves};
 use customerd::store::{Connection as _, Lengths, Rows, customers, events, write_rows};
 use serde_json::json;
 use uuid::Uuid;
@@ -102,7 +102,7 @@ async fn nobody_else_waits(house: House) {
     let other = service.active_customer(&partner, "u-2").await;
     let account_id = service.active_account(&partner, other).await;
     let mut tx = service.store.begin().await.unwrap();
-    let mut held = customers::hold(&mut tx, customer_id).await.unwrap().unwrap();
+    let mut held = customers::lock(&mut tx, customer_id).await.unwrap().unwrap();
     let step = Step { by: Move::Deactivate, reason: None, origin: &Origin::internal("test") };
     moves::make(&mut tx, &mut held, step, &service.clock).await.unwrap();
 

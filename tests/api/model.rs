@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use customerd::clock::Clock;
 use customerd::domain::event::Origin;
 use customerd::domain::{account, card, customer};
+use customerd::lifecycle::{NotMoved, Step, account_moves, card_moves};
 use customerd::store::audit::{self, Found};
-use customerd::store::moves::{NotMoved, Step};
-use customerd::store::{account_moves, accounts, card_moves, cards};
+use customerd::store::{accounts, cards};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -101,7 +101,7 @@ impl Caller<'_> {
     /// What another service would do.
     async fn account(&self, id: Uuid, by: account::Move) {
         let mut tx = self.service.store.begin().await.unwrap();
-        let mut held = accounts::hold(&mut tx, id).await.unwrap().unwrap();
+        let mut held = accounts::lock(&mut tx, id).await.unwrap().unwrap();
         let step = Step { by, reason: None, origin: &Origin::internal("deployment") };
         match account_moves::make(&mut tx, &mut held, step, &self.service.clock).await {
             Ok(()) => tx.commit().await.unwrap(),
@@ -112,7 +112,7 @@ impl Caller<'_> {
 
     async fn card(&self, id: Uuid, by: card::Move) {
         let mut tx = self.service.store.begin().await.unwrap();
-        let mut held = cards::hold(&mut tx, id).await.unwrap().unwrap();
+        let mut held = cards::lock(&mut tx, id).await.unwrap().unwrap();
         let step = Step { by, reason: None, origin: &Origin::internal("issuing") };
         match card_moves::make(&mut tx, &mut held, step, &self.service.clock).await {
             Ok(()) => tx.commit().await.unwrap(),

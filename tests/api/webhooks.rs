@@ -283,10 +283,10 @@ async fn one_entity_in_order(h: House) {
 /// A second event of a customer.
 async fn another_event(service: &Service, id: uuid::Uuid) {
     let mut tx = service.store.begin().await.unwrap();
-    let mut held = customers::hold(&mut tx, id).await.unwrap().unwrap();
+    let mut held = customers::lock(&mut tx, id).await.unwrap().unwrap();
     held.customer.version += 1;
     let draft = held.customer.event(Some(held.customer.status), "story");
-    let event = held.chain.append((service.clock.id(), service.clock.now()), draft, &Origin::internal("story"));
+    let event = held.chain.append(service.clock.id(), draft, &Origin::internal("story"));
     customers::update(&mut tx, &held).await.unwrap();
     events::insert(&mut tx, &[event]).await.unwrap();
     tx.commit().await.unwrap();

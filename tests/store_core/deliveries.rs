@@ -166,7 +166,7 @@ async fn what_fell_due_before_the_horizon_is_passed_over(test: TestStore) {
     }
     trial(store, SECOND, 5).await;
     let mut tx = store.begin().await.unwrap();
-    let mut disabled = webhooks::get(&mut tx, programme, SECOND).await.unwrap().unwrap();
+    let mut disabled = webhooks::get_owned(&mut tx, programme, SECOND).await.unwrap().unwrap();
     (disabled.disabled_reason, disabled.probe_at) = (Some(DisabledReason::Failing), Some(at(15)));
     webhooks::update(&mut tx, &disabled).await.unwrap();
     tx.commit().await.unwrap();
@@ -202,7 +202,7 @@ async fn an_event_says_the_same_to_all(test: TestStore) {
         version: 1,
     };
     let origin = Origin { traceparent: Some("00-trace-span-01".into()), ..Origin::internal("programme") };
-    let event = Chain::default().append((Uuid::from_u128(30), at(1)), customer.event(None, "created"), &origin);
+    let event = Chain::default().append(Uuid::from_u128(30), customer.event(None, "created"), &origin);
     let mut tx = store.begin().await.unwrap();
     events::insert(&mut tx, std::slice::from_ref(&event)).await.unwrap();
     tx.commit().await.unwrap();

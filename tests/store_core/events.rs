@@ -32,7 +32,7 @@ fn event(chain: &mut Chain, id: u128, customer: u128) -> Event {
         updated_at: Timestamp(0),
         version: chain.seq + 1,
     };
-    chain.append((Uuid::from_u128(id), Timestamp(0)), customer.event(None, "created"), &Origin::internal("programme"))
+    chain.append(Uuid::from_u128(id), customer.event(None, "created"), &Origin::internal("programme"))
 }
 
 async fn record(tx: &mut Tx, id: u128) {

@@ -18,11 +18,11 @@ fn story() -> (Vec<Event>, Chain, Entity) {
         version: 1,
     };
     let (mut chain, origin) = (Chain::default(), Origin::internal("programme"));
-    let mut events = vec![chain.append((Uuid::from_u128(10), Timestamp(1)), customer.event(None, "created"), &origin)];
+    let mut events = vec![chain.append(Uuid::from_u128(10), customer.event(None, "created"), &origin)];
     for (id, by) in [(11, Move::ProveOwnership), (12, Move::Clear)] {
         let from = customer.make(by, Timestamp(2)).unwrap();
         let draft = customer.event(Some(from), by.as_str());
-        events.push(chain.append((Uuid::from_u128(id), Timestamp(2)), draft, &origin));
+        events.push(chain.append(Uuid::from_u128(id), draft, &origin));
     }
     let row = Entity { entity_type: "customer".into(), id: CUSTOMER, status: "verifying".into(), version: 3 };
     (events, chain, row)

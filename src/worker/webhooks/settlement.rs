@@ -133,7 +133,7 @@ impl Change for Batch {
             if ends.iter().all(|ended| ended.healthy && ended.outcome == Outcome::Delivered) {
                 continue;
             }
-            let Some(mut subscription) = webhooks::hold(tx, id).await? else { continue };
+            let Some(mut subscription) = webhooks::lock(tx, id).await? else { continue };
             for ended in ends {
                 let turn = subscription.observe(ended.outcome, ended.at);
                 if turn == Turn::Revived {

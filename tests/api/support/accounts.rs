@@ -2,8 +2,8 @@
 
 use customerd::domain::event::Origin;
 use customerd::domain::{account, card, customer};
-use customerd::store::moves::{self, Step};
-use customerd::store::{account_moves, accounts, card_moves, cards, customers};
+use customerd::lifecycle::{Step, account_moves, card_moves, moves};
+use customerd::store::{accounts, cards, customers};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -64,7 +64,7 @@ impl Service {
 
     pub async fn move_customer(&self, id: Uuid, moves: &[customer::Move]) {
         let mut tx = self.store.begin().await.unwrap();
-        let mut held = customers::hold(&mut tx, id).await.unwrap().unwrap();
+        let mut held = customers::lock(&mut tx, id).await.unwrap().unwrap();
         let origin = Origin::internal("test");
         for by in moves {
             let step = Step { by: *by, reason: None, origin: &origin };
@@ -78,7 +78,7 @@ impl Service {
         let (origin, factory) =
             (Origin::internal("test"), account::SANDBOX_FACTORY.parse::<account::Factory>().unwrap());
         for by in moves {
-            let mut held = accounts::hold(&mut tx, id).await.unwrap().unwrap();
+            let mut held = accounts::lock(&mut tx, id).await.unwrap().unwrap();
             if *by == account::Move::Deploy {
                 held.account.chain_id = Some(factory.chain_id(id, "eip155:1:"));
             }
@@ -92,7 +92,7 @@ impl Service {
         let mut tx = self.store.begin().await.unwrap();
         let origin = Origin::internal("test");
         for by in moves {
-            let mut held = cards::hold(&mut tx, id).await.unwrap().unwrap();
+            let mut held = cards::lock(&mut tx, id).await.unwrap().unwrap();
             let step = Step { by: *by, reason: None, origin: &origin };
             card_moves::make(&mut tx, &mut held, step, &self.clock).await.unwrap();
         }

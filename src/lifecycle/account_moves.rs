@@ -1,15 +1,17 @@
 //! The one way by which an account moves, whoever moves it: see [`moves`](super::moves).
 
-use super::accounts::{self, Held};
-use super::cascade::{Cascade, Parent, What};
+use super::Recorder;
+use super::cascade::Cascade;
 use super::moves::{NotMoved, Step, cause};
-use super::tasks::{self, Kind, NewTask};
-use super::{Error, Tx, events, programmes};
 use crate::clock::Clock;
 use crate::domain::account::{Move, Sleeper, Status};
 use crate::domain::{self, Timestamp, customer};
+use crate::store::accounts::{self, Held};
+use crate::store::children::{Follow, Parent};
+use crate::store::tasks::{self, Kind, NewTask};
+use crate::store::{Error, Tx, programmes};
 
-/// Moves an account that `tx` holds: changes and writes it, records the event, asks for its deployment when its owner has
+/// Moves an account whose customer `tx` has locked: changes and writes it, records the event, asks for its deployment when its owner has
 /// signed, which also uses up the challenge, and lets its cards follow.
 ///
 /// [`Move::Deploy`] becomes [`Move::DeployAsleep`] while the customer sleeps. The caller sets `chain_id` beforehand.
@@ -26,15 +28,15 @@ pub async fn make(tx: &mut Tx, held: &mut Held, step: Step<'_, Move>, clock: &Cl
     if by == Move::Activate && held.account.status == Status::Inactive && !awake {
         return Err(domain::Error::asleep("account", "customer", held.customer.customer.status).into());
     }
-    let now = clock.now().max(held.account.updated_at).max(held.customer.customer.updated_at);
+    let now = held.customer.chain.next_time(clock.now());
     let was_pending = held.account.status == Status::Pending;
     let from = held.account.make(by, now)?;
     if by == Move::DeployAsleep {
         held.account.slept_by = Some(Sleeper::Customer);
     }
     let draft = held.account.event(Some(from), cause(by.as_str(), step.reason));
-    let event = held.customer.chain.append((clock.id(), now), draft, step.origin);
-    events::insert(tx, &[event]).await?;
+    let recorder = Recorder { origin: step.origin, clock };
+    recorder.append(tx, &mut held.customer.chain, vec![draft]).await?;
     if was_pending {
         tasks::withdraw(tx, &[held.account.id]).await?;
     }
@@ -45,15 +47,15 @@ pub async fn make(tx: &mut Tx, held: &mut Held, step: Step<'_, Move>, clock: &Cl
     if by == Move::Sign {
         ask(tx, held, now).await?;
     }
-    let what = match by {
-        Move::Deactivate => Some(What::Sleep),
-        Move::Activate => Some(What::Wake),
-        Move::Close => Some(What::End),
+    let follow = match by {
+        Move::Deactivate => Some(Follow::Deactivate),
+        Move::Activate => Some(Follow::Reactivate),
+        Move::Close => Some(Follow::End),
         Move::Sign | Move::Deploy | Move::DeployAsleep | Move::Fail => None,
     };
-    if let Some(what) = what {
+    if let Some(follow) = follow {
         let parent = Parent::Account(held.account.id);
-        Cascade { parent, what, now, origin: step.origin, clock }.run(tx, &mut held.customer.chain).await?;
+        Cascade { parent, follow, now, recorder }.run(tx, &mut held.customer.chain).await?;
     }
     accounts::update(tx, held).await?;
     Ok(())

@@ -1,14 +1,15 @@
 //! The one way by which a card moves, whoever moves it: see [`moves`](super::moves).
 
-use super::cards::{self, Held};
+use super::Recorder;
 use super::moves::{NotMoved, Step, cause};
-use super::{Tx, events, tasks};
 use crate::clock::Clock;
 use crate::domain;
 use crate::domain::account::{self, Sleeper};
 use crate::domain::card::{Move, Status};
+use crate::store::cards::{self, Held};
+use crate::store::{Tx, tasks};
 
-/// Moves a card that `tx` holds: changes and writes it, and records the event.
+/// Moves a card whose customer `tx` has locked: changes and writes it, and records the event.
 ///
 /// While its account sleeps, [`Move::Issue`] becomes [`Move::IssueAsleep`] and [`Move::Unsuspend`] becomes
 /// [`Move::UnsuspendAsleep`]; whoever put the account to sleep wakes the card with it. The caller sets `issued`
@@ -27,8 +28,8 @@ pub async fn make(tx: &mut Tx, held: &mut Held, step: Step<'_, Move>, clock: &Cl
     if by == Move::Activate && held.card.status == Status::Inactive && !awake {
         return Err(domain::Error::asleep("card", "account", held.account.status).into());
     }
-    let customer = &mut held.customer;
-    let now = clock.now().max(held.card.updated_at).max(held.account.updated_at).max(customer.customer.updated_at);
+    let chain = &mut held.customer.chain;
+    let now = chain.next_time(clock.now());
     let was_issuing = held.card.status == Status::Issuing;
     let from = held.card.make(by, now)?;
     if matches!(by, Move::IssueAsleep | Move::UnsuspendAsleep) {
@@ -36,8 +37,7 @@ pub async fn make(tx: &mut Tx, held: &mut Held, step: Step<'_, Move>, clock: &Cl
         held.card.slept_by = Some(held.account.slept_by.unwrap_or(Sleeper::Account));
     }
     let draft = held.card.event(Some(from), cause(by.as_str(), step.reason));
-    let event = customer.chain.append((clock.id(), now), draft, step.origin);
-    events::insert(tx, &[event]).await?;
+    Recorder { origin: step.origin, clock }.append(tx, chain, vec![draft]).await?;
     if was_issuing {
         tasks::withdraw(tx, &[held.card.id]).await?;
     }

@@ -1,14 +1,16 @@
 //! The one way by which a customer moves, whoever moves it: row, event, what the new status asks for, and what follows
 //! with its accounts and cards, together.
 
-use super::cascade::{Cascade, Parent, What};
-use super::customers::{self, Held};
-use super::tasks::{self, Kind, NewTask};
-use super::{Error, Retry, Tx, events};
+use super::Recorder;
+use super::cascade::Cascade;
 use crate::clock::Clock;
 use crate::domain;
 use crate::domain::customer::{Move, Status};
 use crate::domain::event::Origin;
+use crate::store::children::{Follow, Parent};
+use crate::store::customers::{self, Held};
+use crate::store::tasks::{self, Kind, NewTask};
+use crate::store::{Error, Retry, Tx};
 
 /// A move about to be made.
 #[derive(Debug, Clone, Copy)]
@@ -38,22 +40,20 @@ impl Retry for NotMoved {
     }
 }
 
-/// Moves a customer that `tx` holds: changes and writes it, records the event, and gives the screening its task when
+/// Moves a customer whose row `tx` has locked: changes and writes it, records the event, and gives the screening its task when
 /// ownership was proven, which also uses up the challenge.
 ///
-/// Its accounts and cards follow in the same transaction: asleep, awake or ended with it, one event each after its own.
-///
-/// The event's time is now, or the customer's last change where this node's clock is behind the one that made it: times
-/// never run backwards along a chain.
+/// Its accounts and cards follow in the same transaction, one event each after its own.
 ///
 /// # Errors
 ///
 /// [`NotMoved`]
 pub async fn make(tx: &mut Tx, held: &mut Held, step: Step<'_>, clock: &Clock) -> Result<(), NotMoved> {
-    let now = clock.now().max(held.customer.updated_at);
+    let now = held.chain.next_time(clock.now());
     let from = held.customer.make(step.by, now)?;
     let cause = cause(step.by.as_str(), step.reason);
-    let event = held.chain.append((clock.id(), now), held.customer.event(Some(from), cause), step.origin);
+    let recorder = Recorder { origin: step.origin, clock };
+    recorder.append(tx, &mut held.chain, vec![held.customer.event(Some(from), cause)]).await?;
     if held.customer.status == Status::Screening {
         held.challenge = None;
         let customer = &held.customer;
@@ -68,16 +68,15 @@ pub async fn make(tx: &mut Tx, held: &mut Held, step: Step<'_>, clock: &Clock) -
         };
         tasks::enqueue(tx, &task).await?;
     }
-    events::insert(tx, &[event]).await?;
-    let what = match step.by {
-        Move::Deactivate => Some(What::Sleep),
-        Move::Activate => Some(What::Wake),
-        Move::Reject => Some(What::End),
+    let follow = match step.by {
+        Move::Deactivate => Some(Follow::Deactivate),
+        Move::Activate => Some(Follow::Reactivate),
+        Move::Reject => Some(Follow::End),
         Move::ProveOwnership | Move::Clear | Move::Approve => None,
     };
-    if let Some(what) = what {
+    if let Some(follow) = follow {
         let parent = Parent::Customer(held.customer.id);
-        Cascade { parent, what, now, origin: step.origin, clock }.run(tx, &mut held.chain).await?;
+        Cascade { parent, follow, now, recorder }.run(tx, &mut held.chain).await?;
     }
     customers::update(tx, held).await?;
     Ok(())
