@@ -1,17 +1,21 @@
 //! Compiles the protobuf contract: messages, gRPC client and server, the descriptors that reflection shows, the REST
 //! routes and the OpenAPI document. No `protoc` is needed: protox reads the files.
 
+#[path = "build/access.rs"]
+mod access;
+
 use std::{env, error::Error, fs, path::PathBuf};
 
 use rest_bridge_build::{Document, Generator, Header, When};
 use serde_json::json;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "customerd/v1/accounts.proto",
     "customerd/v1/address.proto",
     "customerd/v1/auth.proto",
     "customerd/v1/cards.proto",
     "customerd/v1/customers.proto",
+    "customerd/v1/options.proto",
     "customerd/v1/portal.proto",
     "customerd/v1/simulator.proto",
     "customerd/v1/webhooks.proto",
@@ -25,6 +29,7 @@ const SIMULATOR: [&str; 4] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-changed=migrations");
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -34,6 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The raw bytes, because the decoded form drops the options that reflection and the bridge read.
     let descriptors = compiler.encode_file_descriptor_set();
     fs::write(out.join("descriptors.bin"), &descriptors)?;
+    fs::write(out.join("access.rs"), access::generate(&descriptors)?)?;
     let mut prost = prost_build::Config::new();
     prost.enable_type_names();
     tonic_prost_build::configure()

@@ -1,5 +1,6 @@
 //! The protobuf contract as code, and the one error table.
 
+pub mod access;
 pub mod error;
 pub mod metadata;
 

@@ -2,6 +2,7 @@
 //!
 //! A subcommand is added by a line in [`Command`] and one in [`Command::run`].
 
+mod acting;
 mod arguments;
 mod call;
 mod keygen;
@@ -60,9 +61,9 @@ pub enum Command {
     /// Partners and their credentials
     #[command(subcommand)]
     Programme(programme::Programme),
-    /// Internal services that may act for any programme over gRPC
+    /// People and internal services that act over gRPC
     #[command(subcommand)]
-    Operator(operator::Operator),
+    Operator(operator::Operators),
     /// Make a key pair for signing requests
     Keygen(keygen::Keygen),
     /// Get a bearer token from the running service

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A span of time: digits and `ms`, `s`, `m` or `h`.
+/// A span of time: digits and `ms`, `s`, `m`, `h` or `d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
@@ -47,7 +47,8 @@ impl FromStr for Span {
             "s" => 1000,
             "m" => 60_000,
             "h" => 3_600_000,
-            _ => return Err("want a time with its unit, such as 500ms, 10s, 5m or 1h".to_owned()),
+            "d" => 86_400_000,
+            _ => return Err("want a time with its unit, such as 500ms, 10s, 5m, 1h or 90d".to_owned()),
         };
         let number: u64 = number.parse().map_err(|_| format!("`{number}` is not a whole number"))?;
         match number.checked_mul(millis) {
@@ -107,10 +108,11 @@ mod tests {
 
     #[test]
     fn spans() {
-        for (text, millis) in [("500ms", 500), ("10s", 10_000), ("5m", 300_000), ("1h", 3_600_000)] {
+        for (text, millis) in [("500ms", 500), ("10s", 10_000), ("5m", 300_000), ("1h", 3_600_000), ("1d", 86_400_000)]
+        {
             assert_eq!(text.parse(), Ok(Span(Duration::from_millis(millis))));
         }
-        for text in ["", "10", "0s", "-1s", "1.5s", "10 s", "1d", "s", "99999999999999999999h", "18446744073709551615h"]
+        for text in ["", "10", "0s", "-1s", "1.5s", "10 s", "1w", "s", "99999999999999999999h", "18446744073709551615h"]
         {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }

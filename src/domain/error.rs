@@ -54,6 +54,14 @@ pub enum Code {
     SandboxOnly,
     /// A call that only operators may make.
     OperatorOnly,
+    /// A call that the operator's role does not allow.
+    RoleForbidden,
+    /// No such programme.
+    ProgrammeNotFound,
+    /// No such operator.
+    OperatorNotFound,
+    /// The operator's name is taken.
+    OperatorExists,
     /// No such customer.
     CustomerNotFound,
     /// No such account.
@@ -119,6 +127,10 @@ impl Code {
         Self::RateLimited,
         Self::SandboxOnly,
         Self::OperatorOnly,
+        Self::RoleForbidden,
+        Self::ProgrammeNotFound,
+        Self::OperatorNotFound,
+        Self::OperatorExists,
         Self::CustomerNotFound,
         Self::AccountNotFound,
         Self::CardNotFound,
@@ -238,7 +250,10 @@ impl Error {
     pub fn is_business(&self) -> bool {
         matches!(
             self.code,
-            Code::CustomerNotFound
+            Code::ProgrammeNotFound
+                | Code::OperatorNotFound
+                | Code::OperatorExists
+                | Code::CustomerNotFound
                 | Code::AccountNotFound
                 | Code::CardNotFound
                 | Code::WebhookNotFound

@@ -15,6 +15,7 @@ pub mod error;
 pub mod event;
 mod issued;
 pub mod kyc;
+pub mod operator;
 pub mod outage;
 pub mod programme;
 pub mod reach;

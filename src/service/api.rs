@@ -11,7 +11,8 @@ use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::caller::{self, Signature};
+use super::acts::Recorded;
+use super::caller::{self, Caller};
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::known::Known;
@@ -19,12 +20,13 @@ use super::links::Links;
 use super::once::{self, Change, Key};
 use super::throttle::{Failures, Left, Rate};
 use super::token::Tokens;
+use crate::api::access::{Called, Callers, Rpc};
 use crate::api::metadata;
 use crate::clock::Clock;
 use crate::domain::chain::ChainSet;
 use crate::domain::event::Origin;
 use crate::domain::webhook::new_secret;
-use crate::domain::{Code, Error};
+use crate::domain::{Code, Error, Timestamp};
 use crate::kyc::Kyc;
 use crate::signature::{Origins, PublicKey};
 use crate::store::{self, Store, holds, service_key};
@@ -74,11 +76,9 @@ impl std::ops::Deref for Api {
 }
 
 /// A call that only reads. Implemented by its request message, in the file named after the RPC.
-pub(crate) trait Read: Sized + Send {
+pub(crate) trait Read: Called + Sized + Send {
     /// The answer.
     type Reply: Message;
-    /// What is asked of a REST request's signature.
-    const SIGNATURE: Signature = Signature::Required;
 
     /// Reads.
     fn read(self, cx: &Context<'_>) -> impl Future<Output = Outcome<Self::Reply>> + Send;
@@ -86,7 +86,7 @@ pub(crate) trait Read: Sized + Send {
 
 /// A call that reads one thing of the programme's own by its id. Implemented by its request message, in the file named
 /// after the RPC.
-pub(crate) trait Find: Sized + Send + Sync {
+pub(crate) trait Find: Called + Sized + Send + Sync {
     /// The answer.
     type Reply: Message;
 
@@ -98,11 +98,9 @@ pub(crate) trait Find: Sized + Send + Sync {
 }
 
 /// A call that changes something. Implemented by its request message, in the file named after the RPC.
-pub(crate) trait Prepare: Message + Name + Default {
+pub(crate) trait Prepare: Called + Message + Name + Default {
     /// The change.
     type Change: Change;
-    /// What is asked of a REST request's signature.
-    const SIGNATURE: Signature = Signature::Required;
     /// Whether the change may end what its own call rests on: the credentials, or the key that signed.
     const ENDS_STANDING: bool = false;
 
@@ -112,7 +110,7 @@ pub(crate) trait Prepare: Message + Name + Default {
 
 /// A call without a bearer, which authenticates itself by what it brings. Implemented by its request message, in the
 /// file named after the RPC.
-pub(crate) trait Open: Sized + Send {
+pub(crate) trait Open: Called + Sized + Send {
     /// The answer.
     type Reply: Message;
 
@@ -129,7 +127,7 @@ enum Trust {
     Remembered,
 }
 
-/// Whether a call is within its programme's rate.
+/// Whether a call is for this caller, and within its programme's rate.
 type Taken = Result<(), Error>;
 
 impl Api {
@@ -159,8 +157,8 @@ impl Api {
     }
 
     /// Authenticates a call that is answered with a stream.
-    pub(crate) async fn stream(&self, metadata: &MetadataMap) -> Outcome<Context<'_>> {
-        Ok(self.context(metadata, Signature::Required, Trust::Asked).await?.0)
+    pub(crate) async fn stream<R: Called>(&self, request: &Request<R>) -> Outcome<Context<'_>> {
+        Ok(self.context(request.metadata(), R::RPC, Trust::Asked).await?.0)
     }
 
     /// Runs a call that only reads.
@@ -168,7 +166,7 @@ impl Api {
         let (metadata, _, message) = request.into_parts();
         let request_id = request_id(&metadata);
         let (cx, left, taken) =
-            self.context(&metadata, R::SIGNATURE, Trust::Asked).await.map_err(|f| f.status(request_id.as_deref()))?;
+            self.context(&metadata, R::RPC, Trust::Asked).await.map_err(|f| f.status(request_id.as_deref()))?;
         let reply = match taken {
             Ok(()) => message.read(&cx).await,
             Err(refused) => Err(refused.into()),
@@ -182,15 +180,14 @@ impl Api {
         let (metadata, _, message) = request.into_parts();
         let id = request_id(&metadata);
         let id = id.as_deref();
-        let (cx, left, taken) =
-            self.context(&metadata, Signature::Required, Trust::Remembered).await.map_err(|f| f.status(id))?;
+        let (cx, left, taken) = self.context(&metadata, F::RPC, Trust::Remembered).await.map_err(|f| f.status(id))?;
         let found = match taken {
             Ok(()) => message.find(&cx).await,
             Err(refused) => Err(refused.into()),
         };
         let reply = match found {
             Ok(Some(reply)) => Ok(reply),
-            nothing => self.ask(&cx, &metadata, Signature::Required).await.and_then(|()| {
+            nothing => self.ask(&cx, &metadata).await.and_then(|()| {
                 nothing?;
                 Err(F::missing().into())
             }),
@@ -210,21 +207,21 @@ impl Api {
         &self,
         request: Request<P>,
     ) -> Result<Response<<P::Change as Change>::Reply>, Status> {
+        const { assert!(!P::RPC.act.is_empty(), "a call that changes something is named in the record of acts") }
         let (metadata, _, message) = request.into_parts();
         let id = request_id(&metadata);
         let id = id.as_deref();
         // The row of the idempotency key carries the question; without one, or where the change decides it, it comes first.
         let keyed = metadata.get(metadata::IDEMPOTENCY_KEY).is_some();
         let trust = if keyed && !P::ENDS_STANDING { Trust::Remembered } else { Trust::Asked };
-        let (cx, left, taken) =
-            self.context(&metadata, P::SIGNATURE, trust).await.map_err(|failure| failure.status(id))?;
+        let (cx, left, taken) = self.context(&metadata, P::RPC, trust).await.map_err(|failure| failure.status(id))?;
         let done = match taken {
             Ok(()) => self.changed(&cx, &metadata, message).await,
             Err(refused) => Err(refused.into()),
         };
         let done = match done {
             Ok(done) if !done.replayed => Ok(done),
-            other => self.ask(&cx, &metadata, P::SIGNATURE).await.and(other),
+            other => self.ask(&cx, &metadata).await.and(other),
         };
         match done {
             Ok(done) => answer(done.reply, left.as_ref(), done.replayed),
@@ -240,7 +237,8 @@ impl Api {
     ) -> Outcome<once::Answer<<P::Change as Change>::Reply>> {
         let key = idempotency_key(metadata)?;
         let fingerprint = self.fingerprint(&message);
-        let change = message.prepare(cx).await?;
+        let act = cx.act(&message);
+        let change = Recorded { act, clock: &self.clock, change: message.prepare(cx).await? };
         let request_id = cx.request_id.as_deref();
         match key {
             Some(key) => {
@@ -257,7 +255,7 @@ impl Api {
     async fn context(
         &self,
         metadata: &MetadataMap,
-        signature: Signature,
+        rpc: &'static Rpc,
         trust: Trust,
     ) -> Outcome<(Context<'_>, Option<Left>, Taken)> {
         let now = self.clock.now();
@@ -266,8 +264,13 @@ impl Api {
         let remembered = if by_memory { caller::remembered(self, metadata, now) } else { None };
         let caller = match remembered {
             Some(caller) => caller,
-            None => caller::authenticate(self, metadata, signature, now).await?,
+            None => caller::authenticate(self, metadata, rpc, now).await?,
         };
+        let operators_only = matches!(rpc.callers, Callers::Operator | Callers::OperatorOfAll);
+        if operators_only && caller.operator().is_none() {
+            let refused = Error::new(Code::OperatorOnly, "Only operators may make this call.");
+            return Ok((self.begun((caller, rpc), metadata, now), None, Err(refused)));
+        }
         let (left, taken) = match &self.rate {
             Some(rate) => {
                 let (left, taken) = rate.take(caller.programme().id, now);
@@ -275,18 +278,23 @@ impl Api {
             }
             None => (None, Ok(())),
         };
+        Ok((self.begun((caller, rpc), metadata, now), left, taken))
+    }
+
+    fn begun(&self, (caller, rpc): (Caller, &'static Rpc), metadata: &MetadataMap, now: Timestamp) -> Context<'_> {
         let traceparent = text(metadata, metadata::TRACEPARENT);
         let origin = Origin { actor: caller.actor(), traceparent };
-        Ok((Context { api: self, caller, origin, now, request_id: request_id(metadata) }, left, taken))
+        let client = client(metadata);
+        Context { api: self, rpc, caller, origin, now, request_id: request_id(metadata), client }
     }
 
     /// Asks whether what a remembered caller's call rests on still holds, before anything is answered that no statement
     /// has asked for. The refusal is that of a caller who comes in fresh.
-    async fn ask(&self, cx: &Context<'_>, metadata: &MetadataMap, signature: Signature) -> Outcome<()> {
+    async fn ask(&self, cx: &Context<'_>, metadata: &MetadataMap) -> Outcome<()> {
         if let Some(standing) = cx.caller.standing()
             && !holds(&mut self.store.reader().await?, standing).await?
         {
-            caller::authenticate(self, metadata, signature, cx.now).await?;
+            caller::authenticate(self, metadata, cx.rpc, cx.now).await?;
         }
         Ok(())
     }
@@ -305,6 +313,11 @@ impl Api {
 /// The id that the caller or the front gave the request.
 pub(super) fn request_id(metadata: &MetadataMap) -> Option<String> {
     text(metadata, metadata::REQUEST_ID)
+}
+
+/// The address of whoever called.
+pub(super) fn client(metadata: &MetadataMap) -> Option<String> {
+    text(metadata, metadata::CLIENT_ADDRESS)
 }
 
 fn text(metadata: &MetadataMap, name: &str) -> Option<String> {

@@ -1,22 +1,25 @@
 //! Who is calling: bearer token or operator token, and the signature that the REST front found.
 
+mod operator;
+
 use aws_lc_rs::constant_time;
 use sha2::{Digest as _, Sha256};
 use tonic::metadata::MetadataMap;
-use uuid::Uuid;
 
 use super::Api;
 use super::api::idempotency_key;
 use super::failure::{Outcome, refusal};
 use super::token::refused;
+use crate::api::access::{Rpc, Signature};
 use crate::api::metadata;
+use crate::domain::operator::Operator;
 use crate::domain::programme::Programme;
 use crate::domain::{Code, Error, Timestamp};
 use crate::signature::{Candidate, Evidence, MAX_AGE, MAX_SKEW, PublicKey};
 use crate::store::idempotency::{self, Slot};
 use crate::store::programmes::{self, Bearer};
 use crate::store::signing_keys::{self, Nonce};
-use crate::store::{self, Standing, Tx, operators};
+use crate::store::{self, Standing, Tx};
 
 /// How an operator's token begins.
 pub const OPERATOR_TOKEN: &str = "cop_";
@@ -25,7 +28,7 @@ pub const OPERATOR_TOKEN: &str = "cop_";
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     programme: Programme,
-    operator: Option<String>,
+    operator: Option<Acting>,
     standing: Option<Standing>,
     unsigned: bool,
 }
@@ -36,9 +39,15 @@ impl Caller {
         &self.programme
     }
 
-    /// The operator's name, when an operator acts for the programme.
-    pub(crate) fn operator(&self) -> Option<&str> {
-        self.operator.as_deref()
+    /// The operator, when one acts for the programme.
+    pub(crate) fn operator(&self) -> Option<&Operator> {
+        self.operator.as_ref().map(|acting| &acting.operator)
+    }
+
+    /// The hash of the token that the operator called with: what a stream asks about again
+    /// ([`live_tokens`](crate::store::operators::live_tokens)).
+    pub(crate) fn operator_token(&self) -> Option<&[u8; 32]> {
+        self.operator.as_ref().map(|acting| &acting.token_hash)
     }
 
     /// What the store must still be asked, of a caller who was let in by memory.
@@ -53,29 +62,22 @@ impl Caller {
 
     /// The actor of what the call changes.
     pub(crate) fn actor(&self) -> String {
-        self.operator.as_ref().map_or_else(|| "programme".to_owned(), |name| format!("operator:{name}"))
+        self.operator().map_or_else(|| "programme".to_owned(), |operator| format!("operator:{}", operator.name))
     }
 }
 
-/// What a call asks of a REST request's signature. Callers over gRPC have none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Signature {
-    /// It must be there.
-    Required,
-    /// It must be there once the programme has a key.
-    AfterFirstKey,
-    /// It is checked if it is there.
-    Optional,
-    /// There is none: only operators call, over gRPC, and need not name a programme, because the call is about the work
-    /// of all of them.
-    Operator,
+/// An operator, and the token that it called with.
+#[derive(Debug, Clone)]
+struct Acting {
+    operator: Operator,
+    token_hash: [u8; 32],
 }
 
 /// Authenticates a call from its metadata.
 pub(super) async fn authenticate(
     api: &Api,
     metadata: &MetadataMap,
-    signature: Signature,
+    rpc: &'static Rpc,
     now: Timestamp,
 ) -> Outcome<Caller> {
     let token = bearer_token(metadata)?;
@@ -84,7 +86,7 @@ pub(super) async fn authenticate(
         if front {
             return Err(refused("Operators call over gRPC, not over REST.").into());
         }
-        return operator_of(api, operator, metadata, signature).await;
+        return operator::authenticate(api, (operator, now), metadata, rpc).await;
     }
     let claims = api.tokens.read(token, now)?;
     let evidence = evidence_of(metadata)?;
@@ -98,7 +100,7 @@ pub(super) async fn authenticate(
     let unsigned = front && evidence.is_none();
     match evidence {
         Some(evidence) => verify(api, &programme, (&evidence, &rows), now).await?,
-        None => check_unsigned(api, (&programme, now), signature, metadata).await?,
+        None => check_unsigned(api, (&programme, now), rpc.signature, metadata).await?,
     }
     Ok(Caller { programme, operator: None, standing: None, unsigned })
 }
@@ -150,25 +152,6 @@ fn bearer_token(metadata: &MetadataMap) -> Outcome<&str> {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => Ok(token.trim()),
         _ => Err(refused("The Authorization is not of the form `Bearer <token>`.").into()),
     }
-}
-
-async fn operator_of(api: &Api, token: &str, metadata: &MetadataMap, asked: Signature) -> Outcome<Caller> {
-    let mut reader = api.store.reader().await?;
-    let unknown = || Error::new(Code::Unauthenticated, "The operator token is not one of ours.");
-    let name = operators::by_token(&mut reader, &token_hash(token)).await?.ok_or_else(unknown)?;
-    if asked == Signature::Operator {
-        // The nil id is no programme's: nothing can be found, and idempotency keys are the operators' own.
-        let programme = Programme { id: Uuid::nil(), name: String::new(), sandbox: false };
-        return Ok(Caller { programme, operator: Some(name), standing: None, unsigned: false });
-    }
-    let id = metadata.get(metadata::PROGRAMME_ID).and_then(|value| value.to_str().ok());
-    let Some(id) = id.and_then(|id| Uuid::try_parse(id).ok()) else {
-        let detail = "Name the programme to act for, its UUID, in the metadata x-programme-id.";
-        return Err(Error::new(Code::Unauthenticated, detail).into());
-    };
-    let no_programme = || Error::new(Code::Unauthenticated, "The programme named in x-programme-id does not exist.");
-    let programme = programmes::get(&mut reader, id).await?.ok_or_else(no_programme)?;
-    Ok(Caller { programme, operator: Some(name), standing: None, unsigned: false })
 }
 
 /// The hash under which an operator's token is kept. The token has 256 random bits, so a fast hash will do.

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::api::{Api, Prepare};
-use super::caller::Signature;
 use super::context::Context;
 use super::convert;
 use super::failure::Outcome;
@@ -20,15 +19,16 @@ pub(crate) struct ClaimDeployments {
     api: Api,
     wanted: Wanted,
     now: Timestamp,
+    /// The programmes that the operator is limited to; every programme where there are none.
+    programmes: Vec<Uuid>,
 }
 
 impl Prepare for ClaimDeploymentsRequest {
     type Change = ClaimDeployments;
-    const SIGNATURE: Signature = Signature::Operator;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<ClaimDeployments> {
-        cx.operators_only()?;
-        Ok(ClaimDeployments { api: cx.api.clone(), wanted: Wanted::new(self.limit, self.lease)?, now: cx.now })
+        let (wanted, programmes) = (Wanted::new(self.limit, self.lease)?, cx.operator()?.programmes.clone());
+        Ok(ClaimDeployments { api: cx.api.clone(), wanted, now: cx.now, programmes })
     }
 }
 
@@ -37,7 +37,8 @@ impl Change for ClaimDeployments {
 
     async fn apply(&self, tx: &mut Tx) -> Outcome<ClaimDeploymentsResponse> {
         let (lease, length) = (self.api.clock.id(), self.wanted.length);
-        let claimed = tasks::claim(tx, (Kind::Deployment, self.now), (lease, length), self.wanted.limit).await?;
+        let most = (self.wanted.limit, self.programmes.as_slice());
+        let claimed = tasks::claim_for_operator(tx, (Kind::Deployment, self.now), (lease, length), most).await?;
         if claimed.is_empty() {
             return Ok(ClaimDeploymentsResponse::default());
         }
@@ -54,5 +55,9 @@ impl Change for ClaimDeployments {
             })
         };
         Ok(ClaimDeploymentsResponse { deployments: claimed.iter().filter_map(deployment).collect() })
+    }
+
+    fn targets(reply: &ClaimDeploymentsResponse) -> Option<Vec<String>> {
+        Some(reply.deployments.iter().filter_map(|claimed| Some(claimed.account.as_ref()?.id.clone())).collect())
     }
 }

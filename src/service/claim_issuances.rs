@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::api::{Api, Prepare};
-use super::caller::Signature;
 use super::context::Context;
 use super::convert;
 use super::failure::Outcome;
@@ -20,15 +19,16 @@ pub(crate) struct ClaimIssuances {
     api: Api,
     wanted: Wanted,
     now: Timestamp,
+    /// The programmes that the operator is limited to; every programme where there are none.
+    programmes: Vec<Uuid>,
 }
 
 impl Prepare for ClaimIssuancesRequest {
     type Change = ClaimIssuances;
-    const SIGNATURE: Signature = Signature::Operator;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<ClaimIssuances> {
-        cx.operators_only()?;
-        Ok(ClaimIssuances { api: cx.api.clone(), wanted: Wanted::new(self.limit, self.lease)?, now: cx.now })
+        let (wanted, programmes) = (Wanted::new(self.limit, self.lease)?, cx.operator()?.programmes.clone());
+        Ok(ClaimIssuances { api: cx.api.clone(), wanted, now: cx.now, programmes })
     }
 }
 
@@ -37,7 +37,8 @@ impl Change for ClaimIssuances {
 
     async fn apply(&self, tx: &mut Tx) -> Outcome<ClaimIssuancesResponse> {
         let (lease, length) = (self.api.clock.id(), self.wanted.length);
-        let claimed = tasks::claim(tx, (Kind::Issuance, self.now), (lease, length), self.wanted.limit).await?;
+        let most = (self.wanted.limit, self.programmes.as_slice());
+        let claimed = tasks::claim_for_operator(tx, (Kind::Issuance, self.now), (lease, length), most).await?;
         if claimed.is_empty() {
             return Ok(ClaimIssuancesResponse::default());
         }
@@ -51,5 +52,9 @@ impl Change for ClaimIssuances {
             })
         };
         Ok(ClaimIssuancesResponse { issuances: claimed.iter().filter_map(issuance).collect() })
+    }
+
+    fn targets(reply: &ClaimIssuancesResponse) -> Option<Vec<String>> {
+        Some(reply.issuances.iter().filter_map(|claimed| Some(claimed.card.as_ref()?.id.clone())).collect())
     }
 }

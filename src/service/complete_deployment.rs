@@ -3,7 +3,6 @@
 use uuid::Uuid;
 
 use super::api::{Api, Prepare};
-use super::caller::Signature;
 use super::context::Context;
 use super::failure::Outcome;
 use super::move_account::hold;
@@ -13,6 +12,7 @@ use crate::api::v1::{self, CompleteDeploymentRequest, FailDeploymentRequest};
 use crate::domain::Error;
 use crate::domain::account::{Move, Status};
 use crate::domain::event::Origin;
+use crate::domain::operator::Operator;
 use crate::lifecycle::{Step, account_moves};
 use crate::store::{Tx, tasks};
 
@@ -20,6 +20,7 @@ use crate::store::{Tx, tasks};
 pub(crate) struct Deployed {
     api: Api,
     origin: Origin,
+    operator: Operator,
     account_id: String,
     lease_id: Uuid,
     end: End,
@@ -32,27 +33,23 @@ enum End {
 
 impl Prepare for CompleteDeploymentRequest {
     type Change = Deployed;
-    const SIGNATURE: Signature = Signature::Operator;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<Deployed> {
-        cx.operators_only()?;
         let chain_id = convert::chain_account("chainId", &self.chain_id, &cx.api.settings.chains)?.to_string();
-        let (api, origin) = (cx.api.clone(), cx.origin.clone());
+        let (api, origin, operator) = (cx.api.clone(), cx.origin.clone(), cx.operator()?.clone());
         let lease_id = lease::id(&self.lease_id)?;
-        Ok(Deployed { api, origin, account_id: self.account_id, lease_id, end: End::At(chain_id) })
+        Ok(Deployed { api, origin, operator, account_id: self.account_id, lease_id, end: End::At(chain_id) })
     }
 }
 
 impl Prepare for FailDeploymentRequest {
     type Change = Deployed;
-    const SIGNATURE: Signature = Signature::Operator;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<Deployed> {
-        cx.operators_only()?;
         reason::check(&self.reason)?;
-        let (api, origin) = (cx.api.clone(), cx.origin.clone());
+        let (api, origin, operator) = (cx.api.clone(), cx.origin.clone(), cx.operator()?.clone());
         let lease_id = lease::id(&self.lease_id)?;
-        Ok(Deployed { api, origin, account_id: self.account_id, lease_id, end: End::Failed(self.reason) })
+        Ok(Deployed { api, origin, operator, account_id: self.account_id, lease_id, end: End::Failed(self.reason) })
     }
 }
 
@@ -61,6 +58,9 @@ impl Change for Deployed {
 
     async fn apply(&self, tx: &mut Tx) -> Outcome<v1::Account> {
         let mut held = hold(tx, None, &self.account_id).await?;
+        if !self.operator.may_name(held.account.programme_id) {
+            return Err(convert::account_not_found().into());
+        }
         let status = held.account.status;
         if status != Status::Pending {
             return Err(Error::transition("account", status, "deployed").into());

@@ -3,7 +3,6 @@
 use uuid::Uuid;
 
 use super::api::{Api, Prepare};
-use super::caller::Signature;
 use super::context::Context;
 use super::failure::Outcome;
 use super::move_card::hold;
@@ -13,6 +12,7 @@ use crate::api::v1::{self, CompleteIssuanceRequest, FailIssuanceRequest};
 use crate::domain::Error;
 use crate::domain::card::{Issued, Move, Status};
 use crate::domain::event::Origin;
+use crate::domain::operator::Operator;
 use crate::lifecycle::{Step, card_moves};
 use crate::store::{Tx, tasks};
 
@@ -20,6 +20,7 @@ use crate::store::{Tx, tasks};
 pub(crate) struct Reported {
     api: Api,
     origin: Origin,
+    operator: Operator,
     card_id: String,
     lease_id: Uuid,
     end: End,
@@ -32,32 +33,28 @@ enum End {
 
 impl Prepare for CompleteIssuanceRequest {
     type Change = Reported;
-    const SIGNATURE: Signature = Signature::Operator;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<Reported> {
-        cx.operators_only()?;
         let (name, network, last_four) = (self.name, self.network, self.last_four);
         let issued = Issued { name, network, last_four, expiration_date: self.expiration_date };
         let found = issued.violations();
         if !found.is_empty() {
             return Err(Error::violations(found).into());
         }
-        let (api, origin) = (cx.api.clone(), cx.origin.clone());
+        let (api, origin, operator) = (cx.api.clone(), cx.origin.clone(), cx.operator()?.clone());
         let lease_id = lease::id(&self.lease_id)?;
-        Ok(Reported { api, origin, card_id: self.card_id, lease_id, end: End::Issued(issued) })
+        Ok(Reported { api, origin, operator, card_id: self.card_id, lease_id, end: End::Issued(issued) })
     }
 }
 
 impl Prepare for FailIssuanceRequest {
     type Change = Reported;
-    const SIGNATURE: Signature = Signature::Operator;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<Reported> {
-        cx.operators_only()?;
         reason::check(&self.reason)?;
-        let (api, origin) = (cx.api.clone(), cx.origin.clone());
+        let (api, origin, operator) = (cx.api.clone(), cx.origin.clone(), cx.operator()?.clone());
         let lease_id = lease::id(&self.lease_id)?;
-        Ok(Reported { api, origin, card_id: self.card_id, lease_id, end: End::Failed(self.reason) })
+        Ok(Reported { api, origin, operator, card_id: self.card_id, lease_id, end: End::Failed(self.reason) })
     }
 }
 
@@ -66,6 +63,9 @@ impl Change for Reported {
 
     async fn apply(&self, tx: &mut Tx) -> Outcome<v1::Card> {
         let mut held = hold(tx, None, &self.card_id).await?;
+        if !self.operator.may_name(held.card.programme_id) {
+            return Err(convert::card_not_found().into());
+        }
         let status = held.card.status;
         if status != Status::Issuing {
             return Err(Error::transition("card", status, "issued").into());

@@ -1,22 +1,30 @@
 //! What a handler knows of its call.
 
 use super::Api;
+use super::acts;
 use super::caller::Caller;
 use super::failure::Outcome;
+use crate::api::access::{Called, Rpc};
 use crate::domain::event::Origin;
+use crate::domain::operator::Operator;
 use crate::domain::programme::Programme;
 use crate::domain::{Code, Error, Timestamp};
 use crate::store::Owner;
+use crate::store::acts::Act;
 
 /// An authenticated call.
 pub(crate) struct Context<'a> {
     pub(crate) api: &'a Api,
+    /// What is called.
+    pub(crate) rpc: &'static Rpc,
     pub(crate) caller: Caller,
     /// Who, for the events that the call causes.
     pub(crate) origin: Origin,
     /// When the call came.
     pub(crate) now: Timestamp,
     pub(crate) request_id: Option<String>,
+    /// The address of whoever called.
+    pub(crate) client: Option<String>,
 }
 
 impl Context<'_> {
@@ -30,12 +38,29 @@ impl Context<'_> {
         Owner { programme_id: self.programme().id, standing: self.caller.standing() }
     }
 
-    /// Refuses everybody but operators.
-    pub(crate) fn operators_only(&self) -> Outcome<()> {
+    /// The operator who calls.
+    ///
+    /// # Errors
+    ///
+    /// The proto opens the call to programmes as well, and this is one.
+    pub(crate) fn operator(&self) -> Outcome<&Operator> {
         match self.caller.operator() {
-            Some(_) => Ok(()),
+            Some(operator) => Ok(operator),
             None => Err(Error::new(Code::OperatorOnly, "Only operators may make this call.").into()),
         }
+    }
+
+    /// The record of an operator's act; `None` for other callers.
+    pub(crate) fn act<M: Called>(&self, message: &M) -> Option<Act> {
+        let operator = self.caller.operator()?;
+        let programme_id = Some(self.programme().id).filter(|id| !id.is_nil());
+        let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        Some(Act {
+            programme_id,
+            target_id: given(message.target()),
+            reason: given(message.reason()),
+            ..acts::act((self.api.clock.id(), self.now), self.rpc, operator, (&self.client, &self.request_id))
+        })
     }
 
     /// Refuses programmes that are not sandboxes.

@@ -74,4 +74,8 @@ impl Change for CreateAccount {
         customers::update(tx, &held).await?;
         Ok(v1::Account { challenge: Some(challenge.text), ..convert::account(&account) })
     }
+
+    fn targets(reply: &v1::Account) -> Option<Vec<String>> {
+        Some(vec![reply.id.clone()])
+    }
 }

@@ -114,6 +114,10 @@ impl Change for CreateCard {
         tasks::enqueue(tx, &task).await?;
         Ok(convert::card(&card))
     }
+
+    fn targets(reply: &v1::Card) -> Option<Vec<String>> {
+        Some(vec![reply.id.clone()])
+    }
 }
 
 /// Names the card that has the place.

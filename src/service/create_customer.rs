@@ -65,6 +65,10 @@ impl Change for CreateCustomer {
             ..convert::customer(&held.customer)
         })
     }
+
+    fn targets(reply: &v1::Customer) -> Option<Vec<String>> {
+        Some(vec![reply.id.clone()])
+    }
 }
 
 impl CreateCustomer {

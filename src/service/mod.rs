@@ -4,6 +4,7 @@
 //! changes something `api::Prepare`. All are run by [`Api`], which authenticates the caller first, so that no handler can
 //! be reached without one.
 
+mod acts;
 mod api;
 mod caller;
 mod challenge;

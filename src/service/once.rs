@@ -27,6 +27,12 @@ pub(crate) trait Change: Send + Sync {
 
     /// Makes the change. A business refusal is kept with whatever `tx` holds by then; any other error undoes it.
     fn apply(&self, tx: &mut Tx) -> impl Future<Output = Outcome<Self::Reply>> + Send;
+
+    /// The ids of what the change was made on, where only its reply says so: what was created or claimed. An operator's act
+    /// is recorded for each, and none where there are none. `None` where the request named it.
+    fn targets(_reply: &Self::Reply) -> Option<Vec<String>> {
+        None
+    }
 }
 
 /// The key of a call.

@@ -3,7 +3,6 @@
 use uuid::Uuid;
 
 use super::api::Prepare;
-use super::caller::Signature;
 use super::context::Context;
 use super::convert::timestamp;
 use super::failure::Outcome;
@@ -22,7 +21,6 @@ pub(crate) struct PutSigningKey {
 
 impl Prepare for v1::PutSigningKeyRequest {
     type Change = PutSigningKey;
-    const SIGNATURE: Signature = Signature::AfterFirstKey;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<PutSigningKey> {
         if self.public_key.is_empty() {
@@ -53,6 +51,10 @@ impl Change for PutSigningKey {
             return Err(Error::new(Code::SigningKeyExists, "The programme has this public key already.").into());
         }
         Ok(message(&self.key))
+    }
+
+    fn targets(reply: &v1::SigningKey) -> Option<Vec<String>> {
+        Some(vec![reply.key_id.clone()])
     }
 }
 

@@ -96,4 +96,8 @@ impl Change for PutWebhook {
         let secret = Some(self.secret.expose_secret().to_owned());
         Ok(v1::Webhook { secret, ..webhooks::message(&subscription) })
     }
+
+    fn targets(reply: &v1::Webhook) -> Option<Vec<String>> {
+        Some(vec![reply.id.clone()])
+    }
 }

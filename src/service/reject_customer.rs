@@ -12,7 +12,6 @@ impl Prepare for RejectCustomerRequest {
     type Change = MoveCustomer;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<MoveCustomer> {
-        cx.operators_only()?;
         reason::check(&self.reason)?;
         Ok(MoveCustomer::new(cx, self.customer_id, Move::Reject).because(self.reason))
     }

@@ -16,7 +16,7 @@ use crate::api::v1::{Event, WatchEventsRequest};
 use crate::domain::{Code, Error};
 use crate::store;
 use crate::store::events::Wanted;
-use crate::store::programmes;
+use crate::store::{operators, programmes};
 
 /// Events that are read at once, and how many may wait for a slow reader before no more are read. Five times as many, 225 KB, wait
 /// 40 ms now and then on PostgreSQL: TCP's delayed acknowledgement, which sqlx 0.9.0 runs into (its issue 4335: no
@@ -38,12 +38,13 @@ pub(super) async fn watch_events(api: &Api, request: Request<WatchEventsRequest>
 }
 
 async fn start(api: &Api, request: Request<WatchEventsRequest>) -> Outcome<Watch> {
-    let cx = api.stream(request.metadata()).await?;
+    let cx = api.stream(&request).await?;
     let message = request.get_ref();
     let wanted = events::wanted(&cx, &message.types, message.customer_id.as_deref())?;
     let after = events::position(&cx, &message.cursor).await?;
     let generation = generation(api, wanted.programme_id).await?;
-    Ok(Watch { api: api.clone(), wanted, after, generation })
+    let operator = cx.caller.operator_token().copied();
+    Ok(Watch { api: api.clone(), wanted, after, generation, operator })
 }
 
 struct Watch {
@@ -53,6 +54,8 @@ struct Watch {
     after: i64,
     /// Of the credentials that the caller had when the stream began.
     generation: Option<i64>,
+    /// The hash of the token of the operator who follows.
+    operator: Option<[u8; 32]>,
 }
 
 /// The generation of a programme's credentials; `None` when it was disabled.
@@ -113,6 +116,13 @@ impl Watch {
     }
 
     async fn still_allowed(&self) -> Outcome<()> {
+        if let Some(token) = &self.operator {
+            let mut reader = self.api.store.reader().await?;
+            if operators::live_tokens(&mut reader, [&token[..]], self.api.clock.now()).await?.is_empty() {
+                let detail = "The operator token was replaced or revoked, or has expired.";
+                return Err(Failure::from(Error::new(Code::Unauthenticated, detail)));
+            }
+        }
         if generation(&self.api, self.wanted.programme_id).await? == self.generation {
             return Ok(());
         }

@@ -1,14 +1,12 @@
 //! WhoAmI: the caller, and nothing else.
 
 use super::api::Read;
-use super::caller::Signature;
 use super::context::Context;
 use super::failure::Outcome;
 use crate::api::v1::{WhoAmIRequest, WhoAmIResponse};
 
 impl Read for WhoAmIRequest {
     type Reply = WhoAmIResponse;
-    const SIGNATURE: Signature = Signature::Optional;
 
     async fn read(self, cx: &Context<'_>) -> Outcome<WhoAmIResponse> {
         let programme = cx.programme();
@@ -16,7 +14,7 @@ impl Read for WhoAmIRequest {
             programme_id: programme.id.to_string(),
             programme_name: programme.name.clone(),
             sandbox: programme.sandbox,
-            operator: cx.caller.operator().map(str::to_owned),
+            operator: cx.caller.operator().map(|operator| operator.name.clone()),
         })
     }
 }

@@ -41,6 +41,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0009_delivery_leases",
     "0010_delivery_claims",
     "0011_event_times",
+    "0012_operators",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {

@@ -47,6 +47,7 @@ mod value;
 mod writer;
 
 pub mod accounts;
+pub mod acts;
 pub mod audit;
 pub mod cards;
 pub mod children;

@@ -106,6 +106,24 @@ pub async fn list(on: &mut impl Connection) -> Result<Vec<Listed>, Error> {
         .await
 }
 
+/// A programme, disabled or not.
+pub async fn listed(on: &mut impl Connection, id: Uuid) -> Result<Option<Listed>, Error> {
+    on.query("SELECT id, name, sandbox, disabled, api_key, created_at FROM programmes WHERE id = $1")
+        .bind(id)
+        .optional()
+        .await
+}
+
+/// The first of these programmes that does not exist.
+pub async fn unknown(on: &mut impl Connection, ids: &[Uuid]) -> Result<Option<Uuid>, Error> {
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    let known: Vec<(Uuid,)> =
+        on.query("SELECT id FROM programmes WHERE id IN ").push_list(ids.iter().copied()).all().await?;
+    Ok(ids.iter().copied().find(|id| known.iter().all(|(known,)| known != id)))
+}
+
 /// A live programme.
 pub async fn get(on: &mut impl Connection, id: Uuid) -> Result<Option<Programme>, Error> {
     let row: Option<(String, bool)> = on

@@ -103,14 +103,43 @@ pub async fn enqueue(tx: &mut Tx, task: &NewTask) -> Result<(), Error> {
 pub async fn claim(
     tx: &mut Tx,
     (kind, now): (Kind, Timestamp),
-    (lease, length): (Uuid, Duration),
+    lease: (Uuid, Duration),
     limit: i64,
 ) -> Result<Vec<Task>, Error> {
     // SQLite plans by a bare `LIMIT $3`: it would prepare the statement anew whenever the number is another.
     let due = "SELECT id, programme_id, customer_id, entity_id, run_at, attempts, last_error, created_at FROM tasks \
                WHERE kind = $1 AND run_at <= $2 ORDER BY kind, run_at, id LIMIT $3 + 0";
     let due = tx.query(due).bind(kind.as_str()).bind(now).bind(limit).for_update_skip_locked();
-    let mut tasks: Vec<Task> = due.all().await?;
+    let tasks = due.all().await?;
+    take(tx, tasks, now, lease).await
+}
+
+/// Claims like [`claim`], for an operator: only tasks of these programmes (of every programme where none is named), and
+/// none of a programme that is disabled.
+pub async fn claim_for_operator(
+    tx: &mut Tx,
+    (kind, now): (Kind, Timestamp),
+    lease: (Uuid, Duration),
+    (limit, programmes): (i64, &[Uuid]),
+) -> Result<Vec<Task>, Error> {
+    let due = "SELECT id, programme_id, customer_id, entity_id, run_at, attempts, last_error, created_at FROM tasks \
+               WHERE kind = $1 AND run_at <= $2 \
+               AND programme_id NOT IN (SELECT p.id FROM programmes p WHERE p.disabled = $3)";
+    let mut due = tx.query(due).bind(kind.as_str()).bind(now).bind(true);
+    if !programmes.is_empty() {
+        due = due.push(" AND programme_id IN ").push_list(programmes.iter().copied());
+    }
+    let due = due.push(" ORDER BY kind, run_at, id LIMIT ").push_bind(limit).for_update_skip_locked();
+    let tasks = due.all().await?;
+    take(tx, tasks, now, lease).await
+}
+
+async fn take(
+    tx: &mut Tx,
+    mut tasks: Vec<Task>,
+    now: Timestamp,
+    (lease, length): (Uuid, Duration),
+) -> Result<Vec<Task>, Error> {
     if tasks.is_empty() {
         return Ok(tasks);
     }

@@ -81,11 +81,23 @@ async fn an_operator_acts_for_any_programme(house: House) {
     let unknown = desk.rpc(Uuid::nil(), ListCustomersRequest::default());
     let mut no_uuid = desk.rpc(wallet.programme_id, ListCustomersRequest::default());
     no_uuid.metadata_mut().insert("x-programme-id", "Wallet".parse().unwrap());
+    let mut twice = desk.rpc(wallet.programme_id, ListCustomersRequest::default());
+    twice.metadata_mut().append("x-programme-id", rival.programme_id.to_string().parse().unwrap());
     let mut forged = desk.rpc(wallet.programme_id, ListCustomersRequest::default());
     forged.metadata_mut().insert("authorization", "Bearer cop_x".parse().unwrap());
-    for request in [nobody, unknown, no_uuid, forged] {
+    for (request, code, wanted) in [
+        (nobody, Code::InvalidArgument, "VALIDATION_FAILED"),
+        (unknown, Code::NotFound, "PROGRAMME_NOT_FOUND"),
+        (no_uuid, Code::InvalidArgument, "VALIDATION_FAILED"),
+        (twice, Code::InvalidArgument, "VALIDATION_FAILED"),
+        (forged, Code::Unauthenticated, "UNAUTHENTICATED"),
+    ] {
         let status = grpc.list_customers(request).await.unwrap_err();
-        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unauthenticated, "UNAUTHENTICATED"), "{status:?}");
+        assert_eq!((status.code(), reason(&status).as_str()), (code, wanted), "{status:?}");
+        if code == Code::InvalidArgument {
+            let details = status.get_error_details();
+            assert_eq!(details.bad_request().unwrap().field_violations[0].field, "x-programme-id");
+        }
     }
     // A partner cannot act for another by naming it.
     let mut other = wallet.rpc(ListCustomersRequest::default());

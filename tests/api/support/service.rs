@@ -7,10 +7,12 @@ use customerd::app::{self, Running, create_programme};
 use customerd::cli::{Cli, Command};
 use customerd::clock::Clock;
 use customerd::domain::Timestamp;
+use customerd::domain::operator::{self, Role};
 use customerd::serve::Shutdown;
 use customerd::service::{OPERATOR_TOKEN, token_hash};
 use customerd::store::{Store, operators};
 use tonic::transport::Channel;
+use uuid::Uuid;
 
 use super::{Operator, Partner};
 
@@ -150,12 +152,18 @@ impl Service {
         partner
     }
 
-    /// An internal service that may act for any programme.
+    /// An operator who may do everything.
     pub async fn operator(&self, name: &str) -> Operator {
+        self.operator_as(name, Role::Admin, &[]).await
+    }
+
+    /// An operator of a role, limited to some programmes.
+    pub async fn operator_as(&self, name: &str, role: Role, programmes: &[Uuid]) -> Operator {
         let secret = self.clock.token(32);
+        let made = (self.clock.id(), self.clock.now());
+        let operator = operator::Operator::new(made, name, (role, programmes.to_vec()), None).unwrap();
         let mut tx = self.store.begin().await.unwrap();
-        let named = (name, &token_hash(&secret)[..]);
-        assert!(operators::insert(&mut tx, self.clock.id(), named, self.clock.now()).await.unwrap());
+        assert!(operators::insert(&mut tx, &operator, &token_hash(&secret)).await.unwrap());
         tx.commit().await.unwrap();
         Operator { token: format!("{OPERATOR_TOKEN}{secret}") }
     }

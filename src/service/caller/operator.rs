@@ -1,0 +1,85 @@
+//! Operators: their token, their role, the programme that they name.
+//!
+//! Nothing about an operator is cached: a token that was replaced, revoked or has expired is refused by the next call.
+
+use tonic::metadata::MetadataMap;
+use uuid::Uuid;
+
+use super::{Acting, Caller, token_hash};
+use crate::api::access::{Callers, Rpc};
+use crate::api::metadata;
+use crate::domain::operator::Role;
+use crate::domain::programme::Programme;
+use crate::domain::{Code, Error, Timestamp};
+use crate::service::Api;
+use crate::service::acts::Denied;
+use crate::service::failure::Outcome;
+use crate::store::{operators, programmes};
+
+/// Authenticates a call with an operator's token, which comes here without its prefix.
+pub(super) async fn authenticate(
+    api: &Api,
+    (token, now): (&str, Timestamp),
+    metadata: &MetadataMap,
+    rpc: &'static Rpc,
+) -> Outcome<Caller> {
+    let token_hash = token_hash(token);
+    let mut reader = api.store.reader().await?;
+    let operator = operators::by_token(&mut reader, &token_hash).await?;
+    let refuse = |detail: &str| Error::new(Code::Unauthenticated, detail);
+    let operator = operator.ok_or_else(|| refuse("The operator token is not one of ours."))?;
+    if !operator.is_live(now) {
+        return Err(refuse("The operator token has expired, or its operator was revoked.").into());
+    }
+    if !rpc.is_open_to(operator.role) {
+        drop(reader);
+        let error = forbidden(rpc, operator.role);
+        let denied = Denied { operator: &operator, rpc, error: &error };
+        denied.record(api, metadata, now).await?;
+        return Err(error.into());
+    }
+    let programme = if rpc.callers == Callers::OperatorOfAll {
+        // The nil id is no programme's: nothing can be found, and idempotency keys are the operators' own.
+        Programme { id: Uuid::nil(), name: String::new(), sandbox: false }
+    } else {
+        let id = named(metadata)?;
+        let programme = programmes::listed(&mut reader, id).await?.filter(|_| operator.may_name(id));
+        let programme = programme.ok_or_else(programme_not_found)?;
+        if programme.disabled && !rpc.act.is_empty() && !rpc.while_disabled {
+            return Err(disabled().into());
+        }
+        Programme { id, name: programme.name, sandbox: programme.sandbox }
+    };
+    Ok(Caller { programme, operator: Some(Acting { operator, token_hash }), standing: None, unsigned: false })
+}
+
+/// The programme that a call names.
+fn named(metadata: &MetadataMap) -> Result<Uuid, Error> {
+    let mut values = metadata.get_all(metadata::PROGRAMME_ID).iter();
+    let refuse = |code, message: &str| Error::invalid(metadata::PROGRAMME_ID, code, message);
+    let value = values.next().ok_or_else(|| {
+        refuse("REQUIRED", "Name the programme to act for, its UUID, in the metadata x-programme-id.")
+    })?;
+    let id = value.to_str().ok().filter(|id| id.len() == 36).and_then(|id| Uuid::try_parse(id).ok());
+    id.filter(|_| values.next().is_none())
+        .ok_or_else(|| refuse("INVALID_VALUE", "Must be one UUID, such as 0192f0c1-2345-7abc-8def-0123456789ab."))
+}
+
+/// Nobody has this programme, or this operator may not name it.
+fn programme_not_found() -> Error {
+    Error::new(Code::ProgrammeNotFound, "The programme named in x-programme-id does not exist.")
+}
+
+fn disabled() -> Error {
+    let detail = "The programme is disabled: operators may read it and reject its customers. Enable it before anything else \
+                  is changed.";
+    Error::new(Code::InvalidStateTransition, detail).with("currentStatus", "disabled")
+}
+
+fn forbidden(rpc: &Rpc, role: Role) -> Error {
+    let open: Vec<&str> = Role::ALL.into_iter().filter(|role| rpc.is_open_to(*role)).map(Role::as_str).collect();
+    let open = open.join(", ");
+    let name = rpc.name.rsplit('/').next().unwrap_or(rpc.name);
+    let detail = format!("The operator's role is {role}, and {name} is for the roles {open}.");
+    Error::new(Code::RoleForbidden, detail).with("role", role.as_str()).with("allowedRoles", open)
+}
