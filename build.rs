@@ -9,9 +9,10 @@ use std::{env, error::Error, fs, path::PathBuf};
 use rest_bridge_build::{Document, Generator, Header, When};
 use serde_json::json;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "customerd/v1/accounts.proto",
     "customerd/v1/address.proto",
+    "customerd/v1/admin.proto",
     "customerd/v1/auth.proto",
     "customerd/v1/cards.proto",
     "customerd/v1/customers.proto",

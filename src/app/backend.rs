@@ -9,6 +9,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::api;
 use crate::api::v1::account_service_server::{AccountService, AccountServiceServer, SERVICE_NAME as ACCOUNTS};
+use crate::api::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN};
 use crate::api::v1::auth_service_server::{AuthService, AuthServiceServer, SERVICE_NAME as AUTH};
 use crate::api::v1::card_service_server::{CardService, CardServiceServer, SERVICE_NAME as CARDS};
 use crate::api::v1::customer_service_server::{CustomerService, CustomerServiceServer, SERVICE_NAME as CUSTOMERS};
@@ -19,7 +20,7 @@ use crate::service::Api;
 use crate::telemetry::{ObserveLayer, Rpcs};
 
 /// The services that reflection and health show, besides the whole server (the empty name).
-const SERVICES: [&str; 7] = [AUTH, CUSTOMERS, ACCOUNTS, CARDS, SIMULATOR, PORTAL, WEBHOOKS];
+const SERVICES: [&str; 8] = [AUTH, CUSTOMERS, ACCOUNTS, CARDS, SIMULATOR, PORTAL, WEBHOOKS, ADMIN];
 
 /// Every descriptor set that reflection shows.
 const DESCRIPTORS: [&[u8]; 3] =
@@ -52,7 +53,8 @@ impl Backend {
             .add_service(server!(AccountServiceServer, api, message_limit))
             .add_service(server!(CardServiceServer, api, message_limit))
             .add_service(server!(SimulatorServiceServer, api, message_limit))
-            .add_service(server!(WebhookServiceServer, api, message_limit));
+            .add_service(server!(WebhookServiceServer, api, message_limit))
+            .add_service(server!(AdminServiceServer, api, message_limit));
         let (health, health_service) = tonic_health::server::health_reporter();
         let builder = || {
             DESCRIPTORS.into_iter().fold(tonic_reflection::server::Builder::configure(), |builder, set| {

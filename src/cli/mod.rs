@@ -4,7 +4,9 @@
 
 mod acting;
 mod arguments;
+mod audit;
 mod call;
+mod customer;
 mod keygen;
 mod listen;
 mod migrate;
@@ -64,6 +66,12 @@ pub enum Command {
     /// People and internal services that act over gRPC
     #[command(subcommand)]
     Operator(operator::Operators),
+    /// What operators decide about customers
+    #[command(subcommand)]
+    Customer(customer::Customer),
+    /// What operators and the command line did
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Make a key pair for signing requests
     Keygen(keygen::Keygen),
     /// Get a bearer token from the running service
@@ -90,6 +98,8 @@ impl Command {
             Self::VerifyAudit => return verify_audit::run(common).await,
             Self::Programme(command) => programme::run(command, common).await,
             Self::Operator(command) => operator::run(command, common).await,
+            Self::Customer(command) => customer::run(command, common).await,
+            Self::Audit(command) => audit::run(command, common).await,
             Self::Keygen(args) => keygen::run(&args),
             Self::Wallet(command) => wallet::run(command),
             Self::Token(args) => token::run(&args, common).await,

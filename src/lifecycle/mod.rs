@@ -9,6 +9,7 @@ mod cascade;
 
 pub mod account_moves;
 pub mod card_moves;
+pub mod decision;
 pub mod moves;
 pub mod verification;
 

@@ -1,5 +1,7 @@
 //! What a handler knows of its call.
 
+use uuid::Uuid;
+
 use super::Api;
 use super::acts;
 use super::caller::Caller;
@@ -53,11 +55,14 @@ impl Context<'_> {
     /// The record of an operator's act; `None` for other callers.
     pub(crate) fn act<M: Called>(&self, message: &M) -> Option<Act> {
         let operator = self.caller.operator()?;
-        let programme_id = Some(self.programme().id).filter(|id| !id.is_nil());
+        // A call about all programmes may be about one, all the same.
+        let target = message.target();
+        let itself = if self.rpc.act.starts_with("programme.") { Uuid::try_parse(target).ok() } else { None };
+        let programme_id = itself.or(Some(self.programme().id).filter(|id| !id.is_nil()));
         let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         Some(Act {
             programme_id,
-            target_id: given(message.target()),
+            target_id: given(target),
             reason: given(message.reason()),
             ..acts::act((self.api.clock.id(), self.now), self.rpc, operator, (&self.client, &self.request_id))
         })

@@ -16,6 +16,7 @@ mod known;
 mod lease;
 mod links;
 mod once;
+mod operators;
 mod paging;
 mod password;
 mod reason;
@@ -35,6 +36,7 @@ mod who_am_i;
 mod activate_customer;
 mod create_customer;
 mod deactivate_customer;
+mod decide_verification;
 mod get_customer;
 mod get_customer_challenge;
 mod get_verification;
@@ -85,6 +87,13 @@ mod rotate_webhook_secret;
 mod test_webhook;
 mod watch_events;
 
+// AdminService
+mod create_operator;
+mod disable_programme;
+mod list_acts;
+mod list_operators;
+mod revoke_operator;
+mod rotate_operator;
 // PortalService
 mod decide_sandbox;
 mod open_verification;
@@ -151,6 +160,9 @@ impl customer_service_server::CustomerService for Api {
     async fn reject_customer(&self, request: Request<RejectCustomerRequest>) -> Answer<Customer> {
         self.change(request).await
     }
+    async fn decide_verification(&self, request: Request<DecideVerificationRequest>) -> Answer<Customer> {
+        self.change(request).await
+    }
     async fn get_customer_challenge(&self, request: Request<GetCustomerChallengeRequest>) -> Answer<Challenge> {
         self.read(request).await
     }
@@ -164,6 +176,31 @@ impl customer_service_server::CustomerService for Api {
         &self,
         request: Request<ListCustomerEventsRequest>,
     ) -> Answer<ListCustomerEventsResponse> {
+        self.read(request).await
+    }
+}
+
+#[tonic::async_trait]
+impl admin_service_server::AdminService for Api {
+    async fn create_operator(&self, request: Request<CreateOperatorRequest>) -> Answer<OperatorToken> {
+        self.change(request).await
+    }
+    async fn list_operators(&self, request: Request<ListOperatorsRequest>) -> Answer<ListOperatorsResponse> {
+        self.read(request).await
+    }
+    async fn rotate_operator(&self, request: Request<RotateOperatorRequest>) -> Answer<OperatorToken> {
+        self.change(request).await
+    }
+    async fn revoke_operator(&self, request: Request<RevokeOperatorRequest>) -> Answer<Operator> {
+        self.change(request).await
+    }
+    async fn enable_programme(&self, request: Request<EnableProgrammeRequest>) -> Answer<Programme> {
+        self.change(request).await
+    }
+    async fn disable_programme(&self, request: Request<DisableProgrammeRequest>) -> Answer<Programme> {
+        self.change(request).await
+    }
+    async fn list_acts(&self, request: Request<ListActsRequest>) -> Answer<ListActsResponse> {
         self.read(request).await
     }
 }

@@ -151,4 +151,21 @@ mod tests {
             sqlx::query_as("SELECT seq, position FROM events ORDER BY seq").fetch_all(&mut connection).await.unwrap();
         assert_eq!(placed, [(1, 1), (2, 2), (3, 3)]);
     }
+
+    #[tokio::test]
+    async fn operators_of_before_are_admins() {
+        use sqlx::{Connection as _, SqliteConnection};
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let mut before = Migrator::with_migrations(migrator(Dialect::Sqlite).iter().take(11).cloned().collect());
+        before.set_locking(false).run_direct(None, &mut connection, false).await.unwrap();
+        let insert = "INSERT INTO operators (id, name, token_hash, created_at) VALUES (x'01', 'desk', x'02', 1)";
+        sqlx::query(insert).execute(&mut connection).await.unwrap();
+        run(&mut connection, Dialect::Sqlite).await.unwrap();
+        let role: (String, Option<i64>, Option<i64>) =
+            sqlx::query_as("SELECT role, expires_at, revoked_at FROM operators")
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
+        assert_eq!(role, ("admin".to_owned(), None, None));
+    }
 }

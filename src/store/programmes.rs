@@ -200,6 +200,21 @@ pub async fn set_credentials(tx: &mut Tx, id: Uuid, new: Option<(Uuid, &str)>, a
     Ok(true)
 }
 
+/// Disables a programme, which ends its tokens, or enables it again. `false` when there is none, or it was so before.
+pub async fn set_disabled(tx: &mut Tx, id: Uuid, disabled: bool, at: Timestamp) -> Result<bool, Error> {
+    let changed = tx
+        .query(
+            "UPDATE programmes SET disabled = $2, generation = generation + 1, updated_at = $3 \
+             WHERE id = $1 AND disabled <> $2",
+        )
+        .bind(id)
+        .bind(disabled)
+        .bind(at)
+        .execute()
+        .await?;
+    Ok(changed == 1)
+}
+
 /// Disables a programme: its tokens and keys stop working. `false` when there is none.
 pub async fn disable(tx: &mut Tx, id: Uuid, at: Timestamp) -> Result<bool, Error> {
     let changed = tx

@@ -8,6 +8,8 @@ use crate::support::account;
 in_processes![
     a_first_call_works_and_exit_codes_tell,
     programmes_are_made_and_ended,
+    operators_are_managed_and_their_acts_told,
+    a_customer_is_decided_about,
     the_profile_follows_the_service,
     bodies_come_from_anywhere,
 ];
@@ -73,6 +75,109 @@ async fn programmes_are_made_and_ended(place: Place) {
     let operator: Value = serde_json::from_str(&stdout(&operator)).unwrap();
     assert!(operator["token"].as_str().unwrap().starts_with("cop_"));
     assert_eq!(place.run(&["operator", "create", "--name", "desk"]).status.code(), Some(1));
+    drop(server);
+}
+
+async fn operators_are_managed_and_their_acts_told(place: Place) {
+    assert!(place.run(&["migrate"]).status.success());
+    let json = |output: &std::process::Output| -> Value {
+        assert!(output.status.success(), "{}", stderr(output));
+        serde_json::from_str(stdout(output).trim()).unwrap()
+    };
+    let profile = json(&place.run(&["programme", "create", "--name", "Wallet"]));
+    let programme = profile["programmeId"].as_str().unwrap();
+    let bare = place.run(&["operator", "create", "--name", "desk"]);
+    assert!(stderr(&bare).contains("without --role the operator is admin"), "{}", stderr(&bare));
+    assert_eq!(json(&bare)["role"], "admin");
+    let ledger =
+        ["operator", "create", "--name", "ledger", "--role", "service", "--programme", programme, "--expires", "90d"];
+    let ledger = place.run(&ledger);
+    assert_eq!(stderr(&ledger), "");
+    let ledger = json(&ledger);
+    let names: Vec<&String> = ledger.as_object().unwrap().keys().collect();
+    let wanted = ["name", "token", "role", "programmes", "createdAt", "rotatedAt", "expiresAt", "revokedAt"];
+    assert_eq!(names, wanted);
+    assert_eq!(ledger["programmes"], serde_json::json!([programme]));
+    for (wrong, code, said) in [
+        (&["--role", "service"][..], 1, "--programme: The role service needs"),
+        (&["--role", "admin", "--programme", programme][..], 1, "--programme: The role admin is for every programme"),
+        (&["--role", "viewer", "--programme", "00000000-0000-0000-0000-000000000000"][..], 1, "there is no programme"),
+        (&["--role", "king"][..], 2, "expected one of service, viewer"),
+        (&["--role", "viewer", "--expires", "soon"][..], 2, "--expires"),
+    ] {
+        let refused = place.run(&[&["operator", "create", "--name", "x"], wrong].concat());
+        assert_eq!(refused.status.code(), Some(code), "{wrong:?}");
+        assert!(stderr(&refused).contains(said), "{wrong:?}: {}", stderr(&refused));
+    }
+    let rotated = json(&place.run(&["operator", "rotate", "ledger"]));
+    assert!(rotated["token"] != ledger["token"] && rotated["rotatedAt"].is_string());
+    let revoked = json(&place.run(&["operator", "revoke", "ledger"]));
+    assert!(revoked["revokedAt"].is_string() && revoked.get("token").is_none());
+    for refused in
+        [["operator", "rotate", "ledger"], ["operator", "revoke", "ledger"], ["operator", "revoke", "nobody"]]
+    {
+        assert_eq!(place.run(&refused).status.code(), Some(1), "{refused:?}");
+    }
+    let listed = stdout(&place.run(&["operator", "list"]));
+    let roles: Vec<Value> =
+        listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["role"].clone()).collect();
+    assert_eq!(roles, ["admin", "service"]);
+    assert!(!listed.contains("cop_"));
+
+    let told = stdout(&place.run(&["audit", "acts", "--since", "1h"]));
+    let acts: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of_operators = acts.iter().filter(|act| act["targetType"] == "operator");
+    let of_operators: Vec<_> = of_operators.map(|act| format!("{} {}", act["act"], act["targetId"])).collect();
+    let wanted = ["operator.revoke ledger", "operator.rotate ledger", "operator.create ledger", "operator.create desk"];
+    assert_eq!(of_operators.iter().map(|act| act.replace('"', "")).collect::<Vec<_>>(), wanted);
+    for act in &acts {
+        assert!(act["actor"].as_str().unwrap().starts_with("command-line:") && act["outcome"] == "done", "{act}");
+        assert!(act["client"].is_string(), "{act}");
+    }
+    assert!(!told.contains("cop_"), "{told}");
+    assert_eq!(stdout(&place.run(&["audit", "acts", "--limit", "1"])).lines().count(), 1);
+    assert_eq!(stdout(&place.run(&["audit", "acts", "--since", "2200-01-01T00:00:00Z"])), "");
+    assert_eq!(place.run(&["audit", "acts", "--since", "yesterday"]).status.code(), Some(2));
+}
+
+async fn a_customer_is_decided_about(place: Place) {
+    use customerd::domain::customer::Move;
+    use customerd::domain::event::Origin;
+    use customerd::lifecycle::{Step, moves};
+    use customerd::store::{Store, StoreOptions, customers};
+
+    let server = place.serve(&[]);
+    let body = format!("{{\"chainId\": \"{}\", \"externalId\": \"u-1\"}}", account("u-1"));
+    let made = place.run(&["call", "POST", "/v1/customers", "-d", &body]);
+    let id = serde_json::from_str::<Value>(&stdout(&made)).unwrap()["id"].as_str().unwrap().to_owned();
+    let decide = |flags: &[&str]| place.run(&[&["customer", "decide", "--id", &id], flags].concat());
+    let approve = ["--approve", "--reason", "passport seen"];
+    let early = decide(&approve);
+    assert_eq!(early.status.code(), Some(1));
+    assert!(stderr(&early).contains("initiating"), "{}", stderr(&early));
+    let store = Store::open(&place.database_url(), StoreOptions::default()).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    let mut held = customers::lock(&mut tx, id.parse().unwrap()).await.unwrap().unwrap();
+    for by in [Move::ProveOwnership, Move::Clear] {
+        let step = Step { by, reason: None, origin: &Origin::internal("test") };
+        moves::make(&mut tx, &mut held, step, &customerd::clock::Clock::system()).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    store.close().await.unwrap();
+    for wrong in [&["--reason", "x"][..], &["--approve", "--reject", "--reason", "x"], &["--approve"]] {
+        assert_eq!(decide(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+    assert_eq!(decide(&["--approve", "--reason", " "]).status.code(), Some(1));
+    let decided = decide(&approve);
+    assert!(decided.status.success(), "{}", stderr(&decided));
+    assert_eq!(serde_json::from_str::<Value>(&stdout(&decided)).unwrap()["status"], "active");
+    let shown = place.run(&["call", "GET", &format!("/v1/customers/{id}/verification")]);
+    assert!(stdout(&shown).contains("\"approved\"") && !stdout(&shown).contains("passport"), "{}", stdout(&shown));
+    let told = stdout(&place.run(&["audit", "acts", "--limit", "1"]));
+    let act: Value = serde_json::from_str(told.trim()).unwrap();
+    assert_eq!((&act["act"], &act["targetId"]), (&"customer.decide_verification".into(), &id.as_str().into()));
+    assert_eq!((&act["reason"], &act["outcome"]), (&"passport seen".into(), &"done".into()));
+    assert!(act["programmeId"].is_string());
     drop(server);
 }
 

@@ -37,6 +37,7 @@ mod listen;
 mod many;
 mod model;
 mod nodes;
+mod operators;
 mod ownership;
 mod pan;
 mod process;
