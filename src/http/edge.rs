@@ -1,9 +1,10 @@
 //! What HTTP alone can check of a request: its headers, its body's digest, the form and coverage of its signatures.
 //!
 //! Identities are the service's business: what is found here travels to it as metadata. Where a request fails here, the
-//! service is still asked about the bearer first, because the contract's order puts it first.
+//! service is still asked about the bearer first, because the contract's order puts it first. What the headers alone decide
+//! is refused without waiting for the body.
 
-use rest_bridge::{Gate, Incoming, Problem};
+use rest_bridge::{Early, Gate, Head, Incoming, Problem};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code as Grpc, Status};
 
@@ -12,7 +13,7 @@ use crate::api::v1::auth_service_client::AuthServiceClient;
 use crate::api::{error, metadata};
 use crate::clock::Clock;
 use crate::domain::{Code, Error};
-use crate::signature::{self, Head, Message, Origins, Policy, digest};
+use crate::signature::{self, Message, Origins, Policy, digest};
 
 /// The one call without a bearer and a signature.
 const CREATE_TOKEN: &str = "customerd.v1.AuthService/CreateToken";
@@ -32,8 +33,8 @@ impl Edge {
         Self { origins, clock, auth: AuthServiceClient::new(transport) }
     }
 
-    /// Presence and form of the headers. Gives whether the request is signed, and what its digest came to.
-    fn headers(call: &Incoming<'_>, metadata: &mut MetadataMap) -> Result<(bool, Result<(), Error>), Error> {
+    /// Presence and form of the headers. Gives whether the request is signed, and whether its digest can be checked.
+    fn headers(call: &Head<'_>, metadata: &mut MetadataMap) -> Result<(bool, Result<(), Error>), Error> {
         if !call.method.is_safe() {
             let key = signature::idempotency_key(call.headers).map_err(|error| refusal(&error))?.ok_or_else(|| {
                 let detail =
@@ -42,11 +43,11 @@ impl Edge {
             })?;
             metadata.insert(metadata::IDEMPOTENCY_KEY, value(&key.to_string())?);
         }
-        if !call.body.is_empty() && !call.headers.contains_key(digest::CONTENT_DIGEST) {
+        if call.has_body == Some(true) && !call.headers.contains_key(digest::CONTENT_DIGEST) {
             let detail = "Content-Digest is missing: send sha-256 or sha-512 of the body (RFC 9530).";
             return Err(Error::new(Code::DigestMissing, detail));
         }
-        let digest = digest_if_sent(call);
+        let digest = digest::check_form(call.headers).map_err(|error| refusal(&error));
         if let Err(error) = &digest
             && error.code == Code::DigestMissing
         {
@@ -64,20 +65,24 @@ impl Edge {
     }
 
     /// The policy for signatures.
-    fn evidence(&self, call: &Incoming<'_>, signed: bool) -> Result<Option<Vec<u8>>, Error> {
-        if !signed {
-            return Ok(None);
+    fn policy(&self, call: &Head<'_>, signed: bool, metadata: &mut MetadataMap) -> Result<(), Error> {
+        if signed {
+            let head =
+                signature::Head { method: call.method, uri: call.uri, version: call.version, headers: call.headers };
+            let policy = Policy::for_request(call.method, call.has_body == Some(true));
+            let now = self.clock.now().unix_seconds();
+            let evidence =
+                Message::received(head, &self.origins).and_then(|message| signature::check(&message, policy, now));
+            let evidence = evidence.map_err(|error| refusal(&error))?.to_bytes();
+            metadata.insert_bin(metadata::SIGNATURE_EVIDENCE, MetadataValue::from_bytes(&evidence));
         }
-        let head = Head { method: call.method, uri: call.uri, version: call.version, headers: call.headers };
-        let policy = Policy::for_request(call.method, !call.body.is_empty());
-        let now = self.clock.now().unix_seconds();
-        let evidence =
-            Message::received(head, &self.origins).and_then(|message| signature::check(&message, policy, now));
-        evidence.map(|evidence| Some(evidence.to_bytes())).map_err(|error| refusal(&error))
+        let front = if signed { "signed" } else { "unsigned" };
+        metadata.insert(metadata::FRONT, MetadataValue::from_static(front));
+        Ok(())
     }
 
     /// The service's own refusal of the caller, if it has one; else `status`.
-    async fn caller_first(&self, call: &Incoming<'_>, carried: MetadataMap, status: Status) -> Status {
+    async fn caller_first(&self, call: &Head<'_>, carried: MetadataMap, status: Status) -> Status {
         let mut request = tonic::Request::new(WhoAmIRequest {});
         *request.metadata_mut() = carried;
         for name in [metadata::AUTHORIZATION, metadata::REQUEST_ID, metadata::TRACEPARENT, metadata::CLIENT_ADDRESS] {
@@ -91,28 +96,38 @@ impl Edge {
 }
 
 impl Gate for Edge {
-    async fn admit(&self, call: &Incoming<'_>) -> Result<MetadataMap, Status> {
-        let id = request_id(call);
+    fn head(&self, call: &Head<'_>) -> Early {
+        let status = |error: Error| error::status(&error, request_id(call));
         let mut metadata = MetadataMap::new();
         if call.route.rpc == CREATE_TOKEN {
-            digest_if_sent(call).map_err(|error| error::status(&error, id))?;
-            return Ok(metadata);
+            return match digest::check_form(call.headers).map_err(|error| refusal(&error)) {
+                Ok(()) => Early::Admitted(metadata),
+                Err(error) => Early::Refused(status(error)),
+            };
         }
-        let (signed, digest) = Self::headers(call, &mut metadata).map_err(|error| error::status(&error, id))?;
-        match digest.and_then(|()| self.evidence(call, signed)) {
-            Ok(evidence) => {
-                metadata
-                    .insert(metadata::FRONT, MetadataValue::from_static(if signed { "signed" } else { "unsigned" }));
-                if let Some(evidence) = evidence {
-                    metadata.insert_bin(metadata::SIGNATURE_EVIDENCE, MetadataValue::from_bytes(&evidence));
-                }
-                Ok(metadata)
-            }
-            Err(error) => {
+        let (signed, digest) = match Self::headers(call, &mut metadata) {
+            Ok(found) => found,
+            Err(error) => return Early::Refused(status(error)),
+        };
+        match digest.and_then(|()| self.policy(call, signed, &mut metadata)) {
+            Ok(()) => Early::Admitted(metadata),
+            Err(error) => Early::RefusedAfterCaller(status(error)),
+        }
+    }
+
+    async fn admit(&self, call: &Incoming<'_>, early: Result<MetadataMap, Status>) -> Result<MetadataMap, Status> {
+        let digest = match call.body {
+            Some(body) if call.headers.contains_key(digest::CONTENT_DIGEST) => digest::check(call.headers, body),
+            _ => Ok(()),
+        };
+        let digest = digest.map_err(|error| error::status(&refusal(&error), request_id(call)));
+        match digest.and(early) {
+            Err(status) if call.route.rpc != CREATE_TOKEN => {
                 let mut unchecked = MetadataMap::new();
                 unchecked.insert(metadata::FRONT, MetadataValue::from_static("unchecked"));
-                Err(self.caller_first(call, unchecked, error::status(&error, id)).await)
+                Err(self.caller_first(call, unchecked, status).await)
             }
+            settled => settled,
         }
     }
 
@@ -141,13 +156,6 @@ impl Gate for Edge {
     }
 }
 
-fn digest_if_sent(call: &Incoming<'_>) -> Result<(), Error> {
-    if !call.headers.contains_key(digest::CONTENT_DIGEST) {
-        return Ok(());
-    }
-    digest::check(call.headers, call.body).map_err(|error| refusal(&error))
-}
-
 fn refusal(error: &signature::Error) -> Error {
     Error::new(error::code_of(error.code()).unwrap_or(Code::SignatureInvalid), error.to_string())
 }
@@ -156,6 +164,6 @@ fn value(text: &str) -> Result<tonic::metadata::AsciiMetadataValue, Error> {
     text.parse().map_err(|_| Error::internal())
 }
 
-fn request_id<'a>(call: &'a Incoming<'_>) -> Option<&'a str> {
+fn request_id<'a>(call: &Head<'a>) -> Option<&'a str> {
     call.headers.get(metadata::REQUEST_ID).and_then(|value| value.to_str().ok())
 }

@@ -1,11 +1,12 @@
 //! Pages for people and the address for partners' callbacks: HTTP turned into calls of the portal service.
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode, header};
+use http_body::Body as _;
 use rest_bridge::Transport;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
@@ -108,7 +109,7 @@ async fn decide(State(mut client): State<Client>, Path(token): Path<String>, req
 
 async fn callback(State(mut client): State<Client>, Path(provider): Path<String>, request: Request) -> StatusCode {
     let (head, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, CALLBACK_LIMIT).await else { return StatusCode::PAYLOAD_TOO_LARGE };
+    let Some(body) = read(body, CALLBACK_LIMIT).await else { return StatusCode::PAYLOAD_TOO_LARGE };
     let headers = head
         .headers
         .iter()
@@ -120,6 +121,14 @@ async fn callback(State(mut client): State<Client>, Path(provider): Path<String>
     }
 }
 
+/// The whole body, if it has no more bytes than that. One that says at once that it has more is not read.
+async fn read(body: Body, limit: usize) -> Option<Bytes> {
+    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return None;
+    }
+    axum::body::to_bytes(body, limit).await.ok()
+}
+
 /// The `decision` of a form that has nothing else.
 async fn form(headers: &HeaderMap, body: Body) -> Result<String, StatusCode> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -127,7 +136,7 @@ async fn form(headers: &HeaderMap, body: Body) -> Result<String, StatusCode> {
     if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
-    let body = axum::body::to_bytes(body, FORM_LIMIT).await.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?;
+    let body = read(body, FORM_LIMIT).await.ok_or(StatusCode::PAYLOAD_TOO_LARGE)?;
     let mut fields = form_urlencoded::parse(&body);
     match (fields.next(), fields.next()) {
         (Some((name, value)), None) if name == "decision" => Ok(value.into_owned()),

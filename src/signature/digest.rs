@@ -1,7 +1,7 @@
 //! `Content-Digest` (RFC 9530): sha-256 and sha-512 over the bytes of the body as received.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{SHA256, SHA512, digest};
+use aws_lc_rs::digest::{Algorithm, SHA256, SHA512, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -13,6 +13,17 @@ use super::Error;
 /// `content-digest`.
 pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
+/// Checks the form of the request's digest, if it is sent: what can be said of it without the body.
+///
+/// # Errors
+/// [`Error::DigestMalformed`], [`Error::DigestUnsupported`].
+pub fn check_form(headers: &HeaderMap) -> Result<(), Error> {
+    match sent(headers)? {
+        Some(value) => supported(value).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
 /// Checks the request's digest against its body. Needed when there is a body; checked whenever it is sent.
 ///
 /// Every supported digest present must match; members of other algorithms are passed over as RFC 9530 §2 says, but
@@ -21,30 +32,38 @@ pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest")
 /// # Errors
 /// [`Error::DigestMissing`], [`Error::DigestMalformed`], [`Error::DigestUnsupported`], [`Error::DigestMismatch`].
 pub fn check(headers: &HeaderMap, body: &[u8]) -> Result<(), Error> {
+    let Some(value) = sent(headers)? else {
+        return if body.is_empty() { Ok(()) } else { Err(Error::DigestMissing) };
+    };
+    for (name, algorithm, sent) in supported(value)? {
+        let actual = digest(algorithm, body);
+        verify_slices_are_equal(&sent, actual.as_ref()).map_err(|_| Error::DigestMismatch(name, body.len()))?;
+    }
+    Ok(())
+}
+
+fn sent(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Error> {
     let mut values = headers.get_all(CONTENT_DIGEST).iter();
     match (values.next(), values.next()) {
-        (None, _) if body.is_empty() => Ok(()),
-        (None, _) => Err(Error::DigestMissing),
-        (Some(value), None) => check_value(value, body),
-        (Some(_), Some(_)) => Err(Error::DigestMalformed("the header is sent twice".to_owned())),
+        (value, None) => Ok(value),
+        _ => Err(Error::DigestMalformed("the header is sent twice".to_owned())),
     }
 }
 
-fn check_value(value: &HeaderValue, body: &[u8]) -> Result<(), Error> {
+type Supported = (&'static str, &'static Algorithm, Vec<u8>);
+
+/// The digests that can be checked, at least one.
+fn supported(value: &HeaderValue) -> Result<Vec<Supported>, Error> {
     let digests = Parser::new(value.as_bytes())
         .parse_dictionary_with_visitor(Digests::default())
         .map_err(|e| Error::DigestMalformed(e.to_string()))?;
-    let mut supported = false;
-    for (name, sent) in &digests {
-        let (name, actual) = match *name {
-            "sha-256" => ("sha-256", digest(&SHA256, body)),
-            "sha-512" => ("sha-512", digest(&SHA512, body)),
-            _ => continue,
-        };
-        supported = true;
-        verify_slices_are_equal(sent, actual.as_ref()).map_err(|_| Error::DigestMismatch(name, body.len()))?;
-    }
-    if supported { Ok(()) } else { Err(Error::DigestUnsupported) }
+    let known = digests.into_iter().filter_map(|(name, sent)| match name {
+        "sha-256" => Some(("sha-256", &SHA256, sent)),
+        "sha-512" => Some(("sha-512", &SHA512, sent)),
+        _ => None,
+    });
+    let known: Vec<Supported> = known.collect();
+    if known.is_empty() { Err(Error::DigestUnsupported) } else { Ok(known) }
 }
 
 /// The header value for a body, sha-256.

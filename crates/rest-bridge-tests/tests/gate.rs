@@ -24,7 +24,7 @@ fn refused(reason: &str, message: &str) -> Status {
 }
 
 impl Gate for Turnstile {
-    async fn admit(&self, call: &Incoming<'_>) -> Result<MetadataMap, Status> {
+    async fn admit(&self, call: &Incoming<'_>, _: Result<MetadataMap, Status>) -> Result<MetadataMap, Status> {
         if !call.headers.contains_key("x-pass") {
             let message = format!(
                 "{} {} {} {:?} {} bytes",
@@ -32,7 +32,7 @@ impl Gate for Turnstile {
                 call.uri,
                 call.route.template,
                 call.version,
-                call.body.len()
+                call.body.unwrap().len()
             );
             return Err(refused("PASS_MISSING", &message));
         }

@@ -9,16 +9,16 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body as _;
-use http_body_util::BodyExt as _;
 use tonic::codec::Streaming;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use crate::accept::{Form, is_json};
+use crate::body::Reader;
 use crate::bridge::{Shared, original_uri};
 use crate::deadline;
 use crate::fail::{Result as Decoded, refusal};
-use crate::gate::{Gate, Incoming, reason};
+use crate::gate::{Early, Gate, Head, Incoming, reason};
 use crate::input::Input;
 use crate::json::Writer;
 use crate::problem::{Rendered, copy_metadata, render, respond};
@@ -110,9 +110,39 @@ impl<G: Gate> Exchange<G> {
 
     /// Everything before the call.
     async fn prepare<Req: Default>(&mut self, decode: Decode<Req>) -> Result<tonic::Request<Req>, Status> {
-        let body = std::mem::take(self.request.body_mut());
-        let body = if body.is_end_stream() { Bytes::new() } else { read(body, self.shared.options.body_limit).await? };
-        if !body.is_empty() && !is_json(self.request.headers()) {
+        let mut reader = Reader::new(std::mem::take(self.request.body_mut()), self.shared.options.body_limit)?;
+        let mut has_body = reader.announced();
+        self.check_media(has_body == Some(true))?;
+        let gate = &self.shared.gate;
+        let mut early = gate.head(&self.head(has_body));
+        if has_body.is_none() && matches!(early, Early::Admitted(_)) {
+            has_body = Some(reader.begins().await?);
+            if has_body == Some(true) {
+                self.check_media(true)?;
+                early = gate.head(&self.head(has_body));
+            }
+        }
+        let (early, body) = match early {
+            Early::Refused(status) => return Err(status),
+            Early::RefusedAfterCaller(status) => (Err(status), reader.arrived().await),
+            Early::Admitted(metadata) if has_body == Some(false) => (Ok(metadata), Some(Bytes::new())),
+            Early::Admitted(metadata) => (Ok(metadata), Some(reader.read().await?)),
+        };
+        let incoming = Incoming { head: self.head(has_body), body: body.as_ref() };
+        let admitted = gate.admit(&incoming, early).await?;
+        let Some(body) = &body else { return Err(Status::internal("admitted without its body")) };
+        let metadata = self.forward(admitted);
+        let mut message = Req::default();
+        if let Err(fail) = decode(&self.input(body), &mut message) {
+            let status = fail.into_status(&self.shared.options.error_domain);
+            return Err(gate.invalid(&incoming, &metadata, status).await);
+        }
+        Ok(tonic::Request::from_parts(metadata, http::Extensions::new(), message))
+    }
+
+    /// What the headers alone decide before the gate is asked.
+    fn check_media(&self, has_body: bool) -> Result<(), Status> {
+        if has_body && !is_json(self.request.headers()) {
             let message = "The body must be application/json in UTF-8.";
             return Err(refusal(Code::InvalidArgument, reason::UNSUPPORTED_MEDIA_TYPE, message));
         }
@@ -120,27 +150,18 @@ impl<G: Gate> Exchange<G> {
             let message = "None of the media types in Accept can be given here.";
             return Err(refusal(Code::InvalidArgument, reason::NOT_ACCEPTABLE, message));
         }
-        let incoming = self.incoming(&body);
-        let gate = &self.shared.gate;
-        let admitted = gate.admit(&incoming).await?;
-        let metadata = self.forward(admitted);
-        let mut message = Req::default();
-        if let Err(fail) = decode(&self.input(&body), &mut message) {
-            let status = fail.into_status(&self.shared.options.error_domain);
-            return Err(gate.invalid(&incoming, &metadata, status).await);
-        }
-        Ok(tonic::Request::from_parts(metadata, http::Extensions::new(), message))
+        Ok(())
     }
 
-    fn incoming<'a>(&'a self, body: &'a Bytes) -> Incoming<'a> {
-        Incoming {
+    fn head(&self, has_body: Option<bool>) -> Head<'_> {
+        Head {
             route: self.route,
             method: self.request.method(),
             uri: original_uri(&self.request),
             version: self.request.version(),
             headers: self.request.headers(),
             extensions: self.request.extensions(),
-            body,
+            has_body,
         }
     }
 
@@ -207,33 +228,6 @@ impl<G: Gate> Exchange<G> {
         }
         response
     }
-}
-
-/// Reads the body, and no more of it than the limit. One frame, the usual case, is not copied.
-async fn read(mut body: Body, limit: usize) -> Result<Bytes, Status> {
-    let too_large = || {
-        let message = format!("The body may have at most {limit} bytes.");
-        refusal(Code::InvalidArgument, reason::PAYLOAD_TOO_LARGE, &message)
-    };
-    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
-        return Err(too_large());
-    }
-    let mut first = Bytes::new();
-    let mut whole = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Status::cancelled("the body broke off"))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if data.len() > limit - first.len() - whole.len() {
-            return Err(too_large());
-        }
-        if first.is_empty() && whole.is_empty() {
-            first = data;
-        } else {
-            whole.extend_from_slice(&std::mem::take(&mut first));
-            whole.extend_from_slice(&data);
-        }
-    }
-    Ok(if whole.is_empty() { first } else { whole.into() })
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::future::Future;
+use std::ops::Deref;
 
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
@@ -26,9 +27,9 @@ pub mod reason {
     pub const VALIDATION_FAILED: &str = "VALIDATION_FAILED";
 }
 
-/// A request that has passed routing and whose body has been read.
+/// The headers of a request that has passed routing.
 #[derive(Debug, Clone, Copy)]
-pub struct Incoming<'a> {
+pub struct Head<'a> {
     /// The route it goes to.
     pub route: &'static Route,
     /// The method as sent: `HEAD` stays `HEAD`.
@@ -41,8 +42,37 @@ pub struct Incoming<'a> {
     pub headers: &'a HeaderMap,
     /// What layers left with the request, such as the peer's address.
     pub extensions: &'a Extensions,
-    /// The body's bytes, as they came.
-    pub body: &'a Bytes,
+    /// Whether there is a body of at least one byte; `None` where the headers do not tell and none has come yet.
+    pub has_body: Option<bool>,
+}
+
+/// A request whose body has been read.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'a> {
+    /// Its headers.
+    pub head: Head<'a>,
+    /// The body's bytes, as they came. `None` if they had not come yet when the headers were refused.
+    pub body: Option<&'a Bytes>,
+}
+
+impl<'a> Deref for Incoming<'a> {
+    type Target = Head<'a>;
+
+    fn deref(&self) -> &Head<'a> {
+        &self.head
+    }
+}
+
+/// What the application decides by the headers alone.
+#[derive(Debug)]
+pub enum Early {
+    /// Nothing is wrong with them: metadata for the gRPC call.
+    Admitted(MetadataMap),
+    /// Refused, whoever the caller is: the body is not awaited.
+    Refused(Status),
+    /// Refused, but [`Gate::admit`] may have something to say first, such as that the caller is nobody. The body is not
+    /// awaited, but looked at if it is there.
+    RefusedAfterCaller(Status),
 }
 
 /// The head of a problem document (RFC 9457).
@@ -60,11 +90,23 @@ pub struct Problem {
 
 /// What the application decides about a call. Every method has a default: the unit type lets all pass.
 pub trait Gate: Send + Sync + 'static {
-    /// Called after routing, the checks of size and content type and the reading of the body, and before anything is
-    /// decoded. Returns metadata to add to the gRPC call (it goes before forwarded headers of the same name), or refuses.
-    fn admit(&self, call: &Incoming<'_>) -> impl Future<Output = Result<MetadataMap, Status>> + Send {
+    /// Called after routing and the checks of size and content type, before the body is awaited; called again with the
+    /// first byte of a body that the headers did not announce.
+    fn head(&self, call: &Head<'_>) -> Early {
         let _ = call;
-        async { Ok(MetadataMap::new()) }
+        Early::Admitted(MetadataMap::new())
+    }
+
+    /// Called with the body, before anything is decoded, and with what [`Gate::head`] found: where that is an error, no
+    /// call may come of it. Returns metadata to add to the gRPC call (it goes before forwarded headers of the same name),
+    /// or refuses.
+    fn admit(
+        &self,
+        call: &Incoming<'_>,
+        early: Result<MetadataMap, Status>,
+    ) -> impl Future<Output = Result<MetadataMap, Status>> + Send {
+        let _ = call;
+        async { early }
     }
 
     /// Body, path or query do not decode, and `status` says why. The application may put an error first that its order of
@@ -89,8 +131,16 @@ pub trait Gate: Send + Sync + 'static {
 impl Gate for () {}
 
 impl<G: Gate> Gate for std::sync::Arc<G> {
-    fn admit(&self, call: &Incoming<'_>) -> impl Future<Output = Result<MetadataMap, Status>> + Send {
-        G::admit(self, call)
+    fn head(&self, call: &Head<'_>) -> Early {
+        G::head(self, call)
+    }
+
+    fn admit(
+        &self,
+        call: &Incoming<'_>,
+        early: Result<MetadataMap, Status>,
+    ) -> impl Future<Output = Result<MetadataMap, Status>> + Send {
+        G::admit(self, call, early)
     }
 
     fn invalid(

@@ -1,6 +1,6 @@
 //! The runtime under the REST routes that `rest-bridge-build` generates from `google.api.http` annotations.
 //!
-//! A request goes: route, size, content type, [`Gate::admit`], decode, the call (of a service's trait in this process, or
+//! A request goes: route, size, content type, [`Gate::head`], body, [`Gate::admit`], decode, the call (of a service's trait in this process, or
 //! through the generated tonic client over a [`Transport`]), encode. Every refusal on the way, and every `tonic::Status`, becomes one `application/problem+json`.
 //!
 //! Decisions where ProtoJSON or `google.api.http` leave room:
@@ -14,6 +14,7 @@
 //! - a streaming call without `Accept` answers NDJSON; if it shares its path with a unary call, that one answers.
 
 mod accept;
+mod body;
 mod bridge;
 pub mod codec;
 mod deadline;
@@ -33,7 +34,7 @@ mod transport;
 pub use bridge::{Answer, Api, Bridge, router, template};
 pub use direct::{Called, Underway, Watch, Watched};
 pub use exchange::Exchange;
-pub use gate::{Gate, Incoming, Problem, reason};
+pub use gate::{Early, Gate, Head, Incoming, Problem, reason};
 pub use options::Options;
 pub use problem::problem_response;
 pub use route::{Capture, Leaf, Node, RequestBody, Route};
