@@ -34,8 +34,8 @@
 //!
 //! # One request, down once and up once: `POST /v1/customers`
 //!
-//! 1. `http::edge` checks what HTTP alone can: headers, digest, the form and coverage of the signature; what it finds goes on
-//!    as gRPC metadata.
+//! 1. `http::edge` checks what HTTP alone can: headers and the form and coverage of the signature before the body is awaited,
+//!    its digest after; what it finds goes on as gRPC metadata. `serve` gives the request a slot once it is whole.
 //! 2. The generated route decodes the JSON strictly and calls the service's trait in this process, or the generated client
 //!    over a channel.
 //! 3. `service::caller` turns bearer and evidence into a `Caller`, which only it can make and every handler needs. A caller

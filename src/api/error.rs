@@ -75,6 +75,7 @@ pub const fn row(code: Code) -> Row {
         Code::ChallengeExpired               => r("CHALLENGE_EXPIRED", Grpc::InvalidArgument, 400, "Bad request"),
         Code::ChallengeMismatch              => r("CHALLENGE_MISMATCH", Grpc::InvalidArgument, 400, "Bad request"),
         Code::OwnerMismatch                  => r("OWNER_MISMATCH", Grpc::InvalidArgument, 400, "Bad request"),
+        Code::RequestTimeout                 => r("REQUEST_TIMEOUT", Grpc::DeadlineExceeded, 408, "Request timeout"),
         Code::Unavailable                    => r("UNAVAILABLE", Grpc::Unavailable, 503, "Service unavailable"),
         Code::Internal                       => r("INTERNAL", Grpc::Internal, 500, "Internal server error"),
     }
@@ -143,10 +144,28 @@ mod tests {
         for code in Code::ALL {
             let row = row(*code);
             assert!(seen.insert(row.code), "{} twice", row.code);
-            // The one exception that the contract makes.
-            let by_rule = if *code == Code::IdempotencyKeyReused { 422 } else { by_grpc(row.grpc).0 };
+            let by_rule = match code {
+                // The one exception that the contract makes.
+                Code::IdempotencyKeyReused => 422,
+                // Other deadlines are ours; this one the client missed (RFC 9110 section 15.5.9).
+                Code::RequestTimeout => 408,
+                _ => by_grpc(row.grpc).0,
+            };
             assert_eq!(row.http, by_rule, "{}", row.code);
             assert_eq!(by_reason(Some(row.code)), Some(row));
+        }
+    }
+
+    #[test]
+    fn listeners_refuse_by_the_table() {
+        use crate::serve::{RATE_LIMITED, REQUEST_TIMEOUT, UNAVAILABLE};
+        for (own, code) in [
+            (UNAVAILABLE, Code::Unavailable),
+            (RATE_LIMITED, Code::RateLimited),
+            (REQUEST_TIMEOUT, Code::RequestTimeout),
+        ] {
+            let row = row(code);
+            assert_eq!(own, (row.code, row.grpc, row.http, row.title));
         }
     }
 

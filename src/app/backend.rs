@@ -26,6 +26,9 @@ const SERVICES: [&str; 8] = [AUTH, CUSTOMERS, ACCOUNTS, CARDS, SIMULATOR, PORTAL
 const DESCRIPTORS: [&[u8]; 3] =
     [api::DESCRIPTORS, tonic_health::pb::FILE_DESCRIPTOR_SET, tonic_types::pb::FILE_DESCRIPTOR_SET];
 
+/// The longest message, in bytes, that reflection and health read: a name.
+const QUESTION: usize = 4096;
+
 /// A server of tonic's that reads messages of at most so many bytes.
 macro_rules! server {
     ($server:ident, $api:expr, $limit:expr) => {
@@ -62,9 +65,9 @@ impl Backend {
             })
         };
         let public = services
-            .add_service(health_service)
-            .add_service(builder().build_v1()?)
-            .add_service(builder().build_v1alpha()?);
+            .add_service(health_service.max_decoding_message_size(QUESTION))
+            .add_service(builder().build_v1()?.max_decoding_message_size(QUESTION))
+            .add_service(builder().build_v1alpha()?.max_decoding_message_size(QUESTION));
         let backend = Self { public, health };
         backend.report(ServingStatus::Serving).await;
         Ok(backend)

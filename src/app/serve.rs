@@ -15,7 +15,7 @@ use super::work::worker;
 use super::{Backend, gauges, open_store, sandbox};
 use crate::clock::Clock;
 use crate::config::{Common, Only, Serve};
-use crate::serve::{GuardLayer, Listener, Shutdown};
+use crate::serve::{GuardLayer, Limits, Listener, Shutdown, Usage};
 use crate::service::Api;
 use crate::store::{Migrations, Store};
 use crate::telemetry::{self, Metrics, ObserveLayer, Readiness};
@@ -33,9 +33,15 @@ pub struct Running {
     shutdown: Shutdown,
     tasks: JoinSet<()>,
     backend: Option<Arc<Backend>>,
+    guards: [GuardLayer; 2],
 }
 
 impl Running {
+    /// What is taken of the budgets of REST and of gRPC at this moment.
+    pub fn used(&self) -> [Usage; 2] {
+        self.guards.each_ref().map(GuardLayer::used)
+    }
+
     /// Waits for the shutdown to start, lets what is in flight finish, closes the store.
     ///
     /// # Errors
@@ -60,9 +66,11 @@ impl Running {
 ///
 /// What cannot be had (an address, a file, the database), and what to do.
 pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutdown) -> anyhow::Result<Running> {
-    let (limits, metrics) = (serve.limits.limits(), Metrics::install(clock.clone()));
-    let guard = GuardLayer::new(clock.clone(), &limits);
-    let start = Start { common, serve, clock: clock.clone(), shutdown: shutdown.clone(), limits, metrics, guard };
+    let (limits, metrics) = (limits(serve)?, Metrics::install(clock.clone()));
+    let [rest_guard, grpc_guard] = [(); 2].map(|()| GuardLayer::new(clock.clone(), &limits));
+    let guards = [rest_guard.clone(), grpc_guard.clone()];
+    let parts = (clock.clone(), shutdown.clone());
+    let start = Start { common, serve, clock: parts.0, shutdown: parts.1, limits, metrics, rest_guard, grpc_guard };
     let (with_http, with_grpc) = (serve.only != Some(Only::Grpc), serve.only != Some(Only::Rest));
     let http =
         if with_http { Some(start.listen(common.listen.http_addr, serve.tls.http(), false).await?) } else { None };
@@ -107,7 +115,29 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
         tasks.spawn(until(shutdown.clone(), gauges::run(store.clone(), start.clock.clone())));
     }
     tasks.spawn(until(shutdown.clone(), start.metrics.clone().upkeep()));
-    Ok(Running { http: http_addr, grpc: grpc_addr, store, profile, shutdown, tasks, backend })
+    Ok(Running { http: http_addr, grpc: grpc_addr, store, profile, shutdown, tasks, backend, guards })
+}
+
+/// What each of the listeners may take. Says so.
+fn limits(serve: &Serve) -> anyhow::Result<Limits> {
+    let mut limits = serve.limits.limits(&serve.clients);
+    if serve.only.is_none() {
+        limits.body_bytes /= 2;
+    }
+    let (clients, share) = (serve.clients.clients(), serve.clients.client_share.0);
+    let of_client = limits.body_bytes / 100 * usize::from(share);
+    anyhow::ensure!(
+        of_client >= serve.limits.body_limit.0,
+        "a client's {share}% of a listener's body memory is {of_client} bytes, less than one body of --body-limit: raise \
+         --body-memory or --client-share"
+    );
+    tracing::info!(
+        "clients are told apart by {clients}; one may take {share}% of each listener's {} request slots and {} bytes of \
+         body memory, loopback and trusted proxies all",
+        limits.requests,
+        limits.body_bytes,
+    );
+    Ok(limits)
 }
 
 /// The longest message that the services read: a body as long as may be, or a partner's callback with its headers.

@@ -38,8 +38,10 @@ pub(super) struct Start<'a> {
     pub(super) shutdown: Shutdown,
     pub(super) limits: Limits,
     pub(super) metrics: Metrics,
-    /// One count of requests at work for both doors.
-    pub(super) guard: GuardLayer,
+    /// What REST may take.
+    pub(super) rest_guard: GuardLayer,
+    /// What gRPC may take, which REST leaves alone.
+    pub(super) grpc_guard: GuardLayer,
 }
 
 impl Start<'_> {
@@ -113,7 +115,7 @@ impl Start<'_> {
             .layer(ObserveLayer::http(self.clock.clone(), |method, path| {
                 rest_bridge::template::<api::rest::Api>(method, path).or_else(|| crate::http::template(path))
             }))
-            .layer(self.guard.clone())
+            .layer(self.rest_guard.clone())
             .service(routes);
         let door = health.fallback_service(guarded);
         run(
@@ -129,7 +131,7 @@ impl Start<'_> {
             .layer(IdentifyLayer::new(self.clock.clone()))
             .map_response(|response: Response<Observed<Body>>| response.map(Body::new))
             .layer(ObserveLayer::grpc(self.clock.clone(), rpcs()))
-            .layer(self.guard.clone())
+            .layer(self.grpc_guard.clone())
             .service(backend.public.clone().into_axum_router());
         run(listener, door, self.shutdown.clone())
     }

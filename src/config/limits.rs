@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ByteSize, RateLimit, Span};
+use super::{ByteSize, ClientArgs, RateLimit, Span};
 use crate::serve::Limits;
 
 /// Sizes, times and counts of the two listeners.
@@ -17,7 +17,16 @@ pub struct LimitArgs {
     #[arg(long, env = "CUSTOMERD_HEADER_LIMIT", value_name = "SIZE", default_value = "16KiB", value_parser = header_limit)]
     pub header_limit: ByteSize,
 
-    /// Requests at work at once; more are answered 503 with Retry-After
+    /// Request bodies in memory at once, over both listeners (half for each); more are answered 503 with Retry-After
+    #[arg(long, env = "CUSTOMERD_BODY_MEMORY", value_name = "SIZE", default_value = "64MiB")]
+    pub body_memory: ByteSize,
+
+    /// In each such span a request's body must be complete or bring 1KiB for each second; else 408
+    #[arg(long, env = "CUSTOMERD_BODY_TIMEOUT", value_name = "TIME", default_value = "15s")]
+    pub body_timeout: Span,
+
+    /// Requests in flight at once, for each listener; one whose body is not complete is not counted; more are answered 503
+    /// with Retry-After
     #[arg(long, env = "CUSTOMERD_MAX_CONCURRENT_REQUESTS", value_name = "N", default_value = "1024",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_concurrent_requests: u32,
@@ -36,7 +45,7 @@ pub struct LimitArgs {
     #[arg(long, env = "CUSTOMERD_HEADER_TIMEOUT", value_name = "TIME", default_value = "10s")]
     pub header_timeout: Span,
 
-    /// Time until a request must be answered; a stream's time until it begins
+    /// Time until a complete request must be answered; a stream's time until it begins
     #[arg(long, env = "CUSTOMERD_REQUEST_DEADLINE", value_name = "TIME", default_value = "30s")]
     pub request_deadline: Span,
 
@@ -54,8 +63,8 @@ pub struct LimitArgs {
 }
 
 impl LimitArgs {
-    /// As the listeners take them.
-    pub fn limits(&self) -> Limits {
+    /// As the listeners take them together.
+    pub fn limits(&self, clients: &ClientArgs) -> Limits {
         Limits {
             header_bytes: self.header_limit.0,
             header_timeout: self.header_timeout.0,
@@ -63,6 +72,9 @@ impl LimitArgs {
             connections: self.max_connections as usize,
             streams: self.max_streams,
             requests: self.max_concurrent_requests as usize,
+            body_bytes: self.body_memory.0,
+            client_share: clients.client_share.0.into(),
+            body_timeout: self.body_timeout.0,
             request_deadline: self.request_deadline.0,
             shutdown_grace: self.shutdown_grace.0,
             tls_timeout: Duration::from_secs(10),

@@ -29,7 +29,7 @@ fn typed(line: &str) -> Result<Whole, String> {
 fn the_defaults_are_those_of_the_rooms() {
     Whole::command().debug_assert();
     let whole = typed("").unwrap();
-    assert_eq!(format!("{:?}", whole.serve.limits.limits()), format!("{:?}", Limits::default()));
+    assert_eq!(format!("{:?}", whole.serve.limits.limits(&whole.serve.clients)), format!("{:?}", Limits::default()));
     assert!(whole.serve.limits.rate_limit.is_none() && whole.serve.kyc.sumsub().unwrap().is_none());
     let urls = whole.common.listen.public_urls("0.0.0.0:4242".parse().unwrap(), true);
     assert_eq!(texts(&urls), ["https://127.0.0.1:4242/", "https://localhost:4242/"]);

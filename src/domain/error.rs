@@ -94,6 +94,8 @@ pub enum Code {
     ChallengeMismatch,
     /// Another customer's id.
     OwnerMismatch,
+    /// The request's body came too slowly.
+    RequestTimeout,
     /// Too much at once, or a part that is needed does not answer.
     Unavailable,
     /// Our fault.
@@ -147,6 +149,7 @@ impl Code {
         Self::ChallengeExpired,
         Self::ChallengeMismatch,
         Self::OwnerMismatch,
+        Self::RequestTimeout,
         Self::Unavailable,
         Self::Internal,
     ];

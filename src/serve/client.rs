@@ -64,6 +64,11 @@ impl Clients {
         Self { trusted: trusted.into(), header }
     }
 
+    /// The client of a request that came over no connection: this process.
+    pub(super) fn nobody() -> Client {
+        Client { address: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), limited: false }
+    }
+
     /// The client that a connection belongs to: its peer.
     pub fn at(&self, address: IpAddr) -> Client {
         let address = address.to_canonical();
@@ -111,6 +116,20 @@ impl Clients {
             }
         }
         client
+    }
+}
+
+impl std::fmt::Display for Clients {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.header {
+            None => f.write_str("the address of the connection")?,
+            Some(name) => write!(f, "the right-most hop of {name} that is no trusted proxy")?,
+        }
+        if self.trusted.is_empty() {
+            return f.write_str(" (no trusted proxies)");
+        }
+        let trusted: Vec<_> = self.trusted.iter().map(IpNet::to_string).collect();
+        write!(f, " (trusted proxies: {})", trusted.join(", "))
     }
 }
 

@@ -33,6 +33,9 @@ pub(super) struct Shared<S> {
     pub(super) shutdown: Shutdown,
 }
 
+/// Bytes that an HTTP/2 peer may send ahead on one stream: what the protocol starts with, RFC 9113 section 6.9.2.
+const WINDOW: u32 = 65_535;
+
 /// hyper's side of the limits. Its own timer for HTTP/1 headers stays off: it also ends connections that merely rest
 /// between requests.
 pub(super) fn builder(limits: &Limits) -> Builder<TokioExecutor> {
@@ -43,6 +46,9 @@ pub(super) fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(limits.streams)
+        // What comes before anybody asks for it is not counted as a body's memory: little may.
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(2 * WINDOW)
         // A peer that is gone without a word is noticed; one that answers is not kept open by that alone.
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));

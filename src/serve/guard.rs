@@ -1,32 +1,44 @@
-//! No more requests at work than the machine can carry, and none for longer than its deadline.
+//! No more requests being answered than the machine can carry, no more bodies in memory, and none for longer than its
+//! deadline.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
-use super::Limits;
-use super::refusal::Asker;
+use super::body::{Counted, Ticket};
+use super::budget::Budget;
+use super::client::{Client, Clients};
+use super::refusal::{Asker, Refusal};
+use super::{Limits, Usage};
 use crate::clock::Clock;
 
-/// Makes [`Guard`]s that share one count of requests at work.
+/// Makes [`Guard`]s that share one budget: those of one listener.
 #[derive(Debug, Clone)]
 pub struct GuardLayer {
     clock: Clock,
-    room: Arc<Semaphore>,
+    budget: Arc<Budget>,
     deadline: Duration,
+    body_timeout: Duration,
 }
 
 impl GuardLayer {
-    /// At most `limits.requests` at once, each for at most `limits.request_deadline`.
+    /// At most `limits.requests` at once, each for at most `limits.request_deadline`, with at most `limits.body_bytes` of
+    /// bodies.
     pub fn new(clock: Clock, limits: &Limits) -> Self {
-        let room = Arc::new(Semaphore::new(limits.requests.min(Semaphore::MAX_PERMITS)));
-        Self { clock, room, deadline: limits.request_deadline }
+        let budget = Arc::new(Budget::new(limits));
+        Self { clock, budget, deadline: limits.request_deadline, body_timeout: limits.body_timeout }
+    }
+
+    /// What is taken at this moment.
+    pub fn used(&self) -> Usage {
+        self.budget.used()
     }
 }
 
@@ -38,8 +50,10 @@ impl<S> Layer<S> for GuardLayer {
     }
 }
 
-/// Refuses what is too much at once, and gives up what takes too long, a gRPC caller's own deadline included. A request
-/// is at work until its response begins: a stream that has begun may go on, bounded by the listener's streams.
+/// Refuses what is too much at once, and gives up what takes too long, a gRPC caller's own deadline included.
+///
+/// A request has a slot from the moment when it waits for anything but its own body, and until its response begins: one
+/// that is not whole costs its bytes alone, and a stream that has begun may go on, bounded by the listener's streams.
 #[derive(Debug, Clone)]
 pub struct Guard<S> {
     inner: S,
@@ -48,9 +62,11 @@ pub struct Guard<S> {
 
 impl<S, B> Service<Request<B>> for Guard<S>
 where
-    S: Service<Request<B>, Response = Response<Body>>,
+    S: Service<Request<Body>, Response = Response<Body>>,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     type Response = Response<Body>;
     type Error = S::Error;
@@ -62,23 +78,97 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let asker = Asker::of(&request);
-        let Ok(permit) = Arc::clone(&self.layer.room).try_acquire_owned() else {
-            let refusal = asker.unavailable("Too many requests are at work. Try again shortly.");
-            return Box::pin(async move { Ok(refusal) });
-        };
-        let own = self.layer.deadline;
-        let callers = grpc_timeout(request.headers()).filter(|callers| *callers < own);
-        let clock = self.layer.clock.clone();
-        let answer = self.inner.call(request);
+        let GuardLayer { clock, budget, deadline, body_timeout } = self.layer.clone();
+        let callers = grpc_timeout(request.headers()).filter(|callers| *callers < deadline);
+        let time = Time { begun: callers.map(|_| clock.monotonic()), clock, deadline, callers };
+        let client = request.extensions().get::<Client>().copied().unwrap_or_else(Clients::nobody);
+        if request.body().is_end_stream() {
+            let slot = match budget.slot(client) {
+                Ok(slot) => slot,
+                Err(refusal) => return Box::pin(async move { Ok(asker.refuse(refusal)) }),
+            };
+            let answer = self.inner.call(request.map(|_| Body::empty()));
+            return Box::pin(async move {
+                let answer = time.limit(answer).await;
+                drop(slot);
+                answer.unwrap_or_else(|late| Ok(asker.late(late)))
+            });
+        }
+        let ticket = Arc::new(Ticket::new(&budget, client));
+        let timing = (time.clock.clone(), body_timeout);
+        let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let counted =
+            |body| Body::new(Counted::new(body, Arc::clone(&ticket), timing, fields).of_messages(asker.is_grpc()));
+        let answer = self.inner.call(request.map(counted));
         Box::pin(async move {
-            let answer = clock.timeout(callers.unwrap_or(own), answer).await;
-            drop(permit);
-            match (answer, callers) {
-                (Ok(answer), _) => answer,
-                (Err(_), Some(_)) => Ok(asker.deadline_exceeded()),
-                (Err(_), None) => Ok(asker.unavailable("The request took too long and was given up.")),
+            let answer = once_whole(answer, &ticket, &time).await;
+            let refusal = ticket.refusal();
+            ticket.response_begins();
+            match (refusal, answer) {
+                (Some(refusal), _) => Ok(asker.refuse(refusal)),
+                (None, Ok(answer)) => answer,
+                (None, Err(late)) => Ok(asker.late(late)),
             }
         })
+    }
+}
+
+/// The answer of a request with a body. The deadline begins when the request is whole, the caller's own at once.
+async fn once_whole<F: Future>(answer: F, ticket: &Ticket, time: &Time) -> Result<F::Output, Late> {
+    let mut answer = pin!(answer);
+    let mut early = None;
+    let whole = poll_fn(|cx| {
+        ticket.poll_begins();
+        if let Poll::Ready(output) = answer.as_mut().poll(cx) {
+            early = Some(output);
+            return Poll::Ready(());
+        }
+        if ticket.awaits_body() { Poll::Pending } else { Poll::Ready(()) }
+    });
+    match time.callers {
+        Some(callers) => time.clock.timeout(callers, whole).await.map_err(|_| Late::Callers)?,
+        None => whole.await,
+    }
+    match early {
+        Some(output) => Ok(output),
+        // The answer does not matter any more.
+        None if ticket.refusal().is_some() => Err(Late::Own),
+        None => time.limit(answer).await,
+    }
+}
+
+/// Which deadline has passed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Late {
+    /// The listener's.
+    Own,
+    /// That of the gRPC caller.
+    Callers,
+}
+
+/// The deadlines of one request.
+struct Time {
+    clock: Clock,
+    deadline: Duration,
+    callers: Option<Duration>,
+    begun: Option<Duration>,
+}
+
+impl Time {
+    async fn limit<F: Future>(&self, answer: F) -> Result<F::Output, Late> {
+        let passed = self.begun.map(|begun| self.clock.monotonic().saturating_sub(begun)).unwrap_or_default();
+        let callers = self.callers.map(|callers| callers.saturating_sub(passed)).filter(|left| *left < self.deadline);
+        let late = if callers.is_some() { Late::Callers } else { Late::Own };
+        self.clock.timeout(callers.unwrap_or(self.deadline), answer).await.map_err(|_| late)
+    }
+}
+
+impl Asker {
+    fn late(&self, late: Late) -> Response<Body> {
+        match late {
+            Late::Own => self.refuse(Refusal::Deadline),
+            Late::Callers => self.deadline_exceeded(),
+        }
     }
 }
 

@@ -15,14 +15,34 @@ pub struct Limits {
     pub connections: usize,
     /// Concurrent HTTP/2 streams per connection.
     pub streams: u32,
-    /// Requests at work at once; more are shed.
+    /// Requests being answered at once, those whose body is still arriving not counted; more are shed.
     pub requests: usize,
-    /// Time until a response must begin.
+    /// Bytes of request bodies in memory, arriving or being answered.
+    pub body_bytes: usize,
+    /// Percent of `requests` and `body_bytes` that one client may take.
+    pub client_share: usize,
+    /// In each such span a request's body must be complete or bring [`BODY_RATE`] bytes a second.
+    pub body_timeout: Duration,
+    /// Time until a response must begin, once the request is complete.
     pub request_deadline: Duration,
     /// Time that requests in flight get when the listener stops.
     pub shutdown_grace: Duration,
     /// Time for the TLS handshake.
     pub tls_timeout: Duration,
+}
+
+/// Bytes a second that a request's body must bring, so that who sends slowly but steadily is left alone.
+pub const BODY_RATE: usize = 1024;
+
+/// What is taken of a listener's budget at a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Requests being answered.
+    pub slots: usize,
+    /// Bodies in memory, in whole or in part.
+    pub bodies: usize,
+    /// What they take in bytes.
+    pub body_bytes: usize,
 }
 
 impl Default for Limits {
@@ -34,6 +54,9 @@ impl Default for Limits {
             connections: 4096,
             streams: 256,
             requests: 1024,
+            body_bytes: 64 * 1024 * 1024,
+            client_share: 25,
+            body_timeout: Duration::from_secs(15),
             request_deadline: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(25),
             tls_timeout: Duration::from_secs(10),

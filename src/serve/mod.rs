@@ -6,6 +6,8 @@
 //! A door is put together as [`Identify`] around its metrics around [`Guard`] around its routes, run by a [`Listener`].
 
 mod activity;
+mod body;
+mod budget;
 mod client;
 mod connection;
 mod exchange;
@@ -24,8 +26,9 @@ pub use client::{CLIENT_ADDRESS, Client, ClientKey, Clients};
 pub use exchange::Peer;
 pub use guard::{Guard, GuardLayer};
 pub use identify::{Identify, IdentifyLayer, REQUEST_ID, RequestId};
-pub use limits::Limits;
+pub use limits::{BODY_RATE, Limits, Usage};
 pub use listener::{BindError, Listener};
+pub use refusal::{RATE_LIMITED, REQUEST_TIMEOUT, Row, UNAVAILABLE};
 pub use shutdown::{Shutdown, on_signals};
 pub use tls::{TlsError, TlsFiles, server_config};
 pub use trace::{TRACEPARENT, TraceParent};

@@ -14,6 +14,7 @@ mod support;
 mod accounts;
 mod audit;
 mod auth;
+mod bodies;
 mod browser;
 mod cards;
 mod cascade;

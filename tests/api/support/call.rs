@@ -10,7 +10,7 @@ use http::Method;
 use sha2::Digest as _;
 
 use super::wire::try_exchange;
-use super::{Answer, Following, Http, Partner, Signing, follow};
+use super::{Answer, Following, Half, Http, Partner, Signing, follow};
 
 /// A deviation from the signature that a partner would make.
 type Edit<'a> = Box<dyn FnOnce(&mut Signing) + Send + 'a>;
@@ -181,6 +181,18 @@ impl<'a> Call<'a> {
     pub async fn attempt(mut self) -> Option<Answer> {
         let fields = self.signed();
         try_exchange((self.partner.http, self.version), (&self.method, &self.target), &fields, self.body).await
+    }
+
+    /// Method, target and header fields.
+    pub fn parts(mut self) -> (Method, String, Vec<(String, String)>) {
+        let fields = self.signed();
+        (self.method, self.target, fields)
+    }
+
+    /// Sends its headers over HTTP/1.1 and so many bytes of its body.
+    pub async fn begin(mut self, sent: usize) -> Half {
+        let fields = self.signed();
+        Half::open(self.partner.http, (&self.method, &self.target), &fields, (&self.body, sent)).await
     }
 
     /// Sends it over HTTP/1.1 and reads the answer bit by bit.

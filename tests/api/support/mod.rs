@@ -5,6 +5,7 @@
 pub mod accounts;
 mod answer;
 mod call;
+pub mod half;
 mod ledger;
 mod partner;
 mod receiver;
@@ -19,6 +20,7 @@ mod wire;
 use crate::postgres;
 pub use answer::Answer;
 pub use call::{Call, sha256};
+pub use half::{Half, Stream};
 pub use ledger::{Books, Ledger};
 pub use partner::{Operator, Partner, account, public_pem};
 pub use receiver::{Received, Receiver};

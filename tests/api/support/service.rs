@@ -8,7 +8,7 @@ use customerd::cli::{Cli, Command};
 use customerd::clock::Clock;
 use customerd::domain::Timestamp;
 use customerd::domain::operator::{self, Role};
-use customerd::serve::Shutdown;
+use customerd::serve::{Shutdown, Usage};
 use customerd::service::{OPERATOR_TOKEN, token_hash};
 use customerd::store::{Store, operators};
 use tonic::transport::Channel;
@@ -171,6 +171,25 @@ impl Service {
     /// A connection to the gRPC door.
     pub async fn channel(&self) -> Channel {
         Channel::from_shared(format!("http://{}", self.grpc)).unwrap().connect().await.unwrap()
+    }
+
+    /// Whether the front is a process of its own, as far as it can tell.
+    pub fn is_split(&self) -> bool {
+        self.house.split
+    }
+
+    /// What is taken of the budgets of REST and of gRPC.
+    pub fn used(&self) -> [Usage; 2] {
+        let rest = self.nodes.iter().find(|node| node.http.is_some()).unwrap();
+        let grpc = self.nodes.iter().find(|node| node.grpc.is_some()).unwrap();
+        [rest.used()[0], grpc.used()[1]]
+    }
+
+    /// Waits until so many bodies are in memory, for REST and for gRPC.
+    pub async fn until_waiting(&self, bodies: [usize; 2]) {
+        while self.used().map(|used| used.bodies) != bodies {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Time goes by.

@@ -1,0 +1,299 @@
+//! A request's body on its way in: what it takes of the budget, how long it may take, and the slot that its end takes.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tonic::Status;
+
+use super::budget::{Budget, Memory, Slot};
+use super::client::Client;
+use super::limits::BODY_RATE;
+use super::refusal::Refusal;
+use crate::clock::Clock;
+
+/// What a request that waits for its body takes of the memory for bodies, besides its header fields: its task and buffers.
+const WAITING: usize = 4096;
+
+/// What a request with a body has and waits for; shared by the body and by whoever awaits the response.
+pub(super) struct Ticket {
+    budget: Arc<Budget>,
+    client: Client,
+    state: Mutex<State>,
+}
+
+struct State {
+    memory: Memory,
+    slot: Option<Slot>,
+    refusal: Option<Refusal>,
+    /// The body was asked for more and had none.
+    awaited: bool,
+    /// The response has begun: what else comes is a stream.
+    begun: bool,
+}
+
+impl Ticket {
+    pub(super) fn new(budget: &Arc<Budget>, client: Client) -> Self {
+        let memory = budget.memory(client);
+        let state = State { memory, slot: None, refusal: None, awaited: false, begun: false };
+        Self { budget: Arc::clone(budget), client, state: Mutex::new(state) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Before the handler is polled.
+    pub(super) fn poll_begins(&self) {
+        self.lock().awaited = false;
+    }
+
+    /// After the handler was polled without a response: whether it waits for its body and nothing else. If it does not, it
+    /// has a slot from now on, or a refusal.
+    pub(super) fn awaits_body(&self) -> bool {
+        let mut state = self.lock();
+        if state.refusal.is_none() && state.awaited && state.slot.is_none() {
+            return true;
+        }
+        state.start(self);
+        false
+    }
+
+    /// Why the request is refused, if it is.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.lock().refusal
+    }
+
+    /// The response begins, and the slot is free again.
+    pub(super) fn response_begins(&self) {
+        let mut state = self.lock();
+        state.begun = true;
+        state.slot = None;
+    }
+}
+
+impl State {
+    /// Takes the slot of a request that is complete.
+    fn start(&mut self, ticket: &Ticket) {
+        if self.begun || self.slot.is_some() || self.refusal.is_some() {
+            return;
+        }
+        match ticket.budget.slot(ticket.client) {
+            Ok(slot) => self.slot = Some(slot),
+            Err(refusal) => self.refusal = Some(refusal),
+        }
+    }
+
+    fn refused(&mut self, refusal: Refusal) -> Status {
+        self.memory.release();
+        self.refuse(refusal);
+        refusal.status(None)
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.refusal.get_or_insert(refusal);
+    }
+}
+
+/// A body that is counted while it arrives.
+pub(super) struct Counted<B> {
+    inner: B,
+    ticket: Arc<Ticket>,
+    clock: Clock,
+    timeout: Duration,
+    span: Option<Span>,
+    messages: Option<Messages>,
+    /// What the request takes while it waits for its body; taken once.
+    waiting: Option<usize>,
+    /// The connection had its turn to deliver what came with the headers.
+    turned: bool,
+}
+
+/// A span of time in which the body must get on.
+struct Span {
+    over: Pin<Box<dyn Future<Output = ()> + Send>>,
+    bytes: usize,
+}
+
+impl<B> Counted<B> {
+    /// The body of a request with so many bytes of header fields.
+    pub(super) fn new(inner: B, ticket: Arc<Ticket>, (clock, timeout): (Clock, Duration), fields: usize) -> Self {
+        let waiting = Some(WAITING + fields);
+        Self { inner, ticket, clock, timeout, span: None, messages: None, waiting, turned: false }
+    }
+
+    /// A body of gRPC messages, each of which may be all that there is for now.
+    pub(super) fn of_messages(mut self, grpc: bool) -> Self {
+        self.messages = grpc.then(Messages::default);
+        self
+    }
+
+    /// Nothing more has come. Whoever waits longer than a turn of the connection pays for it, and is timed.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Result<(), Status> {
+        let mut state = self.ticket.lock();
+        state.awaited = true;
+        if state.memory.is_evicted(cx.waker()) {
+            return Err(state.refused(Refusal::Memory));
+        }
+        if !std::mem::replace(&mut self.turned, true) {
+            cx.waker().wake_by_ref();
+            return Ok(());
+        }
+        let begun = state.begun;
+        if !begun
+            && let Some(bytes) = self.waiting.take()
+            && let Err(refusal) = state.memory.take(bytes)
+        {
+            return Err(state.refused(refusal));
+        }
+        drop(state);
+        if self.is_slow(begun, cx) { Err(self.ticket.lock().refused(Refusal::Slow)) } else { Ok(()) }
+    }
+
+    /// Whether the body has been too slow. No timer runs while a stream rests between its messages.
+    fn is_slow(&mut self, begun: bool, cx: &mut Context<'_>) -> bool {
+        if begun && self.messages.as_ref().is_none_or(Messages::is_complete) {
+            self.span = None;
+            return false;
+        }
+        let wanted = usize::try_from(self.timeout.as_millis()).unwrap_or(usize::MAX).saturating_mul(BODY_RATE) / 1000;
+        loop {
+            let (clock, timeout) = (&self.clock, self.timeout);
+            let span = self.span.get_or_insert_with(|| {
+                let clock = clock.clone();
+                Span { over: Box::pin(async move { clock.sleep(timeout).await }), bytes: 0 }
+            });
+            if span.over.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            if span.bytes < wanted.max(1) {
+                return true;
+            }
+            self.span = None;
+        }
+    }
+
+    fn count(&mut self, data: &Bytes, last: bool) -> Result<(), Status> {
+        if let Some(span) = &mut self.span {
+            span.bytes = span.bytes.saturating_add(data.len());
+        }
+        let mut state = self.ticket.lock();
+        state.awaited = false;
+        if let Some(messages) = &mut self.messages {
+            messages.pass(data);
+        }
+        let taken = if data.is_empty() { state.memory.stands() } else { state.memory.take(data.len()) };
+        if let Err(refusal) = taken {
+            return Err(state.refused(refusal));
+        }
+        // A message of a stream that has begun is its reader's from here on.
+        if state.begun && self.messages.as_ref().is_some_and(Messages::is_complete) {
+            state.memory.release();
+        }
+        if last { self.end(&mut state) } else { Ok(()) }
+    }
+
+    /// The body is whole: nobody gets to know before there is a slot for what they will do with it.
+    fn end(&self, state: &mut State) -> Result<(), Status> {
+        state.memory.whole();
+        state.start(&self.ticket);
+        match state.refusal {
+            Some(refusal) => Err(state.refused(refusal)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B>
+where
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        let frame = match Pin::new(&mut this.inner).poll_frame(cx) {
+            Poll::Pending => {
+                return match this.wait(cx) {
+                    Ok(()) => Poll::Pending,
+                    Err(status) => Poll::Ready(Some(Err(status.into()))),
+                };
+            }
+            Poll::Ready(None) => {
+                let ended = this.count(&Bytes::new(), true);
+                return Poll::Ready(ended.err().map(|status| Err(status.into())));
+            }
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(Some(Ok(frame))) => frame,
+        };
+        let none = Bytes::new();
+        let counted = this.count(frame.data_ref().unwrap_or(&none), this.inner.is_end_stream());
+        Poll::Ready(Some(counted.map(|()| frame).map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Where a gRPC body is among its messages: five bytes of prefix, the last four of which are the length of what follows
+/// (gRPC over HTTP/2, "Length-Prefixed-Message").
+#[derive(Debug, Default)]
+struct Messages {
+    prefix: [u8; 5],
+    read: usize,
+    left: usize,
+}
+
+impl Messages {
+    fn pass(&mut self, mut data: &[u8]) {
+        while !data.is_empty() {
+            if self.left > 0 {
+                let part = self.left.min(data.len());
+                self.left -= part;
+                data = &data[part..];
+            } else {
+                let part = (5 - self.read).min(data.len());
+                self.prefix[self.read..self.read + part].copy_from_slice(&data[..part]);
+                self.read += part;
+                data = &data[part..];
+                if self.read == 5 {
+                    let [_, a, b, c, d] = self.prefix;
+                    self.left = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+                    self.read = 0;
+                }
+            }
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.left == 0 && self.read == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_followed_across_any_cut() {
+        let body = [&[0, 0, 0, 0, 3][..], b"abc", &[0, 0, 0, 0, 0], &[1, 0, 0, 1, 0], &[7; 256]].concat();
+        let complete = |at: usize| [0, 8, 13, 274].contains(&at);
+        for step in [1, 2, 5, 7, 300] {
+            let (mut messages, mut at) = (Messages::default(), 0);
+            for part in body.chunks(step) {
+                messages.pass(part);
+                at += part.len();
+                assert_eq!(messages.is_complete(), complete(at), "step {step}, at {at}");
+            }
+        }
+    }
+}
