@@ -1,6 +1,6 @@
 //! The service's own figures: the release binary, run as a process of its own, against floors measured in the same run.
 //!
-//! `cargo bench --bench service` prints the table; names after `--` choose figures: `signed`, `creates`, `pages`, `idle`.
+//! `cargo bench --bench service` prints the table; names after `--` choose figures: `signed`, `creates`, `pages`, `idle`, `bystanders`.
 //! PostgreSQL, where it is installed, is a throw-away cluster that syncs to disk as production does.
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +12,7 @@
     reason = "a bench asks the machine for the time, prints its table and may panic; what it shares with tests is pub"
 )]
 
+mod bystanders;
 mod client;
 mod creates;
 mod idle;
@@ -37,6 +38,9 @@ fn main() {
         }
         if asked("signed") {
             signed_get::measure(&mut table).await;
+        }
+        if asked("bystanders") {
+            bystanders::measure(&mut table).await;
         }
         let cluster = if asked("creates") || asked("pages") { Cluster::start(Durability::Durable) } else { None };
         if asked("creates") {
