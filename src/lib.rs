@@ -9,7 +9,7 @@
 //! | [`clock`] | the only source of time, ids and randomness | domain |
 //! | [`api`] | generated code, the one error table, metadata keys | domain |
 //! | [`sealing`] | secrets at rest: seals what the database must not show; pure | clock |
-//! | [`store`] | the only SQL, on SQLite and PostgreSQL; [`Tx`](store::Tx) *is* the transaction | domain, clock, sealing |
+//! | [`store`] | the only SQL, on SQLite and PostgreSQL; [`Tx`](store::Tx) *is* the transaction | domain, clock, sealing, signature |
 //! | [`lifecycle`] | what moves entities: moves, what follows from them, the one append to the audit chain | store, domain, clock |
 //! | [`partner`] | a bounded HTTP exchange with a provider | domain |
 //! | [`screening`], [`kyc`] | one trait each, sandbox and real providers | domain, partner |
@@ -19,7 +19,7 @@
 //! | [`http`] | the edge before the generated routes, pages, documents | api, domain, signature, clock |
 //! | [`serve`] | listeners: timers, limits, TLS, shedding, shutdown | clock |
 //! | [`telemetry`] | logs, metrics, health | clock, config, serve |
-//! | [`config`] | every flag and its environment variable | domain, serve |
+//! | [`config`] | every flag and its environment variable, the key file | domain, sealing, serve |
 //! | [`app`], [`cli`] | wiring, and the commands | everything |
 //!
 //! The doors `http`, `service` and `worker` never import one another, so that the REST front can run on another machine by

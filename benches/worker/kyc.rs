@@ -13,7 +13,7 @@ use customerd::domain::kyc::{KycState, KycStatus};
 use customerd::kyc::Kyc;
 use customerd::lifecycle::{Step, moves};
 use customerd::service::{Api, Settings};
-use customerd::signature::{Algorithm, Origins, PrivateKey};
+use customerd::signature::Origins;
 use customerd::store::customers;
 use customerd::store::verifications::{self, Verification};
 use serde_json::json;
@@ -44,14 +44,12 @@ pub async fn rates(bench: &Arc<Bench>) -> (Vec<f64>, Vec<f64>, f64) {
 
 async fn api(bench: &Bench) -> Api {
     let kyc = Arc::new(Kyc::Sumsub(Box::new(StandIn::start().await.client())));
-    let webhook_key = PrivateKey::generate(Algorithm::Ed25519).unwrap().public_key().clone();
     let settings = Settings {
         origins: Origins::new(["https://customers.test"]).unwrap(),
         chains: ChainSet::default(),
         rate: None,
         kyc,
         private_callbacks: false,
-        webhook_key,
         stopping: tokio::sync::watch::Sender::new(false).subscribe(),
     };
     Api::new(bench.store.clone(), bench.clock.clone(), settings).await.unwrap()

@@ -1,6 +1,7 @@
 //! Wiring: puts the rooms together into the running service, and nothing else.
 
 mod backend;
+pub(crate) mod encryption;
 mod front;
 mod gauges;
 mod profile;
@@ -21,7 +22,7 @@ use secrecy::ExposeSecret as _;
 use crate::config::Common;
 use crate::store::{Migrations, Store, StoreOptions};
 
-/// Opens the store that the flags name, migrating it if `migrations` says so.
+/// Opens the store that the flags name, migrating it if `migrations` says so, with the encryption key that they name.
 ///
 /// # Errors
 ///
@@ -36,5 +37,8 @@ pub async fn open_store(common: &Common, migrations: Migrations) -> anyhow::Resu
         ..StoreOptions::default()
     };
     let url = database.url();
-    Store::open(url.expose_secret(), options).await.with_context(|| format!("database {}", database.shown()))
+    let store =
+        Store::open(url.expose_secret(), options).await.with_context(|| format!("database {}", database.shown()))?;
+    encryption::unlock(&store, common).await?;
+    Ok(store)
 }

@@ -15,9 +15,14 @@ use crate::domain::programme::Programme;
 use crate::domain::text;
 use crate::service::hash_secret;
 use crate::signature::{Algorithm, PrivateKey};
-use crate::store::Store;
 use crate::store::programmes::{self, NewProgramme};
 use crate::store::signing_keys::{self, SigningKey};
+use crate::store::{Dialect, Store};
+
+/// Why PostgreSQL without an encryption key is for sandboxes alone. (On SQLite, `serve` makes one.)
+const NO_KEY: &str = "a live programme needs an encryption key, so that its webhook secrets and the keys that sign its tokens are \
+    not kept in the clear: `customerd keygen --encryption --out FILE` makes one; give the file to every node and command with \
+    --encryption-key-file FILE (or CUSTOMERD_ENCRYPTION_KEY_FILE)";
 
 /// How to call as a programme. The JSON of `sandbox.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -108,6 +113,7 @@ pub async fn create_programme(
     text::printable("name", name, 64).map_err(|error| {
         anyhow::anyhow!("the name: {}", error.violations.first().map_or("", |v| v.message.as_str()))
     })?;
+    anyhow::ensure!(sandbox || store.sealer().has_key() || store.dialect() == Dialect::Sqlite, NO_KEY);
     let programme = Programme { id: clock.id(), name: name.to_owned(), sandbox };
     let api_secret = SecretString::from(clock.token(32));
     let hash = hash_secret(api_secret.clone(), clock.random()).await?;

@@ -12,7 +12,7 @@ use super::backend::{in_process, rpcs};
 use super::front::Front;
 use super::start::{Start, store_check, upstream_check};
 use super::work::worker;
-use super::{Backend, gauges, open_store, sandbox};
+use super::{Backend, encryption, gauges, open_store, sandbox};
 use crate::clock::Clock;
 use crate::config::{Common, Only, Serve};
 use crate::serve::{GuardLayer, Limits, Listener, Shutdown, Usage};
@@ -82,9 +82,12 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
     let mut tasks = JoinSet::new();
     let (transport, check, store, backend, profile) = if let Some(addr) = grpc_addr {
         let store = open_store(common, Migrations::Run).await?;
+        encryption::seal(&store, common, &clock, encryption::NewKey::WhereNothingIsSealed).await?;
         let profile = start.sandbox(&store, &origins, addr).await?;
-        let settings = start.settings(origins.clone(), &store).await?;
+        let settings = start.settings(origins.clone())?;
         let api = Api::new(store.clone(), clock.clone(), settings).await?;
+        tasks.spawn(until(shutdown.clone(), encryption::follow(store.clone(), common.clone(), clock.clone())));
+        tasks.spawn(until(shutdown.clone(), encryption::refresh(api.clone(), clock.clone())));
         let services = in_process(&api, &ObserveLayer::in_process(clock.clone(), rpcs()));
         let backend = Arc::new(Backend::new(&api, message_limit(serve)).await?);
         if !serve.no_worker {

@@ -14,7 +14,6 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tower::{Service, ServiceBuilder};
 
 use super::backend::rpcs;
-use super::work::webhook_key;
 use super::{Backend, providers};
 use crate::api;
 use crate::clock::Clock;
@@ -73,7 +72,7 @@ impl Start<'_> {
         Origins::new(urls.iter().map(url::Url::as_str)).context("--public-url")
     }
 
-    pub(super) async fn settings(&self, origins: Origins, store: &Store) -> anyhow::Result<Settings> {
+    pub(super) fn settings(&self, origins: Origins) -> anyhow::Result<Settings> {
         let chains = match self.serve.chains.as_slice() {
             [] => ChainSet::default(),
             ids => ChainSet::parse(ids).context("--chains")?,
@@ -81,9 +80,8 @@ impl Start<'_> {
         let rate = self.serve.limits.rate_limit.map(|rate| (rate.requests, rate.window));
         let kyc = Arc::new(providers::kyc(&self.serve.kyc)?);
         let private_callbacks = self.serve.work.allow_private_callbacks;
-        let webhook_key = webhook_key(store, &self.clock).await?.public_key().clone();
         let stopping = self.shutdown.flag();
-        Ok(Settings { origins, chains, rate, kyc, private_callbacks, webhook_key, stopping })
+        Ok(Settings { origins, chains, rate, kyc, private_callbacks, stopping })
     }
 
     /// The connection of a front to its backend, made when it is first needed and again when it breaks.

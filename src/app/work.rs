@@ -1,19 +1,19 @@
 //! The worker: beside the service, or alone.
 
-use secrecy::ExposeSecret as _;
+use anyhow::Context as _;
 use tokio::task::JoinSet;
 use tower::ServiceBuilder;
 
 use super::serve::until;
 use super::start::{run, store_check};
-use super::{gauges, open_store, providers};
+use super::{encryption, gauges, open_store, providers};
 use crate::clock::Clock;
 use crate::config::{Common, Work, WorkAlone};
 use crate::outbound;
 use crate::outbound::signed::Signer;
 use crate::serve::{IdentifyLayer, Limits, Listener, Shutdown};
-use crate::signature::{Algorithm, PrivateKey};
-use crate::store::{Migrations, Store, service_key};
+use crate::store::keyring::{self, Purpose};
+use crate::store::{Migrations, Store};
 use crate::telemetry::{self, Metrics, Readiness};
 use crate::worker::{Partners, WebhookOptions, Webhooks, Worker};
 
@@ -30,26 +30,13 @@ pub(super) async fn worker(store: &Store, work: &Work, clock: Clock) -> anyhow::
         );
     }
     let client = outbound::Client::new(outbound::Options::new(clock.clone()))?;
-    let key = webhook_key(store, &clock).await?;
-    let key_id = key.public_key().thumbprint();
-    let sender = (client, Signer::new(key, key_id));
+    let keyring = keyring::ensure(store, &clock).await?;
+    let key = keyring.iter().find(|key| key.purpose == Purpose::Webhook && key.signs()).context("no webhook key")?;
+    let sender = (client, Signer::new(key.private_key()?, key.kid.clone()));
     let options = WebhookOptions { private_callbacks: work.allow_private_callbacks, rate: work.webhook_rate };
     let webhooks = Webhooks::new(store.clone(), clock.clone(), sender, options);
     let partners = Partners { screening: providers::screening(&work.screening)?, factory: work.sandbox_factory };
     Ok(Worker::new(store.clone(), clock, partners, webhooks))
-}
-
-/// The service's own key for webhooks, made when it is first asked for: the same on every node of a database.
-///
-/// # Errors
-///
-/// The store cannot, or holds no key under that name.
-pub(super) async fn webhook_key(store: &Store, clock: &Clock) -> anyhow::Result<PrivateKey> {
-    let fresh = PrivateKey::generate(Algorithm::Ed25519)?.to_pem();
-    let mut tx = store.begin().await?;
-    let pem = service_key(&mut tx, "webhooks", fresh.expose_secret().as_bytes(), clock.now()).await?;
-    tx.commit().await?;
-    Ok(PrivateKey::parse(std::str::from_utf8(pem.expose_secret())?)?)
 }
 
 /// Works on the database alone, until the shutdown starts: `customerd worker`.
@@ -64,8 +51,10 @@ pub async fn work(common: &Common, args: &WorkAlone, clock: Clock, shutdown: Shu
         None => None,
     };
     let store = open_store(common, Migrations::Run).await?;
+    encryption::seal(&store, common, &clock, encryption::NewKey::Never).await?;
     let worker = worker(&store, &args.work, clock.clone()).await?;
     let mut tasks = JoinSet::new();
+    tasks.spawn(until(shutdown.clone(), encryption::follow(store.clone(), common.clone(), clock.clone())));
     if let Some(listener) = health {
         tracing::info!(health = %listener.addr(), "health is answered");
         let readiness = Readiness::new(clock.clone(), shutdown.clone(), store_check(store.clone()));

@@ -8,6 +8,7 @@ mod audit;
 mod call;
 mod customer;
 mod keygen;
+mod keys;
 mod listen;
 mod migrate;
 mod operator;
@@ -72,7 +73,10 @@ pub enum Command {
     /// What operators and the command line did
     #[command(subcommand)]
     Audit(audit::Audit),
-    /// Make a key pair for signing requests
+    /// The service's own keys: list them, replace them
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Make a key pair for signing requests, or a key that seals the database's secrets
     Keygen(keygen::Keygen),
     /// Get a bearer token from the running service
     Token(token::Token),
@@ -100,6 +104,7 @@ impl Command {
             Self::Operator(command) => operator::run(command, common).await,
             Self::Customer(command) => customer::run(command, common).await,
             Self::Audit(command) => audit::run(command, common).await,
+            Self::Keys(command) => keys::run(command, common).await,
             Self::Keygen(args) => keygen::run(&args),
             Self::Wallet(command) => wallet::run(command),
             Self::Token(args) => token::run(&args, common).await,

@@ -19,6 +19,12 @@ pub struct Database {
     #[arg(long, global = true, env = "CUSTOMERD_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: Option<SecretString>,
 
+    /// File with the key that seals secrets in the database; `customerd keygen --encryption` makes one. Every node and command
+    /// needs the same. Several keys, one a line: the first seals, all of them open [default on SQLite: DATA_DIR/encryption.key,
+    /// which `serve` makes when nothing is sealed yet]
+    #[arg(long, global = true, env = "CUSTOMERD_ENCRYPTION_KEY_FILE", value_name = "FILE")]
+    pub encryption_key_file: Option<PathBuf>,
+
     /// Most connections kept to the database
     #[arg(long, global = true, env = "CUSTOMERD_DATABASE_POOL_SIZE", value_name = "N", default_value = "16",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -61,7 +67,14 @@ mod tests {
     fn database(url: Option<&str>) -> Database {
         let database_url = url.map(SecretString::from);
         let statement_timeout = Span(std::time::Duration::from_secs(1));
-        Database { data_dir: "data".into(), database_url, database_pool_size: 1, statement_timeout }
+        let encryption_key_file = None;
+        Database {
+            data_dir: "data".into(),
+            database_url,
+            encryption_key_file,
+            database_pool_size: 1,
+            statement_timeout,
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod clients;
 mod database;
+mod key_file;
 mod limits;
 mod listen;
 mod log;
@@ -16,6 +17,7 @@ mod work;
 
 pub use clients::ClientArgs;
 pub use database::Database;
+pub use key_file::KeyFile;
 pub use limits::LimitArgs;
 pub use listen::Listen;
 pub use log::{Log, LogFormat};

@@ -57,6 +57,11 @@ impl Signer {
         Self { key, key_id }
     }
 
+    /// What its signatures name.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
     /// Every header that the request needs, for a JSON body: `content-type`, `content-digest`, the three of Standard
     /// Webhooks by the given secrets (the newest first), `signature-input` and `signature`.
     ///

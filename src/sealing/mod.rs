@@ -125,6 +125,11 @@ impl Keyring {
         &self.0
     }
 
+    /// Their ids, the one that seals first.
+    pub fn ids(&self) -> Vec<KeyId> {
+        self.0.iter().map(EncryptionKey::id).collect()
+    }
+
     fn find(&self, id: KeyId) -> Option<&EncryptionKey> {
         self.0.iter().find(|key| key.id() == id)
     }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
 use prost::{Message, Name};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use tokio::sync::watch;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Request, Response, Status};
@@ -15,11 +14,10 @@ use super::acts::Recorded;
 use super::caller::{self, Caller};
 use super::context::Context;
 use super::failure::{Failure, Outcome};
+use super::keys::{CurrentKeys, Keys};
 use super::known::Known;
-use super::links::Links;
 use super::once::{self, Change, Key};
 use super::throttle::{Failures, Left, Rate};
-use super::token::Tokens;
 use crate::api::access::{Called, Callers, Rpc};
 use crate::api::metadata;
 use crate::clock::Clock;
@@ -28,8 +26,8 @@ use crate::domain::event::Origin;
 use crate::domain::webhook::new_secret;
 use crate::domain::{Code, Error, Timestamp};
 use crate::kyc::Kyc;
-use crate::signature::{Origins, PublicKey};
-use crate::store::{self, Store, holds, service_key};
+use crate::signature::Origins;
+use crate::store::{self, Store, holds, keyring};
 
 /// What the operator of the service decides about it.
 #[derive(Debug, Clone)]
@@ -44,8 +42,6 @@ pub struct Settings {
     pub kyc: Arc<Kyc>,
     /// Whether sandbox programmes may have webhooks at http and private addresses.
     pub private_callbacks: bool,
-    /// What verifies the signatures of webhooks.
-    pub webhook_key: PublicKey,
     /// Turns true when the service is to stop: streams end then.
     pub stopping: watch::Receiver<bool>,
 }
@@ -59,12 +55,10 @@ pub struct Inner {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
-    pub(crate) tokens: Tokens,
+    pub(super) keys: CurrentKeys,
     pub(crate) failures: Failures,
     pub(crate) known: Known,
-    pub(crate) links: Links,
     rate: Option<Rate>,
-    fingerprints: hmac::Key,
 }
 
 impl std::ops::Deref for Api {
@@ -137,18 +131,11 @@ impl Api {
     ///
     /// Those of the store.
     pub async fn new(store: Store, clock: Clock, settings: Settings) -> Result<Self, store::Error> {
-        let mut tx = store.begin().await?;
-        let now = clock.now();
-        let mut keys = Vec::with_capacity(3);
-        for name in ["jwt", "fingerprint", "links"] {
-            keys.push(service_key(&mut tx, name, &clock.random::<32>(), now).await?);
-        }
-        tx.commit().await?;
+        let keyring = keyring::ensure(&store, &clock).await?;
+        let keys = CurrentKeys::new(Keys::new(&keyring, settings.origins.primary())?);
         let rate = settings.rate.map(|(requests, window)| Rate::new(requests, window));
-        let (tokens, failures, known) = (Tokens::new(keys[0].expose_secret()), Failures::new(), Known::default());
-        let fingerprints = hmac::Key::new(hmac::HMAC_SHA256, keys[1].expose_secret());
-        let links = Links::new(keys[2].expose_secret(), settings.origins.primary());
-        Ok(Self(Arc::new(Inner { store, clock, settings, tokens, failures, known, links, rate, fingerprints })))
+        let (failures, known) = (Failures::new(), Known::default());
+        Ok(Self(Arc::new(Inner { store, clock, settings, keys, failures, known, rate })))
     }
 
     /// A new secret for a webhook.
@@ -236,7 +223,7 @@ impl Api {
         message: P,
     ) -> Outcome<once::Answer<<P::Change as Change>::Reply>> {
         let key = idempotency_key(metadata)?;
-        let fingerprint = self.fingerprint(&message);
+        let fingerprints = self.keys().fingerprints(&message);
         let act = cx.act(&message);
         let change = Recorded { act, clock: &self.clock, change: message.prepare(cx).await? };
         let request_id = cx.request_id.as_deref();
@@ -244,7 +231,7 @@ impl Api {
             Some(key) => {
                 let programme_id = cx.programme().id;
                 let standing = cx.caller.standing();
-                let key = Key { programme_id, key, fingerprint: &fingerprint, now: cx.now, request_id, standing };
+                let key = Key { programme_id, key, fingerprints: &fingerprints, now: cx.now, request_id, standing };
                 once::once(&self.store, key, &change).await
             }
             None => once::unkeyed(&self.store, request_id, &change).await,
@@ -297,16 +284,6 @@ impl Api {
             caller::authenticate(self, metadata, cx.rpc, cx.now).await?;
         }
         Ok(())
-    }
-
-    /// What two requests under one idempotency key must have in common. Each RPC has a request message of its own, so
-    /// that the message's name stands for the method and the path. Keyed, because messages may hold secrets.
-    fn fingerprint<P: Message + Name>(&self, message: &P) -> Vec<u8> {
-        let mut mac = hmac::Context::with_key(&self.fingerprints);
-        mac.update(P::full_name().as_bytes());
-        mac.update(&[0]);
-        mac.update(&message.encode_to_vec());
-        mac.sign().as_ref().to_vec()
     }
 }
 

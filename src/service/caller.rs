@@ -88,7 +88,7 @@ pub(super) async fn authenticate(
         }
         return operator::authenticate(api, (operator, now), metadata, rpc).await;
     }
-    let claims = api.tokens.read(token, now)?;
+    let claims = api.keys_for(token).await?.tokens.read(token, now)?;
     let evidence = evidence_of(metadata)?;
     let key_ids: Vec<&str> = evidence.iter().flat_map(|e| e.candidates()).map(Candidate::key_id).collect();
     let rows = programmes::bearer(&mut api.store.reader().await?, claims.sub, &key_ids).await?;
@@ -109,7 +109,7 @@ pub(super) async fn authenticate(
 /// brings a nonce, or would be refused, comes in by [`authenticate`].
 pub(super) fn remembered(api: &Api, metadata: &MetadataMap, now: Timestamp) -> Option<Caller> {
     let token = bearer_token(metadata).ok().filter(|token| !token.starts_with(OPERATOR_TOKEN))?;
-    let claims = api.tokens.read(token, now).ok()?;
+    let claims = api.keys().tokens.read(token, now).ok()?;
     let facts = api.known.get(claims.sub)?;
     let key_id = match (evidence_of(metadata).ok()?, metadata.get(metadata::FRONT)) {
         (Some(evidence), _) => {

@@ -61,7 +61,7 @@ impl Change for CreateCustomer {
         }
         Ok(v1::Customer {
             challenge: held.challenge.map(|challenge| challenge.text),
-            verification_url: Some(self.api.links.verification(held.customer.id)),
+            verification_url: Some(self.api.keys().links.verification(held.customer.id)),
             ..convert::customer(&held.customer)
         })
     }

@@ -45,7 +45,7 @@ async fn exchange(api: &Api, request: CreateTokenRequest) -> Outcome<CreateToken
     match known {
         Some(known) if matches => {
             api.failures.succeeded(&who);
-            let (token, exp) = api.tokens.issue(known.id, known.generation, now)?;
+            let (token, exp) = api.keys().tokens.issue(known.id, known.generation, now)?;
             let expires_at = u32::try_from(exp).unwrap_or(u32::MAX);
             Ok(CreateTokenResponse { token, expires_at, token_type: "Bearer".into() })
         }

@@ -26,7 +26,7 @@ impl Read for GetVerificationRequest {
         let reasons = if told { state.reasons.into_iter().map(|reason| reason.message).collect() } else { Vec::new() };
         Ok(Verification {
             status: status(progress).into(),
-            verification_url: cx.api.links.verification(id),
+            verification_url: cx.api.keys().links.verification(id),
             reasons,
             updated_at: Some(timestamp(updated_at)),
         })

@@ -12,6 +12,7 @@ mod context;
 mod convert;
 mod events;
 mod failure;
+mod keys;
 mod known;
 mod lease;
 mod links;

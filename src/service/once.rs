@@ -40,8 +40,8 @@ pub(crate) trait Change: Send + Sync {
 pub(crate) struct Key<'a> {
     pub(crate) programme_id: Uuid,
     pub(crate) key: Uuid,
-    /// Keyed hash over the call and its message.
-    pub(crate) fingerprint: &'a [u8],
+    /// Keyed hashes over the call and its message, by each live key: the first is what is stored.
+    pub(crate) fingerprints: &'a [Vec<u8>],
     pub(crate) now: Timestamp,
     pub(crate) request_id: Option<&'a str>,
     /// What must still hold when the change commits, where it was not asked before.
@@ -78,7 +78,7 @@ pub(crate) async fn once<C: Change>(store: &Store, key: Key<'_>, change: &C) -> 
 }
 
 fn replay<T: Message + Default>(stored: &Stored, key: Key<'_>) -> Outcome<Result<T, Status>> {
-    if stored.fingerprint != key.fingerprint {
+    if !key.fingerprints.contains(&stored.fingerprint) {
         let detail = "This idempotency key was used for another request. Use a new key for a new request.";
         return Err(domain::Error::new(domain::Code::IdempotencyKeyReused, detail).into());
     }
@@ -123,7 +123,7 @@ impl<C: Change> store::Change for Keyed<'_, C> {
     type Error = Stop;
 
     async fn apply(&self, tx: &mut Tx) -> Result<Self::Out, Stop> {
-        let fingerprint = self.key.fingerprint.to_vec();
+        let fingerprint = self.key.fingerprints.first().cloned().unwrap_or_default();
         let (reply, stored) = match self.change.apply(tx).await {
             Ok(reply) => {
                 let stored = Stored { fingerprint, status: 0, reply: reply.encode_to_vec() };

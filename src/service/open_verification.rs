@@ -61,7 +61,7 @@ async fn go(api: &Api, subject: &Subject, token: &str) -> Outcome<OpenVerificati
     if matches!(kyc, Kyc::Sandbox(_)) && !subject.by_portal(api) {
         return Ok(unavailable(&Outage::new("a live programme needs a real verification partner: configure Sumsub")));
     }
-    let return_url = api.links.verification(customer_id);
+    let return_url = api.keys().links.verification(customer_id);
     let now_s = api.clock.now().unix_seconds();
     let session = Session { customer_id, token, return_url: &return_url, now_s };
     match api.clock.timeout(DEADLINE, kyc.start_or_resume(session)).await {

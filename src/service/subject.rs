@@ -19,7 +19,7 @@ pub(super) struct Subject {
 impl Subject {
     /// Whoever has the token of a live programme's customer; `None` for every other text.
     pub(super) async fn of(api: &Api, token: &str) -> Outcome<Option<Self>> {
-        let Some(id) = api.links.read(token) else { return Ok(None) };
+        let Some(id) = api.keys().links.read(token) else { return Ok(None) };
         let mut reader = api.store.reader().await?;
         let Some(customer) = customers::get_any(&mut reader, id).await? else { return Ok(None) };
         let Some(programme) = programmes::get(&mut reader, customer.programme_id).await? else { return Ok(None) };

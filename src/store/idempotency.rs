@@ -1,23 +1,44 @@
 //! Answers kept under idempotency keys.
 
+use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
+use super::reseal::{Batch, Which};
 use super::standing::{self, Standing};
 use super::value::row;
 use super::{Connection, Error, Tx};
 use crate::domain::Timestamp;
+use crate::sealing::Place;
+
+/// A stored answer. In the database the reply is sealed: it may show secrets, and links that work without signing in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Keyed hash over the call and its message.
+    pub fingerprint: Vec<u8>,
+    /// gRPC status code; 0 is a reply.
+    pub status: i32,
+    /// The encoded reply, or the encoded `google.rpc.Status`.
+    pub reply: Vec<u8>,
+}
 
 row! {
-    /// A stored answer.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct Stored {
-        /// Keyed hash over the call and its message.
-        pub fingerprint: Vec<u8>,
-        /// gRPC status code; 0 is a reply.
-        pub status: i32,
-        /// The encoded reply, or the encoded `google.rpc.Status`.
-        pub reply: Vec<u8>,
+    struct StoredRow {
+        fingerprint: Vec<u8>,
+        status: i32,
+        sealed_reply: Vec<u8>,
     }
+}
+
+/// The primary key, for sealing.
+fn row_id(programme_id: Uuid, key: Uuid) -> [u8; 32] {
+    let mut id = [0; 32];
+    id[..16].copy_from_slice(programme_id.as_bytes());
+    id[16..].copy_from_slice(key.as_bytes());
+    id
+}
+
+const fn place(row: &[u8]) -> Place<'_> {
+    Place::new("idempotency_keys", "sealed_reply", row)
 }
 
 /// Where an answer is kept.
@@ -36,21 +57,22 @@ pub struct Slot {
 /// Keeps an answer. `false` when the key holds another one already, or the caller's `standing` has ended: on PostgreSQL
 /// this waits for a transaction that is about to write the same key.
 pub async fn put(tx: &mut Tx, slot: Slot, answer: &Stored, standing: Option<&Standing>) -> Result<bool, Error> {
+    let sealed = tx.sealer().seal(place(&row_id(slot.programme_id, slot.key)), &answer.reply)?;
     let query = tx
         .query(
-            "INSERT INTO idempotency_keys (programme_id, key, fingerprint, status, reply, expires_at) \
+            "INSERT INTO idempotency_keys (programme_id, key, fingerprint, status, sealed_reply, expires_at) \
              SELECT $1, $2, $3, $4, $5, $6 WHERE true",
         )
         .bind(slot.programme_id)
         .bind(slot.key)
         .bind(answer.fingerprint.as_slice())
         .bind(answer.status)
-        .bind(answer.reply.as_slice())
+        .bind(sealed)
         .bind(slot.expires_at);
     let written = standing::and(query, standing)
         .push(
             " ON CONFLICT (programme_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, \
-             status = excluded.status, reply = excluded.reply, expires_at = excluded.expires_at \
+             status = excluded.status, sealed_reply = excluded.sealed_reply, expires_at = excluded.expires_at \
              WHERE idempotency_keys.expires_at <= ",
         )
         .push_bind(slot.now)
@@ -61,14 +83,47 @@ pub async fn put(tx: &mut Tx, slot: Slot, answer: &Stored, standing: Option<&Sta
 
 /// The live answer under a key.
 pub async fn get(on: &mut impl Connection, slot: Slot) -> Result<Option<Stored>, Error> {
-    on.query(
-        "SELECT fingerprint, status, reply FROM idempotency_keys WHERE programme_id = $1 AND key = $2 AND expires_at > $3",
-    )
-    .bind(slot.programme_id)
-    .bind(slot.key)
-    .bind(slot.now)
-    .optional()
-    .await
+    let sealer = on.sealer().clone();
+    let row: Option<StoredRow> = on
+        .query(
+            "SELECT fingerprint, status, sealed_reply FROM idempotency_keys \
+             WHERE programme_id = $1 AND key = $2 AND expires_at > $3",
+        )
+        .bind(slot.programme_id)
+        .bind(slot.key)
+        .bind(slot.now)
+        .optional()
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let reply = sealer.open(place(&row_id(slot.programme_id, slot.key)), &row.sealed_reply)?;
+    Ok(Some(Stored { fingerprint: row.fingerprint, status: row.status, reply: reply.expose_secret().to_vec() }))
+}
+
+/// Seals the replies of at most `limit` rows after a row.
+pub(super) async fn reseal(
+    tx: &mut Tx,
+    which: Which,
+    (after, limit): ((Uuid, Uuid), i64),
+) -> Result<Batch<(Uuid, Uuid)>, Error> {
+    let sealer = tx.sealer().clone();
+    let rows: Vec<(Uuid, Uuid, Vec<u8>)> = tx
+        .query(
+            "SELECT programme_id, key, sealed_reply FROM idempotency_keys WHERE (programme_id, key) > ($1, $2) \
+             ORDER BY programme_id, key LIMIT $3",
+        )
+        .bind(after.0)
+        .bind(after.1)
+        .bind(limit)
+        .for_update()
+        .all()
+        .await?;
+    let mut batch = Batch { sealed: 0, last: rows.last().map(|(programme_id, key, _)| (*programme_id, *key)) };
+    for (programme_id, key, reply) in rows {
+        let Some(sealed) = which.reseal(&sealer, place(&row_id(programme_id, key)), &reply)? else { continue };
+        let update = tx.query("UPDATE idempotency_keys SET sealed_reply = $3 WHERE programme_id = $1 AND key = $2");
+        batch.sealed += update.bind(programme_id).bind(key).bind(sealed).execute().await?;
+    }
+    Ok(batch)
 }
 
 /// Forgets at most `limit` expired answers; how many.

@@ -42,6 +42,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0010_delivery_claims",
     "0011_event_times",
     "0012_operators",
+    "0013_sealed_secrets",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {

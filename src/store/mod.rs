@@ -39,7 +39,6 @@ mod migrate;
 mod pool;
 mod postgres;
 mod query;
-mod service_keys;
 mod sqlite;
 mod standing;
 mod tx;
@@ -55,8 +54,10 @@ pub mod customers;
 pub mod deliveries;
 pub mod events;
 pub mod idempotency;
+pub mod keyring;
 pub mod operators;
 pub mod programmes;
+pub mod reseal;
 pub mod signing_keys;
 pub mod tasks;
 pub mod verifications;
@@ -72,7 +73,6 @@ pub use change::{Change, Retry};
 pub use dialect::Dialect;
 pub use error::{Error, Unique};
 pub use query::Query;
-pub use service_keys::service_key;
 pub use sqlx::types::Text;
 pub use standing::{Owner, Standing, holds};
 pub use tx::{Connection, Reader, Tx};
@@ -272,6 +272,15 @@ impl Store {
     /// What seals the columns that hold secrets. Without a key, until it is given one, they are kept in the clear.
     pub fn sealer(&self) -> &Sealer {
         &self.0.sealer
+    }
+
+    /// Rewrites what held secrets in the clear, so that nothing of them is left in free pages and the write-ahead log
+    /// (SQLite), or in dead tuples and statistics (PostgreSQL; its own write-ahead log is recycled by checkpoints).
+    pub(super) async fn remove_traces(&self) -> Result<(), Error> {
+        match &self.0.database {
+            Database::Sqlite(store) => store.remove_traces().await,
+            Database::Postgres(store) => store.remove_traces().await,
+        }
     }
 
     /// Which database it is.

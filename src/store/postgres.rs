@@ -23,6 +23,7 @@ const CHECK_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) struct PgStore {
     pool: Pool<Postgres>,
+    options: PgConnectOptions,
     most: u32,
     runtime: Handle,
     waiting: AtomicUsize,
@@ -60,10 +61,10 @@ impl PgStore {
             .before_acquire(|connection, meta| {
                 Box::pin(async move { Ok(meta.idle_for < CHECK_AFTER || connection.ping().await.is_ok()) })
             })
-            .connect_lazy_with(connect);
+            .connect_lazy_with(connect.clone());
         let (most, runtime) = (options.max_connections, Handle::current());
         let pool = Pool::new(pool, most, options.acquire_timeout);
-        Ok(Self { pool, most, runtime, waiting: AtomicUsize::new(0), commits: Arc::default() })
+        Ok(Self { pool, options: connect, most, runtime, waiting: AtomicUsize::new(0), commits: Arc::default() })
     }
 
     pub(super) async fn begin(&self, durable: bool) -> Result<PgTx, Error> {
@@ -92,6 +93,19 @@ impl PgStore {
     pub(super) async fn reader(&self) -> Result<Lent<Postgres>, Error> {
         let _waiting = Waiting::count(&self.waiting);
         Ok(self.pool.lend().await?)
+    }
+
+    /// VACUUM FULL writes the tables again without their dead tuples. Samples of their columns are in the statistics, which
+    /// the owner of the database may rewrite as well.
+    pub(super) async fn remove_traces(&self) -> Result<(), Error> {
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = '60s'").execute(&mut connection).await?;
+        let tables = "VACUUM (FULL, ANALYZE) service_keys, service_keyring, webhooks, idempotency_keys";
+        sqlx::raw_sql(tables).execute(&mut connection).await?;
+        if let Err(error) = sqlx::raw_sql("VACUUM FULL pg_catalog.pg_statistic").execute(&mut connection).await {
+            tracing::warn!(%error, "cannot rewrite the statistics, which may hold samples of what was in the clear");
+        }
+        Ok(connection.close().await?)
     }
 
     pub(super) async fn close(&self) {

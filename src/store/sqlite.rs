@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Sqlite, SqliteConnection};
+use sqlx::{ConnectOptions, Connection as _, Sqlite, SqliteConnection};
 
 use super::change::pause;
 use super::dialect::Dialect;
@@ -25,6 +25,7 @@ const READERS: u32 = 4;
 pub(super) struct SqliteStore {
     writer: Arc<Writer>,
     readers: Pool<Sqlite>,
+    options: SqliteConnectOptions,
 }
 
 impl SqliteStore {
@@ -67,7 +68,8 @@ impl SqliteStore {
             .connect_lazy_with(base.pragma("query_only", "1").thread_name(|_| "sqlite-reader".to_owned()));
         let readers = Pool::new(readers, READERS, options.acquire_timeout);
         let limits = Limits { group: options.group_limit, wait: options.acquire_timeout };
-        Ok(Self { writer: Writer::new(connection, write.create_if_missing(false), limits), readers })
+        let options = write.create_if_missing(false);
+        Ok(Self { writer: Writer::new(connection, options.clone(), limits), readers, options })
     }
 
     pub(super) async fn begin(&self, durable: bool) -> Result<Member, Error> {
@@ -76,6 +78,19 @@ impl SqliteStore {
 
     pub(super) async fn reader(&self) -> Result<Lent<Sqlite>, Error> {
         Ok(self.readers.lend().await?)
+    }
+
+    /// VACUUM writes every page again, and the checkpoint empties the log. Nobody else may be reading an older state.
+    pub(super) async fn remove_traces(&self) -> Result<(), Error> {
+        let mut connection = self.options.connect().await?;
+        sqlx::raw_sql("PRAGMA secure_delete = ON; VACUUM").execute(&mut connection).await?;
+        let (busy, ..): (i64, i64, i64) =
+            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await?;
+        connection.close().await?;
+        match busy {
+            0 => Ok(()),
+            _ => Err(Error::Unavailable("the write-ahead log is in use by another process".to_owned())),
+        }
     }
 
     pub(super) async fn close(&self) -> Result<(), Error> {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
+use super::reseal::{Batch, Which};
 use super::standing;
 use super::value::row;
 use super::{Connection, Error, Owner, Tx};
@@ -12,6 +13,24 @@ use crate::domain::Timestamp;
 use crate::domain::callback_url::CallbackUrl;
 use crate::domain::reach::Reach;
 use crate::domain::webhook::{DisabledReason, RotatedSecret, Settings, Subscription, WebhookType};
+use crate::sealing::{Place, Sealer};
+
+fn place<'i>(column: &'static str, id: &'i Uuid) -> Place<'i> {
+    Place::new("webhooks", column, id.as_bytes())
+}
+
+const SECRET: &str = "sealed_secret";
+const PREVIOUS: &str = "sealed_previous_secret";
+
+fn seal(sealer: &Sealer, (column, id): (&'static str, Uuid), secret: &SecretString) -> Result<Vec<u8>, Error> {
+    Ok(sealer.seal(place(column, &id), secret.expose_secret().as_bytes())?)
+}
+
+fn open(sealer: &Sealer, (column, id): (&'static str, Uuid), sealed: &[u8]) -> Result<SecretString, Error> {
+    let secret = sealer.open(place(column, &id), sealed)?;
+    let text = std::str::from_utf8(secret.expose_secret());
+    Ok(text.map_err(|_| Error::Unreadable(format!("webhooks.{column}: no text")))?.into())
+}
 
 row! {
     struct WebhookRow {
@@ -24,8 +43,8 @@ row! {
         probe_at: Option<Timestamp>,
         failing_since: Option<Timestamp>,
         failures: i64,
-        secret: String,
-        previous_secret: Option<String>,
+        sealed_secret: Vec<u8>,
+        sealed_previous_secret: Option<Vec<u8>>,
         previous_secret_until: Option<Timestamp>,
         created_at: Timestamp,
         updated_at: Timestamp,
@@ -33,7 +52,7 @@ row! {
 }
 
 impl WebhookRow {
-    fn read(self) -> Result<Subscription, Error> {
+    fn read(self, sealer: &Sealer) -> Result<Subscription, Error> {
         let unreadable = |column, value: &str| Error::unreadable(column, value);
         // Judged by the rules of its programme when it was set, and again whenever it is called.
         let callback_url = CallbackUrl::parse(&self.callback_url, Reach::Private)
@@ -43,7 +62,10 @@ impl WebhookRow {
         let reason = |name: String| {
             DisabledReason::from_name(&name).ok_or_else(|| unreadable("webhooks.disabled_reason", &name))
         };
-        let previous = self.previous_secret.map(SecretString::from).zip(self.previous_secret_until);
+        let secret = open(sealer, (SECRET, self.id), &self.sealed_secret)?;
+        let previous =
+            self.sealed_previous_secret.map(|sealed| open(sealer, (PREVIOUS, self.id), &sealed)).transpose()?;
+        let previous = previous.zip(self.previous_secret_until);
         Ok(Subscription {
             id: self.id,
             programme_id: self.programme_id,
@@ -52,7 +74,7 @@ impl WebhookRow {
             probe_at: self.probe_at,
             failing_since: self.failing_since,
             failures: u32::try_from(self.failures).unwrap_or(u32::MAX),
-            secret: self.secret.into(),
+            secret,
             previous_secret: previous.map(|(secret, until)| RotatedSecret { secret, until }),
             created_at: self.created_at,
             updated_at: self.updated_at,
@@ -67,8 +89,9 @@ fn types(settings: &Settings) -> String {
 
 /// Inserts a subscription.
 pub async fn insert(tx: &mut Tx, it: &Subscription) -> Result<(), Error> {
+    let sealed = seal(tx.sealer(), (SECRET, it.id), &it.secret)?;
     tx.query(
-        "INSERT INTO webhooks (id, programme_id, callback_url, types, fifo, failures, secret, created_at, updated_at, deleted) \
+        "INSERT INTO webhooks (id, programme_id, callback_url, types, fifo, failures, sealed_secret, created_at, updated_at, deleted) \
          VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8, $9)",
     )
     .bind(it.id)
@@ -76,7 +99,7 @@ pub async fn insert(tx: &mut Tx, it: &Subscription) -> Result<(), Error> {
     .bind(it.settings.callback_url.as_str())
     .bind(types(&it.settings))
     .bind(it.settings.fifo)
-    .bind(it.secret.expose_secret())
+    .bind(sealed)
     .bind(it.created_at)
     .bind(it.updated_at)
     .bind(false)
@@ -92,39 +115,45 @@ pub async fn get_owned<'o>(
     id: Uuid,
 ) -> Result<Option<Subscription>, Error> {
     let Owner { programme_id, standing } = owner.into();
+    let sealer = on.sealer().clone();
     let query = on
         .query(
-            "SELECT id, programme_id, callback_url, types, fifo, disabled_reason, probe_at, failing_since, failures, secret, \
-             previous_secret, previous_secret_until, created_at, updated_at FROM webhooks \
+            "SELECT id, programme_id, callback_url, types, fifo, disabled_reason, probe_at, failing_since, failures, sealed_secret, \
+             sealed_previous_secret, previous_secret_until, created_at, updated_at FROM webhooks \
              WHERE id = $1 AND programme_id = $2 AND deleted = $3",
         )
         .bind(id)
         .bind(programme_id)
         .bind(false);
     let row: Option<WebhookRow> = standing::and(query, standing).optional().await?;
-    row.map(WebhookRow::read).transpose()
+    row.map(|row| row.read(&sealer)).transpose()
 }
 
 /// A subscription held for a change, of any programme.
 pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Subscription>, Error> {
+    let sealer = tx.sealer().clone();
     let row: Option<WebhookRow> = tx
         .query(
-            "SELECT id, programme_id, callback_url, types, fifo, disabled_reason, probe_at, failing_since, failures, secret, \
-             previous_secret, previous_secret_until, created_at, updated_at FROM webhooks WHERE id = $1 AND deleted = $2",
+            "SELECT id, programme_id, callback_url, types, fifo, disabled_reason, probe_at, failing_since, failures, sealed_secret, \
+             sealed_previous_secret, previous_secret_until, created_at, updated_at FROM webhooks WHERE id = $1 AND deleted = $2",
         )
         .bind(id)
         .bind(false)
         .for_update()
         .optional()
         .await?;
-    row.map(WebhookRow::read).transpose()
+    row.map(|row| row.read(&sealer)).transpose()
 }
 
 /// Writes back what [`lock`] gave and a change left.
 pub async fn update(tx: &mut Tx, it: &Subscription) -> Result<(), Error> {
+    let sealed = seal(tx.sealer(), (SECRET, it.id), &it.secret)?;
+    let previous = it.previous_secret.as_ref();
+    let sealed_previous = previous.map(|old| seal(tx.sealer(), (PREVIOUS, it.id), &old.secret)).transpose()?;
     tx.query(
         "UPDATE webhooks SET callback_url = $2, types = $3, fifo = $4, disabled_reason = $5, probe_at = $6, \
-         failing_since = $7, failures = $8, secret = $9, previous_secret = $10, previous_secret_until = $11, updated_at = $12 \
+         failing_since = $7, failures = $8, sealed_secret = $9, sealed_previous_secret = $10, \
+         previous_secret_until = $11, updated_at = $12 \
          WHERE id = $1",
     )
     .bind(it.id)
@@ -135,8 +164,8 @@ pub async fn update(tx: &mut Tx, it: &Subscription) -> Result<(), Error> {
     .bind(it.probe_at)
     .bind(it.failing_since)
     .bind(i64::from(it.failures))
-    .bind(it.secret.expose_secret())
-    .bind(it.previous_secret.as_ref().map(|old| old.secret.expose_secret()))
+    .bind(sealed)
+    .bind(sealed_previous)
     .bind(it.previous_secret.as_ref().map(|old| old.until))
     .bind(it.updated_at)
     .execute()
@@ -148,7 +177,7 @@ pub async fn update(tx: &mut Tx, it: &Subscription) -> Result<(), Error> {
 /// with [`sweep`].
 pub async fn delete(tx: &mut Tx, programme_id: Uuid, id: Uuid) -> Result<bool, Error> {
     let gone = tx
-        .query("UPDATE webhooks SET deleted = $3, secret = '', previous_secret = NULL WHERE id = $1 AND programme_id = $2 AND deleted = $4")
+        .query("UPDATE webhooks SET deleted = $3, sealed_secret = NULL, sealed_previous_secret = NULL WHERE id = $1 AND programme_id = $2 AND deleted = $4")
         .bind(id)
         .bind(programme_id)
         .bind(true)
@@ -189,10 +218,11 @@ pub async fn page(
     after: Option<(Timestamp, Uuid)>,
     limit: i64,
 ) -> Result<Vec<Subscription>, Error> {
+    let sealer = on.sealer().clone();
     let mut query = on
         .query(
-            "SELECT id, programme_id, callback_url, types, fifo, disabled_reason, probe_at, failing_since, failures, secret, \
-             previous_secret, previous_secret_until, created_at, updated_at FROM webhooks \
+            "SELECT id, programme_id, callback_url, types, fifo, disabled_reason, probe_at, failing_since, failures, sealed_secret, \
+             sealed_previous_secret, previous_secret_until, created_at, updated_at FROM webhooks \
              WHERE programme_id = $1 AND deleted = $2",
         )
         .bind(programme_id)
@@ -201,7 +231,7 @@ pub async fn page(
         query = query.push(" AND (created_at, id) < (").push_bind(at).push(", ").push_bind(id).push(")");
     }
     let rows: Vec<WebhookRow> = query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit).all().await?;
-    rows.into_iter().map(WebhookRow::read).collect()
+    rows.into_iter().map(|row| row.read(&sealer)).collect()
 }
 
 row! {
@@ -215,8 +245,8 @@ row! {
         probe_at: Option<Timestamp>,
         failing_since: Option<Timestamp>,
         failures: i64,
-        secret: String,
-        previous_secret: Option<String>,
+        sealed_secret: Vec<u8>,
+        sealed_previous_secret: Option<Vec<u8>>,
         previous_secret_until: Option<Timestamp>,
         created_at: Timestamp,
         updated_at: Timestamp,
@@ -236,10 +266,11 @@ pub struct Ready {
 /// The subscriptions that may be sent to and have a delivery, in hand or not, that has been due since `since` or later; that is due at all, where
 /// the subscription is disabled (it would be a probe) or has changed since then. One look into an index for each subscription.
 pub async fn ready(on: &mut impl Connection, (since, now): (Timestamp, Timestamp)) -> Result<Vec<Ready>, Error> {
+    let sealer = on.sealer().clone();
     let rows: Vec<ReadyRow> = on
         .query(
             "SELECT w.id, w.programme_id, w.callback_url, w.types, w.fifo, w.disabled_reason, w.probe_at, w.failing_since, \
-             w.failures, w.secret, w.previous_secret, w.previous_secret_until, w.created_at, w.updated_at, p.sandbox \
+             w.failures, w.sealed_secret, w.sealed_previous_secret, w.previous_secret_until, w.created_at, w.updated_at, p.sandbox \
              FROM webhooks w JOIN programmes p ON p.id = w.programme_id WHERE NOT w.deleted \
              AND (w.disabled_reason IS NULL OR w.probe_at <= $1) AND (SELECT 1 FROM deliveries d \
              WHERE d.webhook_id = w.id AND d.status = 'pending' AND d.next_attempt_at <= $1 \
@@ -263,13 +294,42 @@ pub async fn ready(on: &mut impl Connection, (since, now): (Timestamp, Timestamp
             probe_at: row.probe_at,
             failing_since: row.failing_since,
             failures: row.failures,
-            secret: row.secret,
-            previous_secret: row.previous_secret,
+            sealed_secret: row.sealed_secret,
+            sealed_previous_secret: row.sealed_previous_secret,
             previous_secret_until: row.previous_secret_until,
             created_at: row.created_at,
             updated_at: row.updated_at,
         };
-        Ok(Ready { subscription: row.read()?, sandbox })
+        Ok(Ready { subscription: row.read(&sealer)?, sandbox })
     };
-    rows.into_iter().map(read).collect()
+    // One row that cannot be read is not to keep the others' deliveries: its own wait.
+    let logged =
+        |read: Result<Ready, Error>| read.inspect_err(|error| tracing::error!(%error, "a webhook is passed over"));
+    Ok(rows.into_iter().map(read).filter_map(|read| logged(read).ok()).collect())
+}
+
+/// Seals the secrets of at most `limit` subscriptions after one.
+pub(super) async fn reseal(tx: &mut Tx, which: Which, (after, limit): (Uuid, i64)) -> Result<Batch<Uuid>, Error> {
+    let sealer = tx.sealer().clone();
+    let rows: Vec<(Uuid, Option<Vec<u8>>, Option<Vec<u8>>)> = tx
+        .query("SELECT id, sealed_secret, sealed_previous_secret FROM webhooks WHERE id > $1 ORDER BY id LIMIT $2")
+        .bind(after)
+        .bind(limit)
+        .for_update()
+        .all()
+        .await?;
+    let mut batch = Batch { sealed: 0, last: rows.last().map(|(id, ..)| *id) };
+    for (id, secret, previous) in rows {
+        let reseal = |column, value: Option<&Vec<u8>>| match value {
+            Some(value) => which.reseal(&sealer, place(column, &id), value),
+            None => Ok(None),
+        };
+        let sealed = (reseal(SECRET, secret.as_ref())?, reseal(PREVIOUS, previous.as_ref())?);
+        if sealed == (None, None) {
+            continue;
+        }
+        let update = tx.query("UPDATE webhooks SET sealed_secret = $2, sealed_previous_secret = $3 WHERE id = $1");
+        batch.sealed += update.bind(id).bind(sealed.0.or(secret)).bind(sealed.1.or(previous)).execute().await?;
+    }
+    Ok(batch)
 }

@@ -7,6 +7,7 @@ mod hands;
 mod horizon;
 mod look;
 mod settlement;
+mod signing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use hands::{Hands, Held};
 use horizon::Horizon;
 use look::{Asked, Found, Look};
 use settlement::{Ended, Settlement};
+use signing::Signing;
 
 /// How much of its lease an attempt must still have when it begins.
 const FRESH: Duration = DEADLINE.saturating_add(Duration::from_secs(7));
@@ -45,7 +47,7 @@ pub struct Webhooks {
     store: Store,
     clock: Clock,
     client: Client,
-    signer: Signer,
+    signing: Signing,
     options: Options,
     /// This node's name in claims.
     node: Uuid,
@@ -74,7 +76,7 @@ impl Webhooks {
     pub fn new(store: Store, clock: Clock, (client, signer): (Client, Signer), options: Options) -> Self {
         Self {
             client,
-            signer,
+            signing: Signing::new(signer),
             options,
             node: clock.id(),
             places: Places::new(options.rate),
@@ -164,7 +166,7 @@ impl Webhooks {
         let (id, nonce) = (delivery.event_id.to_string(), self.clock.nonce(22));
         let message = Message { id: &id, at, body };
         let url = &subscription.settings.callback_url;
-        let mut headers = match self.signer.headers(Envelope { url, message, nonce: &nonce }, secrets) {
+        let mut headers = match self.signing.signer().headers(Envelope { url, message, nonce: &nonce }, secrets) {
             Ok(headers) => headers,
             Err(error) => {
                 tracing::error!(webhook = %subscription.id, %error, "cannot sign a delivery");
@@ -270,13 +272,17 @@ impl Queue for Webhooks {
     /// Lines up what it claims: see [`at_hand`](Self::at_hand).
     async fn claim(&self, now: Timestamp, limit: usize) -> Result<Taken<Job>, Failure> {
         let began = self.clock.monotonic();
-        if self.tidied.swap(began.as_secs(), Ordering::Relaxed) != began.as_secs() {
+        let tidies = self.tidied.swap(began.as_secs(), Ordering::Relaxed) != began.as_secs();
+        if tidies {
             self.places.forget(began);
             self.hands.forget(now);
         }
         self.ahead.looking();
         // In statements of their own, which hold nothing up: the claim proper sees what others took in between.
         let mut reader = self.store.reader().await?;
+        if tidies {
+            self.signing.refresh(&mut reader, now).await?;
+        }
         let since = self.horizon.get(&mut reader, &self.clock).await?;
         let ready = webhooks::ready(&mut reader, (since, now)).await?;
         let mut ready: Vec<_> = ready.into_iter().map(|ready| Arc::new(To::new(ready, self.options, now))).collect();

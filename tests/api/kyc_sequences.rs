@@ -11,7 +11,7 @@ use customerd::domain::event::Chain;
 use customerd::domain::programme::Programme;
 use customerd::kyc::Kyc;
 use customerd::service::{Api, Settings};
-use customerd::signature::{Algorithm, Origins, PrivateKey};
+use customerd::signature::Origins;
 use customerd::store::customers::{self, Held};
 use customerd::store::programmes::{self, NewProgramme};
 use customerd::store::{Store, StoreOptions, events};
@@ -85,17 +85,8 @@ impl Scene {
         let (store, clock) = (Store::open(&url, StoreOptions::default()).await.unwrap(), Clock::manual(START, 1));
         let kyc = Arc::new(Kyc::Sumsub(Box::new(StandIn::start().await.client())));
         let origins = Origins::new(["https://customers.test"]).unwrap();
-        let webhook_key = PrivateKey::generate(Algorithm::Ed25519).unwrap().public_key().clone();
         let (private_callbacks, stopping) = (false, tokio::sync::watch::Sender::new(false).subscribe());
-        let settings = Settings {
-            origins,
-            chains: ChainSet::default(),
-            rate: None,
-            kyc,
-            private_callbacks,
-            webhook_key,
-            stopping,
-        };
+        let settings = Settings { origins, chains: ChainSet::default(), rate: None, kyc, private_callbacks, stopping };
         let api = Api::new(store.clone(), clock.clone(), settings).await.unwrap();
         let programme = Programme { id: clock.id(), name: "Wallet".into(), sandbox: false };
         let mut tx = store.begin().await.unwrap();

@@ -43,6 +43,7 @@ mod ownership;
 mod pan;
 mod process;
 mod race;
+mod secrets;
 mod signature;
 mod signing;
 mod simulator;

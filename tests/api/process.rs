@@ -8,6 +8,8 @@ use std::thread::JoinHandle;
 
 use customerd::app::Profile;
 use customerd::clock::Clock;
+use customerd::config::KeyFile;
+use customerd::sealing::EncryptionKey;
 
 use crate::support::{ORIGIN, Partner};
 
@@ -17,6 +19,8 @@ pub struct Place {
     pub grpc: SocketAddr,
     pub directory: tempfile::TempDir,
     database_url: Option<String>,
+    /// The encryption key, where nodes do not make it: on PostgreSQL.
+    pub key_file: Option<PathBuf>,
 }
 
 impl Place {
@@ -26,18 +30,21 @@ impl Place {
         // at its start and says so.
         let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [http, grpc] = free.map(|listener| listener.local_addr().unwrap());
-        Self { http, grpc, directory: tempfile::tempdir().unwrap(), database_url: None }
+        Self { http, grpc, directory: tempfile::tempdir().unwrap(), database_url: None, key_file: None }
     }
 
     /// On a database of the throw-away cluster; `None` where PostgreSQL is not installed.
     pub async fn postgres() -> Option<Self> {
         let database_url = crate::postgres::database().await?;
-        Some(Self { database_url: Some(database_url), ..Self::sqlite() })
+        let place = Self { database_url: Some(database_url), ..Self::sqlite() };
+        let key_file = place.directory.path().join("encryption.key");
+        KeyFile::of(EncryptionKey::new(Clock::system().random())).create(&key_file).unwrap();
+        Some(Self { key_file: Some(key_file), ..place })
     }
 
     /// A place for another node on the same database.
     pub fn beside(&self) -> Self {
-        Self { database_url: self.database_url.clone(), ..Self::sqlite() }
+        Self { database_url: self.database_url.clone(), key_file: self.key_file.clone(), ..Self::sqlite() }
     }
 
     /// `customerd` with the place's settings; nothing of this process's environment but the path.
@@ -50,6 +57,7 @@ impl Place {
         command.env("CUSTOMERD_DATA_DIR", self.directory.path());
         command.env("CUSTOMERD_HTTP_ADDR", self.http.to_string()).env("CUSTOMERD_GRPC_ADDR", self.grpc.to_string());
         command.envs(self.database_url.as_ref().map(|url| ("CUSTOMERD_DATABASE_URL", url)));
+        command.envs(self.key_file.as_ref().map(|file| ("CUSTOMERD_ENCRYPTION_KEY_FILE", file)));
         command
     }
 

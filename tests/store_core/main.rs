@@ -7,6 +7,7 @@ mod events;
 mod open;
 mod postgres_limits;
 mod retried;
+mod sealed;
 mod shared_commits;
 mod sqlite_file;
 #[path = "../support/mod.rs"]

@@ -1,7 +1,8 @@
 //! Transactions, values, errors, batches, paging.
 
+use customerd::clock::Clock;
 use customerd::domain::Timestamp;
-use customerd::store::{Connection, Error, Lengths, Rows, Text, Tx, Unique, service_key, write_rows};
+use customerd::store::{Connection, Error, Lengths, Rows, Text, Tx, Unique, keyring, write_rows};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
@@ -52,11 +53,12 @@ async fn drop_undoes(test: TestStore) {
 }
 
 async fn first_key_wins(test: TestStore) {
-    for fresh in [b"one", b"two"] {
-        let mut tx = test.store.begin().await.unwrap();
-        let key = service_key(&mut tx, "jwt", fresh, Timestamp(5)).await.unwrap();
-        tx.commit().await.unwrap();
-        assert_eq!(key.expose_secret(), b"one");
+    let (one, two) = (Clock::manual(Timestamp(5), 1), Clock::manual(Timestamp(5), 2));
+    let made = keyring::ensure(&test.store, &one).await.unwrap();
+    let again = keyring::ensure(&test.store, &two).await.unwrap();
+    assert_eq!(made.len(), 4);
+    for (made, again) in made.iter().zip(&again) {
+        assert_eq!((&made.kid, made.secret.expose_secret()), (&again.kid, again.secret.expose_secret()));
     }
 }
 

@@ -1,13 +1,16 @@
 //! The service under test, started as `customerd serve` starts it.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use customerd::app::{self, Running, create_programme};
 use customerd::cli::{Cli, Command};
 use customerd::clock::Clock;
+use customerd::config::KeyFile;
 use customerd::domain::Timestamp;
 use customerd::domain::operator::{self, Role};
+use customerd::sealing::EncryptionKey;
 use customerd::serve::{Shutdown, Usage};
 use customerd::service::{OPERATOR_TOKEN, token_hash};
 use customerd::store::{Store, operators};
@@ -42,6 +45,9 @@ impl House {
     pub fn customerd(&self) -> std::process::Command {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_customerd"));
         command.args(["--database-url", &self.database_url, "--data-dir"]).arg(self.directory.path());
+        if self.database_url.starts_with("postgres") {
+            command.arg("--encryption-key-file").arg(self.key_file());
+        }
         command
     }
 
@@ -58,6 +64,16 @@ impl House {
     pub async fn Postgres(split: bool) -> Option<Self> {
         let database_url = crate::postgres::database().await?;
         Some(Self { database_url, split, directory: tempfile::tempdir().unwrap(), start: START })
+    }
+
+    /// The file with the encryption key.
+    pub fn key_file(&self) -> PathBuf {
+        self.directory.path().join("encryption.key")
+    }
+
+    /// The database.
+    pub fn database_url(&self) -> &str {
+        &self.database_url
     }
 
     /// The service with every setting at its default, but for addresses.
@@ -98,6 +114,7 @@ impl House {
     }
 
     async fn node(&self, clock: &Clock, shutdown: &Shutdown, flags: &[&str]) -> Running {
+        let key_file = self.key_file();
         let ours = [
             ["--http-addr", "127.0.0.1:0"],
             ["--grpc-addr", "127.0.0.1:0"],
@@ -110,6 +127,11 @@ impl House {
         ];
         let mut arguments = vec!["customerd", "serve", "--no-sandbox"];
         arguments.extend(ours.iter().filter(|[flag, _]| !flags.contains(flag)).flatten());
+        if self.database_url.starts_with("postgres") {
+            // On SQLite the service makes it.
+            KeyFile::of(EncryptionKey::new([7; 32])).create(&key_file).unwrap();
+            arguments.extend(["--encryption-key-file", key_file.to_str().unwrap()]);
+        }
         arguments.extend(flags);
         let cli = Cli::read(arguments.iter().map(Into::into)).unwrap();
         let Some(Command::Serve(serve)) = cli.command else { panic!("not serve") };
