@@ -7,12 +7,14 @@ mod gauges;
 mod profile;
 mod providers;
 mod sandbox;
+mod seals;
 mod serve;
 mod start;
 mod work;
 
 pub use backend::Backend;
 pub use profile::{Profile, create_programme, local};
+pub use seals::seal_chains;
 pub use serve::{Running, start};
 pub use work::work;
 

@@ -12,7 +12,7 @@ use super::backend::{in_process, rpcs};
 use super::front::Front;
 use super::start::{Start, store_check, upstream_check};
 use super::work::worker;
-use super::{Backend, encryption, gauges, open_store, sandbox};
+use super::{Backend, encryption, gauges, open_store, sandbox, seal_chains};
 use crate::clock::Clock;
 use crate::config::{Common, Only, Serve};
 use crate::serve::{GuardLayer, Limits, Listener, Shutdown, Usage};
@@ -83,6 +83,7 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
     let (transport, check, store, backend, profile) = if let Some(addr) = grpc_addr {
         let store = open_store(common, Migrations::Run).await?;
         encryption::seal(&store, common, &clock, encryption::NewKey::WhereNothingIsSealed).await?;
+        seal_chains(&store).await?;
         let profile = start.sandbox(&store, &origins, addr).await?;
         let settings = start.settings(origins.clone())?;
         let api = Api::new(store.clone(), clock.clone(), settings).await?;

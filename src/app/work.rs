@@ -6,7 +6,7 @@ use tower::ServiceBuilder;
 
 use super::serve::until;
 use super::start::{run, store_check};
-use super::{encryption, gauges, open_store, providers};
+use super::{encryption, gauges, open_store, providers, seal_chains};
 use crate::clock::Clock;
 use crate::config::{Common, Work, WorkAlone};
 use crate::outbound;
@@ -52,6 +52,7 @@ pub async fn work(common: &Common, args: &WorkAlone, clock: Clock, shutdown: Shu
     };
     let store = open_store(common, Migrations::Run).await?;
     encryption::seal(&store, common, &clock, encryption::NewKey::Never).await?;
+    seal_chains(&store).await?;
     let worker = worker(&store, &args.work, clock.clone()).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(until(shutdown.clone(), encryption::follow(store.clone(), common.clone(), clock.clone())));

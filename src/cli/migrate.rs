@@ -10,6 +10,8 @@ use crate::store::Migrations;
 ///
 /// The database cannot be opened or migrated.
 pub(super) async fn run(common: &Common) -> anyhow::Result<()> {
-    app::open_store(common, Migrations::Run).await?.close().await?;
+    let store = app::open_store(common, Migrations::Run).await?;
+    app::seal_chains(&store).await?;
+    store.close().await?;
     super::print(&format!("{} is up to date", common.database.shown()))
 }

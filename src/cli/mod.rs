@@ -60,7 +60,7 @@ pub enum Command {
     /// Bring the database up to date and end
     Migrate,
     /// Recompute every customer's audit trail and compare it with what is stored
-    VerifyAudit,
+    VerifyAudit(verify_audit::VerifyAudit),
     /// Partners and their credentials
     #[command(subcommand)]
     Programme(programme::Programme),
@@ -99,7 +99,7 @@ impl Command {
             Self::Serve(args) => serve::run(*args, common).await,
             Self::Worker(args) => worker::run(&args, common).await,
             Self::Migrate => migrate::run(common).await,
-            Self::VerifyAudit => return verify_audit::run(common).await,
+            Self::VerifyAudit(args) => return verify_audit::run(&args, common).await,
             Self::Programme(command) => programme::run(command, common).await,
             Self::Operator(command) => operator::run(command, common).await,
             Self::Customer(command) => customer::run(command, common).await,

@@ -5,7 +5,9 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::event::{Chain, Event};
+use super::Timestamp;
+use super::commitment::{Body, CustomerKey};
+use super::event::{Chain, Event, SEAL, Sealed};
 
 /// A fault in a customer's trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,14 +48,17 @@ pub struct Entity {
 pub struct Trail {
     customer_id: Uuid,
     end: Chain,
+    /// The time of the last event where its hash is of version 2: only from there on do times never go back.
+    last: Option<Timestamp>,
     entities: HashMap<Uuid, Entity>,
     faults: Vec<Fault>,
 }
 
 impl Trail {
-    /// Nothing read yet.
-    pub fn new(customer_id: Uuid) -> Self {
-        Self { customer_id, end: Chain::default(), entities: HashMap::new(), faults: Vec::new() }
+    /// Nothing read yet. With the customer's key, commitments are held against the values that they are for.
+    pub fn new(customer_id: Uuid, key: Option<CustomerKey>) -> Self {
+        let end = Chain { key, ..Chain::default() };
+        Self { customer_id, end, last: None, entities: HashMap::new(), faults: Vec::new() }
     }
 
     /// Reads the next event. Each is held against the one before as it is stored, so that one alteration is one fault.
@@ -65,10 +70,20 @@ impl Trail {
         if event.previous_hash != self.end.head {
             self.fault(at, "its previous hash is not the hash of the event before".to_owned());
         }
-        if event.digest() != event.hash {
+        if event.digest() != Some(event.hash) {
             self.fault(at, "its hash is not that of its content: it was altered".to_owned());
+        } else if self.uncommitted(event) {
+            self.fault(at, "its personal data is not what it was committed to: it was altered".to_owned());
         }
-        self.end = Chain { seq: event.seq, head: event.hash, at: event.created_at };
+        if event.hash_version != 1 && self.last.is_some_and(|last| event.created_at < last) {
+            self.fault(at, "its time is before that of the event before".to_owned());
+        }
+        self.last = Some(event.created_at).filter(|_| event.hash_version != 1);
+        let before = self.end;
+        self.end = Chain { seq: event.seq, head: event.hash, at: event.created_at, ..before };
+        if event.entity_type == SEAL {
+            return self.seal(event, &before);
+        }
         let (status, version) = match self.entities.get(&event.entity_id) {
             Some(entity) => (Some(entity.status.clone()), entity.version),
             None => (None, 0),
@@ -90,17 +105,48 @@ impl Trail {
         self.entities.insert(event.entity_id, entity);
     }
 
+    /// Whether a value is not the one that was committed to. Without a key nobody can tell.
+    fn uncommitted(&self, event: &Event) -> bool {
+        let Some(key) = self.end.key.filter(|_| event.hash_version == 2) else { return false };
+        let body = Body::read(&event.body);
+        body.is_none_or(|body| key.commitments(event.id, &event.entity_type, &body) != event.commitments)
+    }
+
+    fn seal(&mut self, event: &Event, before: &Chain) {
+        let at = Some((event.seq, event.id));
+        match serde_json::from_str::<Sealed>(&event.body) {
+            Ok(sealed) => {
+                if (sealed.events, sealed.head) != (before.seq, hex::encode(before.head)) {
+                    self.fault(at, "it does not seal the events before it".to_owned());
+                }
+                if let Some(fault) = sealed.fault {
+                    self.fault(at, format!("the chain did not verify when it was sealed: {fault}"));
+                }
+            }
+            Err(error) => self.fault(at, format!("it is not readable as a seal: {error}")),
+        }
+    }
+
+    /// The faults of the chain alone, whatever the rows of its entities say.
+    pub fn end_of_chain(mut self, chain: &Chain) -> Vec<Fault> {
+        self.ends(chain);
+        self.faults
+    }
+
+    fn ends(&mut self, chain: &Chain) {
+        if (chain.seq, chain.head) != (self.end.seq, self.end.head) {
+            let what = format!("its chain ends at place {}, its events at {}", chain.seq, self.end.seq);
+            let what = if chain.seq == self.end.seq { format!("{what}, with another hash") } else { what };
+            self.fault(None, what);
+        }
+    }
+
     /// Everything was read: holds the trail against the customer's end of the chain (`None` where there is no customer)
     /// and the rows of its entities. Gives the faults.
     pub fn end(mut self, chain: Option<Chain>, rows: &[Entity]) -> Vec<Fault> {
         match chain {
             None => self.fault(None, "it has events, but does not exist".to_owned()),
-            Some(chain) if (chain.seq, chain.head) != (self.end.seq, self.end.head) => {
-                let what = format!("its chain ends at place {}, its events at {}", chain.seq, self.end.seq);
-                let what = if chain.seq == self.end.seq { format!("{what}, with another hash") } else { what };
-                self.fault(None, what);
-            }
-            Some(_) => {}
+            Some(chain) => self.ends(&chain),
         }
         for row in rows {
             let told = self.entities.remove(&row.id);
@@ -119,6 +165,11 @@ impl Trail {
             }
         }
         self.faults
+    }
+
+    /// Something else is wrong with the customer.
+    pub fn add_fault(&mut self, what: String) {
+        self.fault(None, what);
     }
 
     fn fault(&mut self, event: Option<(i64, Uuid)>, what: String) {

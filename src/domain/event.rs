@@ -1,15 +1,19 @@
 //! One change of one entity: what the audit trail keeps, and what webhooks and streams carry.
 //!
 //! The events of a customer, its accounts and its cards form one hash chain, so that an entry cannot be altered, removed
-//! or slipped in without every later hash changing. What the chain does not show is a cut at its end: keep the head
-//! elsewhere to see that.
+//! or slipped in without every later hash changing. What the chain does not show is a cut at its end: that is what
+//! [checkpoints](super::checkpoint) are for.
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Timestamp;
 use super::customer::Customer;
+
+mod append;
+mod digest;
+
+pub use append::{Chain, Seal, Sealed};
 
 /// A SHA-256 hash.
 pub type Hash = [u8; 32];
@@ -126,90 +130,24 @@ pub struct Event {
     pub previous_hash: Hash,
     /// [`Event::digest`].
     pub hash: Hash,
+    /// How the hash is computed: 1 or 2.
+    pub hash_version: i32,
+    /// Version 2: the commitments to the personal members of the body, in their order, 32 bytes each.
+    pub commitments: Vec<u8>,
 }
+
+/// The entity type of an event that is no change: it seals what is before it in the chain ([`Chain::seal`]).
+pub const SEAL: &str = "chain";
 
 impl Event {
-    /// SHA-256 over the previous hash, then each field as its length (u64, big-endian) and its bytes, in the order of
-    /// the struct from `id` to `body`; an absent `from` counts as an empty one. The trace is not part of the record.
-    pub fn digest(&self) -> Hash {
-        let mut hash = Sha256::new();
-        hash.update(self.previous_hash);
-        let mut field = |bytes: &[u8]| {
-            hash.update((bytes.len() as u64).to_be_bytes());
-            hash.update(bytes);
-        };
-        field(self.id.as_bytes());
-        field(self.programme_id.as_bytes());
-        field(self.customer_id.as_bytes());
-        field(&self.seq.to_be_bytes());
-        field(self.entity_type.as_bytes());
-        field(self.entity_id.as_bytes());
-        field(self.actor.as_bytes());
-        field(self.cause.as_bytes());
-        field(self.from.as_deref().unwrap_or_default().as_bytes());
-        field(self.to.as_bytes());
-        field(&self.version.to_be_bytes());
-        field(&self.created_at.micros().to_be_bytes());
-        field(self.body.as_bytes());
-        hash.finalize().into()
-    }
-
-    /// `customer.updated`, `account.updated` or `card.updated`.
+    /// `customer.updated`, `account.updated`, `card.updated`, or `chain.sealed` for a seal.
     pub fn event_type(&self) -> &'static str {
-        EntityType::parse(&self.entity_type).unwrap_or(EntityType::Customer).event_type()
+        EntityType::parse(&self.entity_type).map_or(SEALED, EntityType::event_type)
     }
 }
 
-/// The end of a customer's chain of events: kept with the customer, so that appending needs no look-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Chain {
-    /// How many events there are.
-    pub seq: i64,
-    /// The hash of the last; zeros when there is none.
-    pub head: Hash,
-    /// The time of the last; no later event has an earlier one.
-    pub at: Timestamp,
-}
-
-impl Default for Chain {
-    fn default() -> Self {
-        Self { seq: 0, head: Hash::default(), at: Timestamp::EPOCH }
-    }
-}
-
-impl Chain {
-    /// The time of a change that is made `now`: that of the last event where this node's clock is behind the one that gave it.
-    pub fn next_time(&self, now: Timestamp) -> Timestamp {
-        now.max(self.at)
-    }
-
-    /// Makes `draft` the next event of the chain. Times never go back along it.
-    pub fn append(&mut self, id: Uuid, draft: Draft, origin: &Origin) -> Event {
-        let body = Body { webhook_type: draft.entity_type.event_type(), event_id: id, entity: &draft.entity };
-        let mut event = Event {
-            id,
-            programme_id: draft.programme_id,
-            customer_id: draft.customer_id,
-            seq: self.seq + 1,
-            entity_type: draft.entity_type.as_str().to_owned(),
-            entity_id: draft.entity_id,
-            actor: origin.actor.clone(),
-            cause: draft.cause,
-            from: draft.from.map(str::to_owned),
-            to: draft.to.to_owned(),
-            version: draft.version,
-            created_at: self.next_time(draft.at),
-            // A map of strings, numbers and arrays always serialises.
-            body: serde_json::to_string(&body).unwrap_or_default(),
-            traceparent: origin.traceparent.clone(),
-            previous_hash: self.head,
-            hash: Hash::default(),
-        };
-        event.hash = event.digest();
-        *self = Self { seq: event.seq, head: event.hash, at: event.created_at };
-        event
-    }
-}
+/// The cause and the type of an event that seals a chain.
+pub const SEALED: &str = "chain.sealed";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -302,13 +240,13 @@ mod tests {
         assert_eq!((first.seq, second.seq), (1, 2));
         assert_eq!(first.previous_hash, [0; 32]);
         assert_eq!(second.previous_hash, first.hash);
-        assert_eq!(second.hash, second.digest());
+        assert_eq!(Some(second.hash), second.digest());
         assert_eq!(chain.head, second.hash);
         let altered = Event { cause: "another".into(), ..second.clone() };
-        assert_ne!(altered.digest(), second.hash);
+        assert_ne!(altered.digest(), Some(second.hash));
         // Fields cannot bleed into one another.
         let shifted = Event { actor: "owne".into(), cause: format!("r{}", second.cause), ..second.clone() };
-        assert_ne!(shifted.digest(), second.hash);
+        assert_ne!(shifted.digest(), Some(second.hash));
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub mod callback_url;
 pub mod card;
 pub mod chain;
 pub mod challenge;
+pub mod checkpoint;
+pub mod commitment;
 pub mod currency;
 pub mod customer;
 pub mod delivery;

@@ -7,6 +7,7 @@ use super::convert;
 use super::failure::Outcome;
 use super::once::Change;
 use crate::api::v1;
+use crate::domain::commitment::CustomerKey;
 use crate::domain::customer::{self, Customer, Status};
 use crate::domain::event::{Chain, Origin};
 use crate::domain::{Code, Error};
@@ -45,7 +46,7 @@ impl Prepare for v1::CreateCustomerRequest {
             version: 1,
         };
         let challenge = Some(challenge::issue(cx.api, account, challenge::CUSTOMER, cx.now)?);
-        let held = Held { customer, chain: Chain::default(), challenge };
+        let held = Held { customer, chain: Chain::new(CustomerKey::new(cx.api.clock.random())), challenge };
         Ok(CreateCustomer { api: cx.api.clone(), origin: cx.origin.clone(), held })
     }
 }

@@ -1,12 +1,16 @@
 //! Verifies every trail: reads customers and their events side by side, in pages, so that its memory does not grow with
 //! the database.
 
+pub mod checkpoints;
+pub mod keys;
+pub mod seals;
+
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
 use super::value::row;
-use super::{Connection, Error, Store, Tx, events};
+use super::{Connection, Error, Store, Tx, customers, events};
 use crate::domain::audit::{Entity, Fault, Trail};
 use crate::domain::event::{Chain, Event, Hash};
 
@@ -38,10 +42,21 @@ row! {
         version: i64,
         event_seq: i64,
         event_head: Vec<u8>,
+        event_key: Option<Vec<u8>>,
     }
 }
 
 impl AuditRow {
+    /// Its trail, nothing of it read yet.
+    fn trail(&self, on: &impl Connection) -> Trail {
+        let key = self.event_key.as_ref().map(|sealed| customers::open_key(on, self.id, sealed)).transpose();
+        let mut trail = Trail::new(self.id, key.as_ref().ok().copied().flatten());
+        if let Err(error) = key {
+            trail.add_fault(format!("its key does not open: {error}"));
+        }
+        trail
+    }
+
     fn chain(&self) -> Chain {
         let head = Hash::try_from(self.event_head.as_slice()).unwrap_or([0xff; 32]);
         Chain { seq: self.event_seq, head, ..Chain::default() }
@@ -96,7 +111,7 @@ pub async fn verify(store: &Store, mut on: impl FnMut(Found) + Send) -> Result<R
         let mut reader = store.reader().await?;
         let rows: Vec<AuditRow> = reader
             .query(
-                "SELECT id, status, version, event_seq, event_head FROM customers WHERE id > $1 ORDER BY id LIMIT $2",
+                "SELECT id, status, version, event_seq, event_head, event_key FROM customers WHERE id > $1 ORDER BY id LIMIT $2",
             )
             .bind(after)
             .bind(PAGE)
@@ -105,12 +120,12 @@ pub async fn verify(store: &Store, mut on: impl FnMut(Found) + Send) -> Result<R
         read.customers += rows.len() as u64;
         let last = (rows.len() as i64) < PAGE;
         let upto = rows.last().filter(|_| !last).map_or(Uuid::max(), |row| row.id);
-        let mut trails: BTreeMap<Uuid, Trail> = rows.iter().map(|row| (row.id, Trail::new(row.id))).collect();
+        let mut trails: BTreeMap<Uuid, Trail> = rows.iter().map(|row| (row.id, row.trail(&reader))).collect();
         let mut from = (after, i64::MAX);
         loop {
             let page = events_between(&mut reader, from, upto).await?;
             for event in &page {
-                trails.entry(event.customer_id).or_insert_with(|| Trail::new(event.customer_id)).add(event);
+                trails.entry(event.customer_id).or_insert_with(|| Trail::new(event.customer_id, None)).add(event);
             }
             read.events += page.len() as u64;
             on(Found::Progress(read));
@@ -150,12 +165,13 @@ async fn again(store: &Store, customer_id: Uuid) -> Result<Vec<Fault>, Error> {
 
 async fn held(tx: &mut Tx, customer_id: Uuid) -> Result<Vec<Fault>, Error> {
     let row: Option<AuditRow> = tx
-        .query("SELECT id, status, version, event_seq, event_head FROM customers WHERE id = $1")
+        .query("SELECT id, status, version, event_seq, event_head, event_key FROM customers WHERE id = $1")
         .bind(customer_id)
         .for_update()
         .optional()
         .await?;
-    let (mut trail, mut from) = (Trail::new(customer_id), (customer_id, 0));
+    let mut trail = row.as_ref().map_or_else(|| Trail::new(customer_id, None), |row| row.trail(tx));
+    let mut from = (customer_id, 0);
     loop {
         let page = events_between(tx, from, customer_id).await?;
         page.iter().for_each(|event| trail.add(event));

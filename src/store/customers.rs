@@ -1,13 +1,17 @@
 //! Customers.
 
+use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
+use super::reseal::{Batch, Which};
 use super::standing;
 use super::value::row;
 use super::{Connection, Error, Owner, Tx};
 use crate::domain::Timestamp;
+use crate::domain::commitment::CustomerKey;
 use crate::domain::customer::{Customer, Status};
 use crate::domain::event::{Chain, Hash};
+use crate::sealing::Place;
 
 row! {
     #[derive(Debug)]
@@ -72,20 +76,58 @@ row! {
         event_seq: i64,
         event_head: Vec<u8>,
         event_at: Option<Timestamp>,
+        event_key: Option<Vec<u8>>,
         challenge: Option<Vec<u8>>,
         challenge_expires_at: Option<Timestamp>,
     }
+}
+
+const fn key_place(id: &Uuid) -> Place<'_> {
+    Place::new("customers", "event_key", id.as_bytes())
+}
+
+/// Seals a customer's key for its row.
+pub(super) fn seal_key(on: &impl Connection, id: Uuid, key: &CustomerKey) -> Result<Vec<u8>, Error> {
+    Ok(on.sealer().seal(key_place(&id), key.bytes())?)
+}
+
+/// Opens a customer's key.
+pub(super) fn open_key(on: &impl Connection, id: Uuid, sealed: &[u8]) -> Result<CustomerKey, Error> {
+    let opened = on.sealer().open_any(key_place(&id), sealed)?;
+    let bytes =
+        opened.expose_secret().try_into().map_err(|_| Error::unreadable("customers.event_key", "its length"))?;
+    Ok(CustomerKey::new(bytes))
+}
+
+/// Seals customers' keys again: a batch of them, after a customer.
+pub(super) async fn reseal(tx: &mut Tx, which: Which, (after, limit): (Uuid, i64)) -> Result<Batch<Uuid>, Error> {
+    let sealer = tx.sealer().clone();
+    let rows: Vec<(Uuid, Vec<u8>)> = tx
+        .query("SELECT id, event_key FROM customers WHERE id > $1 AND event_key IS NOT NULL ORDER BY id LIMIT $2")
+        .bind(after)
+        .bind(limit)
+        .for_update()
+        .all()
+        .await?;
+    let mut batch = Batch { sealed: 0, last: rows.last().map(|(id, _)| *id) };
+    for (id, value) in rows {
+        let Some(sealed) = which.reseal(&sealer, key_place(&id), &value)? else { continue };
+        let update = tx.query("UPDATE customers SET event_key = $2 WHERE id = $1");
+        batch.sealed += update.bind(id).bind(sealed).execute().await?;
+    }
+    Ok(batch)
 }
 
 /// Inserts a customer with the end of its chain and its first challenge. `false`, and nothing is inserted, when the
 /// programme has a customer with its chain id or external id: see [`conflict`].
 pub async fn insert(tx: &mut Tx, held: &Held) -> Result<bool, Error> {
     let Held { customer, chain, challenge } = held;
+    let key = chain.key.map(|key| seal_key(tx, customer.id, &key)).transpose()?;
     let inserted = tx
         .query(
             "INSERT INTO customers (id, programme_id, external_id, chain_id, status, created_at, updated_at, version, \
-             event_seq, event_head, event_at, challenge, challenge_expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING",
+             event_seq, event_head, event_at, challenge, challenge_expires_at, hash_version, event_key) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
         )
         .bind(customer.id)
         .bind(customer.programme_id)
@@ -100,6 +142,8 @@ pub async fn insert(tx: &mut Tx, held: &Held) -> Result<bool, Error> {
         .bind(chain.at)
         .bind(challenge.as_ref().map(|challenge| challenge.text.as_slice()))
         .bind(challenge.as_ref().map(|challenge| challenge.expires_at))
+        .bind(if key.is_some() { 2 } else { 1 })
+        .bind(key)
         .execute()
         .await?;
     Ok(inserted == 1)
@@ -168,7 +212,7 @@ pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
             // Rows of before there was event_at have none until their first change.
             "SELECT id, programme_id, external_id, chain_id, status, created_at, updated_at, version, event_seq, event_head, \
              COALESCE(event_at, (SELECT MAX(created_at) FROM events WHERE customer_id = customers.id)) AS event_at, \
-             challenge, challenge_expires_at FROM customers WHERE id = $1",
+             event_key, challenge, challenge_expires_at FROM customers WHERE id = $1",
         )
         .bind(id)
         .for_update()
@@ -177,6 +221,7 @@ pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
     let Some(row) = row else { return Ok(None) };
     let head = Hash::try_from(row.event_head.as_slice())
         .map_err(|_| Error::unreadable("customers.event_head", &row.event_head.len().to_string()))?;
+    let key = row.event_key.map(|sealed| open_key(tx, row.id, &sealed)).transpose()?;
     let challenge =
         row.challenge.zip(row.challenge_expires_at).map(|(text, expires_at)| Challenge { text, expires_at });
     let customer = CustomerRow {
@@ -189,7 +234,7 @@ pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
         updated_at: row.updated_at,
         version: row.version,
     };
-    let chain = Chain { seq: row.event_seq, head, at: row.event_at.unwrap_or(Timestamp::EPOCH) };
+    let chain = Chain { seq: row.event_seq, head, at: row.event_at.unwrap_or(Timestamp::EPOCH), key };
     Ok(Some(Held { customer: customer.read()?, chain, challenge }))
 }
 

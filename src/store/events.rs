@@ -29,12 +29,14 @@ row! {
         traceparent: Option<String>,
         previous_hash: Vec<u8>,
         hash: Vec<u8>,
+        hash_version: i32,
+        commitments: Option<Vec<u8>>,
     }
 }
 
 /// What an [`EventRow`] is read by.
 pub(super) const SELECT: &str = "SELECT id, programme_id, customer_id, seq, entity_type, entity_id, actor, cause, from_status, to_status, version, \
-     created_at, body, traceparent, previous_hash, hash FROM events";
+     created_at, body, traceparent, previous_hash, hash, hash_version, commitments FROM events";
 
 impl EventRow {
     /// The event as it stands, even where somebody has made its hashes unreadable: those read as a hash that no chain has.
@@ -43,6 +45,8 @@ impl EventRow {
         Event {
             previous_hash: hash(&self.previous_hash),
             hash: hash(&self.hash),
+            hash_version: self.hash_version,
+            commitments: self.commitments.unwrap_or_default(),
             id: self.id,
             programme_id: self.programme_id,
             customer_id: self.customer_id,
@@ -75,7 +79,7 @@ macro_rules! insert {
     ($($rest:literal),*) => {
         concat!(
             "INSERT INTO events (id, programme_id, customer_id, seq, entity_type, entity_id, actor, cause, from_status, \
-             to_status, version, created_at, body, traceparent, previous_hash, hash",
+             to_status, version, created_at, body, traceparent, previous_hash, hash, hash_version, commitments",
             $($rest),*
         )
     };
@@ -85,10 +89,10 @@ macro_rules! insert {
 const fn one(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Postgres => {
-            insert!(") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)")
+            insert!(") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)")
         }
         Dialect::Sqlite => insert!(
-            ", position) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, ",
+            ", position) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, ",
             "(SELECT COALESCE(MAX(position), 0) + 1 FROM events WHERE position IS NOT NULL))"
         ),
     }
@@ -128,6 +132,8 @@ fn bind<'c>(query: Query<'c>, event: &Event) -> Query<'c> {
         .bind(event.traceparent.as_deref())
         .bind(event.previous_hash.as_slice())
         .bind(event.hash.as_slice())
+        .bind(event.hash_version)
+        .bind(Some(event.commitments.as_slice()).filter(|all| !all.is_empty()))
 }
 
 /// Records consecutive events of one customer's chain, each with its deliveries: one round trip for one event, two
@@ -149,6 +155,16 @@ pub async fn insert(tx: &mut Tx, events: &[Event]) -> Result<(), Error> {
         tx.leaves_work();
     }
     tx.records_events();
+    Ok(())
+}
+
+/// Records seals, each of another customer's chain. Their positions are below zero, where no consumer looks, not even one of
+/// before there were seals: they are no changes.
+pub(super) async fn insert_seals(tx: &mut Tx, seals: &[Event]) -> Result<(), Error> {
+    let text = Rows { head: insert!(", position) VALUES "), tail: "", lengths: Lengths::All };
+    // The last 62 bits of a UUIDv7 are random.
+    let position = |event: &Event| -1 - (event.id.as_u128() & ((1 << 62) - 1)) as i64;
+    write_rows(tx, text, seals, |query, event| bind(query, event).bind(position(event))).await?;
     Ok(())
 }
 

@@ -43,6 +43,8 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0011_event_times",
     "0012_operators",
     "0013_sealed_secrets",
+    "0014_event_hash_2",
+    "0015_audit_checkpoints",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {

@@ -5,7 +5,7 @@ use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::keyring::{self, Purpose, ServiceKey};
-use super::{Change, Connection, Error, Store, Tx, idempotency, webhooks};
+use super::{Change, Connection, Error, Store, Tx, audit, customers, idempotency, webhooks};
 use crate::clock::Clock;
 use crate::sealing::{CLEAR, Place, Sealer};
 
@@ -64,6 +64,7 @@ pub async fn seal_clear(store: &Store, clock: &Clock) -> Result<bool, Error> {
         let fresh = ServiceKey::fresh(purpose, clock)?;
         store.transact(&ReplaceClear(fresh)).await?;
     }
+    audit::keys::signing_key(store, clock).await?;
     // The keyring first: it tells which key the rest needs.
     reseal_keyring(store, Which::Clear).await?;
     reseal_rest(store, Which::Clear).await?;
@@ -93,6 +94,12 @@ async fn reseal_rest(store: &Store, which: Which) -> Result<u64, Error> {
         let batch = store.transact(&Webhooks { which, after: from }).await?;
         (sealed, after) = (sealed + batch.sealed, batch.last);
     }
+    let mut after = Some(Uuid::nil());
+    while let Some(from) = after {
+        let batch = store.transact(&Customers { which, after: from }).await?;
+        (sealed, after) = (sealed + batch.sealed, batch.last);
+    }
+    sealed += store.transact(&AuditKeys(which)).await?;
     let mut after = Some((Uuid::nil(), Uuid::nil()));
     while let Some(from) = after {
         let batch = store.transact(&Replies { which, after: from }).await?;
@@ -158,6 +165,31 @@ impl Change for Webhooks {
 
     async fn apply(&self, tx: &mut Tx) -> Result<Batch<Uuid>, Error> {
         webhooks::reseal(tx, self.which, (self.after, BATCH)).await
+    }
+}
+
+struct Customers {
+    which: Which,
+    after: Uuid,
+}
+
+impl Change for Customers {
+    type Out = Batch<Uuid>;
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut Tx) -> Result<Batch<Uuid>, Error> {
+        customers::reseal(tx, self.which, (self.after, BATCH)).await
+    }
+}
+
+struct AuditKeys(Which);
+
+impl Change for AuditKeys {
+    type Out = u64;
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut Tx) -> Result<u64, Error> {
+        audit::keys::reseal(tx, self.0).await
     }
 }
 

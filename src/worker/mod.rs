@@ -18,6 +18,7 @@
 //!
 //! Tests can drive a queue without the engine: `claim`, `at_hand`, `perform`, `settle`.
 
+mod checkpoints;
 mod deployment;
 mod engine;
 mod order;
@@ -71,7 +72,8 @@ impl Worker {
             engine.clone().run(deployments),
             engine.clone().run(self.webhooks),
             order::run(&engine),
-            sweep::run(&engine)
+            sweep::run(&engine),
+            checkpoints::run(&engine)
         );
     }
 }

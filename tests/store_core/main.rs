@@ -1,7 +1,9 @@
 //! The store's core, on SQLite and PostgreSQL alike; what only one of them has is told apart by the name of the room.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests")]
 
+mod audit;
 mod cancelled;
+mod checkpoints;
 mod deliveries;
 mod events;
 mod open;

@@ -1,9 +1,9 @@
 use super::*;
-use crate::domain::Timestamp;
 use crate::domain::customer::{Customer, Move, Status};
 use crate::domain::event::Origin;
 
 const CUSTOMER: Uuid = Uuid::from_u128(1);
+const KEY: CustomerKey = CustomerKey::new([7; 32]);
 
 /// A customer that went from its creation to screening and verifying.
 fn story() -> (Vec<Event>, Chain, Entity) {
@@ -17,7 +17,7 @@ fn story() -> (Vec<Event>, Chain, Entity) {
         updated_at: Timestamp(1),
         version: 1,
     };
-    let (mut chain, origin) = (Chain::default(), Origin::internal("programme"));
+    let (mut chain, origin) = (Chain::new(KEY), Origin::internal("programme"));
     let mut events = vec![chain.append(Uuid::from_u128(10), customer.event(None, "created"), &origin)];
     for (id, by) in [(11, Move::ProveOwnership), (12, Move::Clear)] {
         let from = customer.make(by, Timestamp(2)).unwrap();
@@ -29,7 +29,7 @@ fn story() -> (Vec<Event>, Chain, Entity) {
 }
 
 fn faults(events: &[Event], chain: Option<Chain>, rows: &[Entity]) -> Vec<String> {
-    let mut trail = Trail::new(CUSTOMER);
+    let mut trail = Trail::new(CUSTOMER, Some(KEY));
     for event in events {
         trail.add(event);
     }
@@ -57,7 +57,7 @@ fn an_altered_event_is_one_fault() {
 fn an_event_altered_with_its_hash_shows_in_the_next() {
     let (mut events, chain, row) = story();
     events[1].actor = "somebody".into();
-    events[1].hash = events[1].digest();
+    events[1].hash = events[1].digest().unwrap();
     let expected =
         "event 00000000-0000-0000-0000-00000000000c at place 3: its previous hash is not the hash of the event before";
     assert_eq!(faults(&events, Some(chain), &[row]), [format!("{WHO}{expected}")]);
