@@ -2,13 +2,14 @@
 
 use customerd::domain::Timestamp;
 use customerd::store::Connection as _;
+use customerd::store::audit::{checkpoints, keys};
 use futures::future;
 use serde_json::json;
 use std::time::Duration;
 
 use crate::support::{House, everywhere};
 
-everywhere![times_never_go_back_along_a_chain];
+everywhere![times_never_go_back_along_a_chain, the_command_finds_what_was_deleted];
 
 /// Callers whose requests begin in one order and get at the customer's row in another.
 const CALLERS: usize = 12;
@@ -47,4 +48,45 @@ async fn times_never_go_back_along_a_chain(house: House) {
     );
     let same: (i64,) = query.bind(customer_id).one().await.unwrap();
     assert_eq!(same.0, (CALLERS * ACCOUNTS_EACH) as i64);
+}
+
+/// `customerd verify-audit` on the house's database: its exit code, and what it printed.
+fn verify(house: &House, flags: &[&str]) -> (Option<i32>, String) {
+    let output = house.customerd().arg("verify-audit").args(flags).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+async fn the_command_finds_what_was_deleted(house: House) {
+    let house = house.start_with(&["--no-worker"]).await.stop().await;
+    let nothing = (Some(0), "nothing to verify: there are no customers\n".to_owned());
+    assert_eq!(verify(&house, &[]), nothing);
+    let service = house.start_with(&["--no-worker"]).await;
+    let partner = service.partner("Wallet").await;
+    let customer = partner.customer("u-1").await;
+    let id: uuid::Uuid = customer["id"].as_str().unwrap().parse().unwrap();
+    let key = keys::signing_key(&service.store, &service.clock).await.unwrap();
+    let made = checkpoints::make(&service.store, &key, &service.clock).await.unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), made[0].json()).unwrap();
+    let copy = ["--checkpoint", file.path().to_str().unwrap()];
+    let store = service.store.clone();
+    let whole = (Some(0), "customers: 1, events: 1, checkpoints: 1; the audit trail is whole\n".to_owned());
+    assert_eq!((verify(service.house(), &[]), verify(service.house(), &copy)), (whole.clone(), whole));
+    let mut tx = store.begin().await.unwrap();
+    for sql in ["DELETE FROM events WHERE customer_id = $1", "DELETE FROM customers WHERE id = $1"] {
+        assert_eq!(tx.query(sql).bind(id).execute().await.unwrap(), 1);
+    }
+    tx.commit().await.unwrap();
+    let (code, printed) = verify(service.house(), &[]);
+    assert_eq!(code, Some(1));
+    assert!(printed.contains("1 missing, at positions 1: deleted since then"), "{printed}");
+    // With the checkpoints gone as well, only the copy shows it.
+    let mut tx = store.begin().await.unwrap();
+    tx.query("DELETE FROM audit_checkpoints").execute().await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(verify(service.house(), &[]), nothing);
+    let (code, printed) = verify(service.house(), &copy);
+    assert_eq!(code, Some(1));
+    assert!(printed.contains("it was copied and is not in the database"), "{printed}");
+    service.stop().await;
 }

@@ -219,6 +219,11 @@ impl Service {
         assert!(self.clock.advance(time));
     }
 
+    /// Where it takes place.
+    pub fn house(&self) -> &House {
+        &self.house
+    }
+
     /// Stops in order, as SIGTERM does, and gives the place back for another start on the same data.
     pub async fn stop(self) -> House {
         self.shutdown.start();
