@@ -198,7 +198,9 @@ impl<B> Counted<B> {
 
     /// The body is whole: nobody gets to know before there is a slot for what they will do with it.
     fn end(&self, state: &mut State) -> Result<(), Status> {
-        state.memory.whole();
+        if let Err(refusal) = state.memory.whole() {
+            return Err(state.refused(refusal));
+        }
         state.start(&self.ticket);
         match state.refusal {
             Some(refusal) => Err(state.refused(refusal)),

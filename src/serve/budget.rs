@@ -1,7 +1,6 @@
 //! What a listener has to give: slots for requests that are being answered, and memory for bodies, in fair shares.
 
-use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -25,9 +24,17 @@ pub(super) struct Budget {
 #[derive(Debug, Default)]
 struct State {
     used: Usage,
-    clients: HashMap<ClientKey, Usage>,
+    clients: HashMap<ClientKey, Account>,
     bodies: HashMap<u64, Body>,
     next: u64,
+}
+
+/// What one client has.
+#[derive(Debug, Default)]
+struct Account {
+    used: Usage,
+    /// Bodies that are not whole yet, the oldest first: those that may have to give way.
+    arriving: BTreeSet<u64>,
 }
 
 /// A body that is in memory, in whole or in part.
@@ -35,8 +42,7 @@ struct State {
 struct Body {
     client: ClientKey,
     bytes: usize,
-    /// Still arriving, and so one that may have to give way.
-    arriving: Option<Arc<Eviction>>,
+    eviction: Arc<Eviction>,
 }
 
 /// How a body that is still arriving learns that it has to give way.
@@ -82,13 +88,13 @@ impl Budget {
         }
         let client = client.is_limited().then(|| client.key());
         if let Some(key) = client {
-            let of_client = state.clients.entry(key).or_default();
-            if of_client.slots >= self.client_slots {
+            if state.held_by(key).slots >= self.client_slots {
                 return Err(Refusal::ClientBusy);
             }
-            of_client.slots += 1;
+            state.count(key, |usage| usage.slots += 1);
+        } else {
+            state.used.slots += 1;
         }
-        state.used.slots += 1;
         Ok(Slot { budget: Arc::clone(self), client })
     }
 
@@ -99,18 +105,23 @@ impl Budget {
 }
 
 impl State {
-    /// Counts `by` more or fewer bytes for a client, whose entry goes with the last of what it holds.
+    /// Changes what is counted for a client, whose account goes with the last of what it has.
     fn count(&mut self, client: ClientKey, change: impl Fn(&mut Usage)) {
         change(&mut self.used);
-        let of_client = self.clients.entry(client).or_default();
-        change(of_client);
-        if *of_client == Usage::default() {
+        let account = self.clients.entry(client).or_default();
+        change(&mut account.used);
+        if account.used == Usage::default() {
             self.clients.remove(&client);
         }
     }
 
+    fn held_by(&self, client: ClientKey) -> Usage {
+        self.clients.get(&client).map(|account| account.used).unwrap_or_default()
+    }
+
     fn forget(&mut self, id: u64) -> Option<Body> {
         let body = self.bodies.remove(&id)?;
+        self.arrived(id, body.client);
         self.count(body.client, |usage| {
             usage.bodies -= 1;
             usage.body_bytes -= body.bytes;
@@ -118,18 +129,23 @@ impl State {
         Some(body)
     }
 
+    fn arrived(&mut self, id: u64, client: ClientKey) {
+        if let Some(account) = self.clients.get_mut(&client) {
+            account.arriving.remove(&id);
+        }
+    }
+
     /// The body that has to give way so that a client gets `more` bytes: the oldest that is still arriving, of the client
-    /// that holds most, unless that is another one which would hold less than this one.
+    /// that holds most, unless that is another one which holds no more than this one would. Its cost grows with the
+    /// number of clients that send bodies, not with that of bodies: it is asked for often while somebody attacks.
     fn gives_way(&self, (id, client): (u64, ClientKey), more: usize) -> Option<u64> {
-        let total = |of: ClientKey| {
-            let held = self.clients.get(&of).map_or(0, |usage| usage.body_bytes);
-            held + if of == client { more } else { 0 }
-        };
-        let arriving = self.bodies.iter().filter(|(other, body)| **other != id && body.arriving.is_some());
-        let heaviest = arriving
-            .map(|(other, body)| (total(body.client), Reverse(*other), body.client))
-            .max_by_key(|it| (it.0, it.1))?;
-        (heaviest.2 == client || heaviest.0 > total(client)).then_some(heaviest.1.0)
+        let own = self.held_by(client).body_bytes + more;
+        let candidates = self.clients.iter().filter_map(|(key, account)| {
+            let oldest = account.arriving.iter().copied().find(|other| *other != id)?;
+            Some((if *key == client { own } else { account.used.body_bytes }, *key == client, oldest))
+        });
+        let (held, same, oldest) = candidates.max()?;
+        (same || held > own).then_some(oldest)
     }
 }
 
@@ -160,13 +176,13 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Takes `bytes` more, if need be from a body that holds more.
+    /// Takes `bytes` more, if need be from a body that is still arriving.
     pub(super) fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
-        self.stands()?;
         let mut state = self.budget.lock();
+        // Asked under the lock under which it would be evicted.
+        self.stands()?;
         let client = self.client.key();
-        let held = state.clients.get(&client).map_or(0, |usage| usage.body_bytes);
-        if self.client.is_limited() && held + bytes > self.budget.client_bytes {
+        if self.client.is_limited() && state.held_by(client).body_bytes + bytes > self.budget.client_bytes {
             return Err(Refusal::ClientMemory);
         }
         let id = self.body.unwrap_or(state.next);
@@ -176,15 +192,17 @@ impl Memory {
         }
         while state.used.body_bytes + bytes > self.budget.bytes {
             let loser = state.gives_way((id, client), bytes).ok_or(Refusal::Memory)?;
-            if let Some(eviction) = state.forget(loser).and_then(|body| body.arriving) {
+            if let Some(Body { eviction, .. }) = state.forget(loser) {
                 eviction.evicted.store(true, Relaxed);
                 eviction.waker.wake();
             }
         }
         if self.body.is_none() {
-            let arriving = Some(Arc::clone(&self.eviction));
-            state.bodies.insert(id, Body { client, bytes: 0, arriving });
+            state.bodies.insert(id, Body { client, bytes: 0, eviction: Arc::clone(&self.eviction) });
             state.count(client, |usage| usage.bodies += 1);
+            if let Some(account) = state.clients.get_mut(&client) {
+                account.arriving.insert(id);
+            }
             state.next += 1;
             self.body = Some(id);
         }
@@ -201,12 +219,12 @@ impl Memory {
     }
 
     /// The body is whole: it does not give way any more.
-    pub(super) fn whole(&mut self) {
-        if let Some(id) = self.body
-            && let Some(body) = self.budget.lock().bodies.get_mut(&id)
-        {
-            body.arriving = None;
-        }
+    pub(super) fn whole(&mut self) -> Result<(), Refusal> {
+        let Some(id) = self.body else { return Ok(()) };
+        let mut state = self.budget.lock();
+        self.stands()?;
+        state.arrived(id, self.client.key());
+        Ok(())
     }
 
     /// Gives everything back.
@@ -279,17 +297,17 @@ mod tests {
             body.take(bytes).unwrap();
         }
         // What is whole stays, so that nothing that is being answered is lost.
-        bodies[0].whole();
+        bodies[0].whole().unwrap();
         let mut small = budget.memory(local);
         small.take(10).unwrap();
         let evicted: Vec<_> = bodies.iter().map(|body| body.is_evicted(waker)).collect();
         assert_eq!(evicted, [false, true, false]);
-        assert_eq!(bodies[1].take(1).unwrap_err(), Refusal::Memory);
+        assert_eq!((bodies[1].take(1), bodies[1].whole()), (Err(Refusal::Memory), Err(Refusal::Memory)));
         assert_eq!(budget.used(), Usage { slots: 0, bodies: 3, body_bytes: 65 });
         // Nobody gives way to what does not fit at all.
         assert_eq!(budget.memory(local).take(101).unwrap_err(), Refusal::Memory);
-        bodies[2].whole();
-        small.whole();
+        bodies[2].whole().unwrap();
+        small.whole().unwrap();
         assert_eq!(budget.memory(local).take(36).unwrap_err(), Refusal::Memory);
         drop((bodies, small));
         // A small client goes before a heavy one, and does not push out one that is smaller still.

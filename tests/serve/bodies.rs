@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::routing::post;
 use customerd::clock::Clock;
 use customerd::domain::Timestamp;
-use customerd::serve::{GuardLayer, IdentifyLayer, Limits, Usage};
+use customerd::serve::{Clients, GuardLayer, IdentifyLayer, Limits, Usage};
 use futures::channel::mpsc;
 use http::{Request, Response, StatusCode};
 use tonic_types::StatusExt as _;
@@ -88,6 +88,35 @@ async fn a_request_that_is_not_whole_takes_no_slot() {
     for (sender, answer) in halves {
         drop(sender);
         assert_eq!(text(answer.await.unwrap()).await, "1");
+    }
+    assert_eq!(scene.guard.used(), Usage::default());
+}
+
+#[tokio::test]
+async fn one_client_leaves_slots_to_others() {
+    let (scene, mut handlers) = scene(Limits { requests: 4, client_share: 50, ..small() });
+    let clients = Clients::new(vec!["10.0.0.0/8".parse().unwrap()], None);
+    let wait = |address: &str| {
+        let mut request = request("/wait");
+        request.extensions_mut().insert(clients.at(address.parse().unwrap()));
+        scene.router.clone().oneshot(request)
+    };
+    let mut waits: Vec<_> = ["2001:db8::1", "2001:db8::2"].map(|own| tokio::spawn(wait(own))).into();
+    let mut releases = vec![handlers.recv().await.unwrap(), handlers.recv().await.unwrap()];
+    let refused = wait("2001:db8::3").await.unwrap();
+    assert_eq!(
+        (refused.status(), &refused.headers()["retry-after"]),
+        (StatusCode::TOO_MANY_REQUESTS, &"1".parse().unwrap())
+    );
+    assert!(text(refused).await.contains("\"RATE_LIMITED\""));
+    for other in ["2001:db8:0:1::1", "10.0.0.1"] {
+        waits.push(tokio::spawn(wait(other)));
+        releases.push(handlers.recv().await.unwrap());
+    }
+    assert_eq!(wait("10.0.0.1").await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE, "everything is taken");
+    releases.into_iter().for_each(|release| release.send(()).unwrap());
+    for wait in waits {
+        assert_eq!(wait.await.unwrap().unwrap().status(), StatusCode::OK);
     }
     assert_eq!(scene.guard.used(), Usage::default());
 }
