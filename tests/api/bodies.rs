@@ -14,6 +14,7 @@ everywhere![
     requests_that_are_not_whole_take_no_slot,
     memory_for_bodies_has_a_limit,
     one_client_takes_no_more_than_its_share,
+    a_front_is_not_counted_but_its_clients_are,
     headers_are_judged_before_the_body_is_there,
     a_body_that_is_not_announced_is_judged_by_its_first_byte,
     open_streams_of_messages_take_no_slot,
@@ -139,6 +140,34 @@ async fn one_client_takes_no_more_than_its_share(house: House) {
     for half in halves.into_iter().chain([other, liar]) {
         half.finish().await.refuses(400, "VALIDATION_FAILED");
     }
+}
+
+async fn a_front_is_not_counted_but_its_clients_are(house: House) {
+    let flags = ["--body-limit", "8KiB", "--body-memory", "128KiB", "--trusted-proxies", "127.0.0.1"];
+    let service = house.start_with(&flags).await;
+    let wallet = service.partner("Wallet").await;
+    let of = async |client: &str, count: usize| {
+        let fields = [("content-type", "application/grpc"), ("x-client-address", client)];
+        let streams = Stream::open_with(service.grpc, ("/customerd.v1.AuthService/CreateToken", &fields), count).await;
+        streams.iter().for_each(|stream| stream.send(&[0; 3]));
+        streams
+    };
+    // A request that waits counts for 4 KiB and its header fields.
+    let (share, fits) = if service.is_split() { (32 * 1024, 7) } else { (16 * 1024, 3) };
+    let streams = of("203.0.113.9", 12).await;
+    while streams.iter().filter(|stream| stream.response.is_finished()).count() != 12 - fits {
+        assert!(service.used()[1].body_bytes <= share);
+        tokio::task::yield_now().await;
+    }
+    let (refused, mut held): (Vec<_>, Vec<_>) = streams.into_iter().partition(|stream| stream.response.is_finished());
+    for stream in refused {
+        assert_eq!(stream.answer().await.header("grpc-status"), Some("8"), "RESOURCE_EXHAUSTED");
+    }
+    // Another client, and the front itself.
+    held.extend(of("198.51.100.7", 1).await);
+    held.extend(of("127.0.0.1", 2).await);
+    service.until_waiting([0, fits + 3]).await;
+    bystanders_are_served(&service, &wallet, "u-1").await;
 }
 
 /// Spoils one thing about a request.

@@ -102,16 +102,24 @@ pub struct Stream {
 impl Stream {
     /// So many requests on one connection.
     pub async fn open(to: SocketAddr, (target, content_type): (&str, &str), count: usize) -> Vec<Self> {
+        Self::open_with(to, (target, &[("content-type", content_type)]), count).await
+    }
+
+    /// The same with other header fields.
+    pub async fn open_with(to: SocketAddr, what: (&str, &[(&str, &str)]), count: usize) -> Vec<Self> {
         let io = TokioIo::new(TcpStream::connect(to).await.unwrap());
         let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
         tokio::spawn(connection);
-        (0..count).map(|_| Self::on(sender.clone(), (target, content_type))).collect()
+        (0..count).map(|_| Self::on(sender.clone(), what)).collect()
     }
 
-    fn on(mut sender: SendRequest<Body>, (target, content_type): (&str, &str)) -> Self {
+    fn on(mut sender: SendRequest<Body>, (target, fields): (&str, &[(&str, &str)])) -> Self {
         let (body, parts) = mpsc::unbounded();
-        let request = Request::post(format!("{ORIGIN}{target}")).header("content-type", content_type);
-        let request = request.header("te", "trailers").body(Body::from_stream(parts)).unwrap();
+        let mut request = Request::post(format!("{ORIGIN}{target}")).header("te", "trailers");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from_stream(parts)).unwrap();
         let response = tokio::spawn(async move {
             sender.ready().await?;
             sender.send_request(request).await
