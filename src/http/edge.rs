@@ -8,6 +8,7 @@ use rest_bridge::{Early, Gate, Head, Incoming, Problem};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code as Grpc, Status};
 
+use crate::api::access::{self, Callers, Signature};
 use crate::api::v1::WhoAmIRequest;
 use crate::api::v1::auth_service_client::AuthServiceClient;
 use crate::api::{error, metadata};
@@ -15,10 +16,15 @@ use crate::clock::Clock;
 use crate::domain::{Code, Error};
 use crate::signature::{self, Message, Origins, Policy, digest};
 
-/// The one call without a bearer and a signature.
-const CREATE_TOKEN: &str = "customerd.v1.AuthService/CreateToken";
-/// The call that needs no signature while the programme has no key.
-const PUT_SIGNING_KEY: &str = "customerd.v1.AuthService/PutSigningKey";
+/// Whether an RPC needs neither bearer nor signature, as the proto says.
+fn is_open(rpc: &str) -> bool {
+    access::rpc(rpc).is_some_and(|rpc| rpc.callers == Callers::Anybody)
+}
+
+/// Whether an RPC needs no signature while the programme has no key, as the proto says.
+fn may_be_unsigned(rpc: &str) -> bool {
+    access::rpc(rpc).is_some_and(|rpc| rpc.signature == Signature::AfterFirstKey)
+}
 
 /// The bridge's gate.
 pub struct Edge {
@@ -55,7 +61,7 @@ impl Edge {
         }
         let signed = ["signature", "signature-input"].map(|name| call.headers.contains_key(name));
         match signed {
-            [false, false] if call.route.rpc == PUT_SIGNING_KEY => Ok((false, digest)),
+            [false, false] if may_be_unsigned(call.route.rpc) => Ok((false, digest)),
             [true, true] => Ok((true, digest)),
             _ => {
                 let detail = "The request is not signed: send Signature-Input and Signature (RFC 9421).";
@@ -99,7 +105,7 @@ impl Gate for Edge {
     fn head(&self, call: &Head<'_>) -> Early {
         let status = |error: Error| error::status(&error, request_id(call));
         let mut metadata = MetadataMap::new();
-        if call.route.rpc == CREATE_TOKEN {
+        if is_open(call.route.rpc) {
             return match digest::check_form(call.headers).map_err(|error| refusal(&error)) {
                 Ok(()) => Early::Admitted(metadata),
                 Err(error) => Early::Refused(status(error)),
@@ -122,7 +128,7 @@ impl Gate for Edge {
         };
         let digest = digest.map_err(|error| error::status(&refusal(&error), request_id(call)));
         match digest.and(early) {
-            Err(status) if call.route.rpc != CREATE_TOKEN => {
+            Err(status) if !is_open(call.route.rpc) => {
                 let mut unchecked = MetadataMap::new();
                 unchecked.insert(metadata::FRONT, MetadataValue::from_static("unchecked"));
                 Err(self.caller_first(call, unchecked, status).await)
@@ -132,7 +138,7 @@ impl Gate for Edge {
     }
 
     async fn invalid(&self, call: &Incoming<'_>, metadata: &MetadataMap, status: Status) -> Status {
-        if call.route.rpc == CREATE_TOKEN {
+        if is_open(call.route.rpc) {
             return status;
         }
         self.caller_first(call, metadata.clone(), status).await

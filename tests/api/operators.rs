@@ -10,6 +10,9 @@ use customerd::api::v1::*;
 use customerd::domain::account;
 use customerd::domain::customer::Move;
 use customerd::domain::operator::Role as OperatorRole;
+use customerd::kyc::{Choice, Sandbox};
+use customerd::lifecycle::verification;
+use customerd::store::customers;
 use http::uri::PathAndQuery;
 use tonic::client::Grpc;
 use tonic::transport::Channel;
@@ -48,7 +51,8 @@ async fn call(channel: &Channel, rpc: &str, request: Request<()>) -> String {
 
 async fn every_role_calls_what_the_table_says(house: House) {
     let service = house.start().await;
-    let wallet = service.partner("Wallet").await;
+    // Operators delete the credentials of one; the other keeps its token.
+    let (wallet, rival) = (service.partner("Wallet").await, service.partner("Rival").await);
     let channel = service.channel().await;
     let mut operators = Vec::new();
     for role in OperatorRole::ALL {
@@ -60,7 +64,7 @@ async fn every_role_calls_what_the_table_says(house: House) {
     for rpc in RPCS {
         let mut allowed = Vec::new();
         if matches!(rpc.callers, Callers::Operator | Callers::OperatorOfAll) {
-            assert_eq!(call(&channel, rpc.name, wallet.rpc(())).await, "OPERATOR_ONLY", "{}", rpc.name);
+            assert_eq!(call(&channel, rpc.name, rival.rpc(())).await, "OPERATOR_ONLY", "{}", rpc.name);
         }
         for (role, operator) in &operators {
             let refused = call(&channel, rpc.name, operator.rpc(wallet.programme_id, ())).await;
@@ -322,12 +326,10 @@ async fn operators_decide_about_identities(house: House) {
     let service = house.start().await;
     let wallet = service.partner("Wallet").await;
     let judge = service.operator_as("judge", OperatorRole::Compliance, &[]).await;
-    let mut customers = CustomerServiceClient::new(service.channel().await);
+    let mut grpc = CustomerServiceClient::new(service.channel().await);
     let mut verifying = Vec::new();
     for name in ["a", "b", "c"] {
-        let customer_id = id(&wallet.customer(name).await);
-        service.move_customer(customer_id, &[Move::ProveOwnership]).await;
-        verifying.push(customer_id);
+        verifying.push(id(&wallet.customer(name).await));
     }
     let decide = |customer_id: Uuid, decision: VerificationDecision, reason: &str| {
         let (customer_id, reason) = (customer_id.to_string(), reason.to_owned());
@@ -335,23 +337,23 @@ async fn operators_decide_about_identities(house: House) {
     };
     let (approve, reject) = (VerificationDecision::Approve, VerificationDecision::Reject);
     // Not before screening has cleared them.
-    let early = customers.decide_verification(decide(verifying[0], approve, "passport seen")).await.unwrap_err();
+    let early = grpc.decide_verification(decide(verifying[0], approve, "passport seen")).await.unwrap_err();
     assert_eq!(reason(&early), "INVALID_STATE_TRANSITION");
     for customer_id in &verifying {
-        service.move_customer(*customer_id, &[Move::Clear]).await;
+        service.move_customer(*customer_id, &[Move::ProveOwnership, Move::Clear]).await;
     }
-    let approved = customers.decide_verification(decide(verifying[0], approve, "passport seen")).await.unwrap();
+    let approved = grpc.decide_verification(decide(verifying[0], approve, "passport seen")).await.unwrap();
     assert_eq!(approved.into_inner().status(), CustomerStatus::Active);
-    let rejected = customers.decide_verification(decide(verifying[1], reject, "passport forged")).await.unwrap();
+    let rejected = grpc.decide_verification(decide(verifying[1], reject, "passport forged")).await.unwrap();
     assert_eq!(rejected.into_inner().status(), CustomerStatus::Rejected);
     for (wrong, field) in [
         (decide(verifying[2], VerificationDecision::Unspecified, "x"), "decision"),
         (decide(verifying[2], approve, ""), "reason"),
     ] {
-        let status = customers.decide_verification(wrong).await.unwrap_err();
+        let status = grpc.decide_verification(wrong).await.unwrap_err();
         assert_eq!(status.get_error_details().bad_request().unwrap().field_violations[0].field, field);
     }
-    let again = customers.decide_verification(decide(verifying[0], reject, "too late")).await.unwrap_err();
+    let again = grpc.decide_verification(decide(verifying[0], reject, "too late")).await.unwrap_err();
     assert_eq!(reason(&again), "INVALID_STATE_TRANSITION");
     for (customer_id, status) in [(verifying[0], "approved"), (verifying[1], "rejected"), (verifying[2], "not_started")]
     {
@@ -361,11 +363,21 @@ async fn operators_decide_about_identities(house: House) {
     }
     // Operators read who and why; partners neither.
     let list = ListCustomerEventsRequest { customer_id: verifying[1].to_string(), ..Default::default() };
-    let told = customers.list_customer_events(judge.rpc(wallet.programme_id, list)).await.unwrap().into_inner();
+    let told = grpc.list_customer_events(judge.rpc(wallet.programme_id, list)).await.unwrap().into_inner();
     assert_eq!(
         (told.events[0].actor.as_str(), told.events[0].cause.as_str()),
         ("operator:judge", "rejected: passport forged")
     );
-    let partners = wallet.get(&format!("/v1/customers/{}/events", verifying[1])).await.is(200);
-    assert!(!partners.text().contains("passport") && !partners.text().contains("judge"), "{partners:?}");
+
+    // What a provider decided before, and tells of later, changes nothing; what it decides after that counts.
+    let decided = service.clock.now().micros() / 1000;
+    for (at, status) in [(decided - 60_000, "active"), (decided + 1_000, "rejected")] {
+        let callback = Sandbox::callback(verifying[0], Choice::Decline, (service.clock.id(), at));
+        let mut tx = service.store.begin().await.unwrap();
+        let mut held = customers::lock(&mut tx, verifying[0]).await.unwrap().unwrap();
+        verification::decide(&mut tx, &mut held, &callback, &service.clock).await.unwrap();
+        tx.commit().await.unwrap();
+        let shown = wallet.get(&format!("/v1/customers/{}", verifying[0])).await.is(200);
+        assert_eq!(shown.json()["status"], status);
+    }
 }
