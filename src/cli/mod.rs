@@ -7,6 +7,7 @@ mod arguments;
 mod audit;
 mod call;
 mod customer;
+mod environment;
 mod keygen;
 mod keys;
 mod listen;
@@ -95,6 +96,12 @@ impl Command {
     /// # Errors
     /// What went wrong, and what to do about it.
     pub async fn run(self, common: &Common) -> anyhow::Result<ExitCode> {
+        // Those two log it.
+        if !matches!(self, Self::Serve(_) | Self::Worker(_))
+            && let Some(warning) = environment::warning()
+        {
+            note(&warning);
+        }
         let done = match self {
             Self::Serve(args) => serve::run(*args, common).await,
             Self::Worker(args) => worker::run(&args, common).await,

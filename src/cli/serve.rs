@@ -16,6 +16,9 @@ use crate::telemetry;
 pub(super) async fn run(args: Serve, common: &Common) -> anyhow::Result<()> {
     let clock = Clock::system();
     telemetry::init(&common.log, &clock)?;
+    if let Some(warning) = super::environment::warning() {
+        tracing::warn!("{warning}");
+    }
     let shutdown = Shutdown::new();
     on_signals(shutdown.clone())?;
     let running = app::start(common, &args, clock, shutdown).await?;

@@ -14,6 +14,9 @@ use crate::telemetry;
 pub(super) async fn run(args: &WorkAlone, common: &Common) -> anyhow::Result<()> {
     let clock = Clock::system();
     telemetry::init(&common.log, &clock)?;
+    if let Some(warning) = super::environment::warning() {
+        tracing::warn!("{warning}");
+    }
     let shutdown = Shutdown::new();
     on_signals(shutdown.clone())?;
     app::work(common, args, clock, shutdown).await?;

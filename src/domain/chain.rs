@@ -2,8 +2,6 @@
 
 mod address;
 pub mod create2;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 use std::str::FromStr;
@@ -97,7 +95,7 @@ impl FromStr for Chain {
             .split_once(':')
             .ok_or(Error::Malformed("must be a CAIP-2 chain id, namespace:reference, e.g. eip155:1"))?;
         check_parts(namespace, reference)?;
-        Self::known(namespace, reference).ok_or_else(|| Error::Unsupported(text.to_owned()))
+        Self::known(namespace, reference).ok_or_else(|| ChainSet::default().lacks(text.to_owned()))
     }
 }
 
@@ -107,9 +105,14 @@ pub enum Error {
     /// No CAIP-10 account id, or a wrong address.
     #[error("{0}")]
     Malformed(&'static str),
-    /// Well formed, but of a chain that is unknown or not enabled.
-    #[error("the chain {0} is not supported")]
-    Unsupported(String),
+    /// Well formed, but of a chain that is unknown or not enabled; those that are.
+    #[error("the chain {chain} is not supported; supported are {enabled}")]
+    Unsupported {
+        /// The chain that was named.
+        chain: String,
+        /// Those that may be named.
+        enabled: ChainSet,
+    },
 }
 
 impl Error {
@@ -118,7 +121,7 @@ impl Error {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "INVALID_CHAIN_ID",
-            Self::Unsupported(_) => "UNSUPPORTED_CHAIN",
+            Self::Unsupported { .. } => "UNSUPPORTED_CHAIN",
         }
     }
 }
@@ -140,9 +143,12 @@ impl ChainAccount {
     /// [`Error::Malformed`] for anything but CAIP-10 with a right address (a mixed-case `eip155` address must satisfy
     /// EIP-55), [`Error::Unsupported`] for chains that are unknown or not enabled.
     pub fn parse(text: &str, enabled: &ChainSet) -> Result<Self, Error> {
-        let account: Self = text.parse()?;
+        let account: Self = text.parse().map_err(|error| match error {
+            Error::Unsupported { chain, .. } => enabled.lacks(chain),
+            malformed @ Error::Malformed(_) => malformed,
+        })?;
         let supported = enabled.contains(account.chain);
-        supported.then_some(account).ok_or_else(|| Error::Unsupported(account.chain.to_string()))
+        supported.then_some(account).ok_or_else(|| enabled.lacks(account.chain.to_string()))
     }
 
     /// Its chain.
@@ -174,11 +180,11 @@ impl FromStr for ChainAccount {
         let address = match namespace {
             "eip155" => Address::evm(address),
             "solana" => Address::solana(address),
-            _ => return Err(Error::Unsupported(format!("{namespace}:{reference}"))),
+            _ => return Err(ChainSet::default().lacks(format!("{namespace}:{reference}"))),
         };
         let address = address.map_err(Error::Malformed)?;
         let chain = Chain::known(namespace, reference);
-        Ok(Self { chain: chain.ok_or_else(|| Error::Unsupported(format!("{namespace}:{reference}")))?, address })
+        Ok(Self { chain: chain.ok_or_else(|| ChainSet::default().lacks(format!("{namespace}:{reference}")))?, address })
     }
 }
 
@@ -229,9 +235,26 @@ impl ChainSet {
         ids.into_iter().map(|id| id.as_ref().parse()).collect::<Result<_, _>>().map(Self)
     }
 
+    /// The refusal of a chain that is not among them.
+    fn lacks(&self, chain: String) -> Error {
+        Error::Unsupported { chain, enabled: self.clone() }
+    }
+
     /// Whether the chain is enabled.
     #[must_use]
     pub fn contains(&self, chain: Chain) -> bool {
         self.0.contains(&chain)
     }
 }
+
+impl fmt::Display for ChainSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, chain) in self.0.iter().enumerate() {
+            write!(f, "{}{chain}", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

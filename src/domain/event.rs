@@ -61,12 +61,14 @@ pub struct Origin {
     pub actor: String,
     /// The W3C `traceparent` of the request, carried on to webhooks.
     pub traceparent: Option<String>,
+    /// The `X-Request-Id` of the request, carried on to webhooks.
+    pub request_id: Option<String>,
 }
 
 impl Origin {
     /// A part of the service itself, outside any request.
     pub fn internal(actor: &str) -> Self {
-        Self { actor: actor.to_owned(), traceparent: None }
+        Self { actor: actor.to_owned(), traceparent: None, request_id: None }
     }
 }
 
@@ -126,6 +128,8 @@ pub struct Event {
     pub body: String,
     /// The `traceparent` of the request that caused it.
     pub traceparent: Option<String>,
+    /// The `X-Request-Id` of the request that caused it.
+    pub request_id: Option<String>,
     /// The hash of the event before in the chain; zeros for the first.
     pub previous_hash: Hash,
     /// [`Event::digest`].

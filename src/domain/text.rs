@@ -1,16 +1,21 @@
 //! Free text that callers give: printable, of a bounded length, and never with the looks of a card number.
 
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory as _};
+
 use super::error::Error;
 
 /// Checks that `value` is 1 to `max` printable characters of any script with no space at either end.
 ///
-/// Characters are Unicode scalar values. Refused are control and format characters, line and paragraph separators,
-/// private-use characters and noncharacters: what does not show cannot be told apart by a person. The joiners U+200C
-/// and U+200D are allowed inside, because Persian, Hindi and emoji are spelt with them.
+/// Characters are Unicode scalar values, judged by their general category (Unicode 17 and the few that later versions
+/// added). Refused are control characters (Cc), format characters (Cf), line and paragraph separators (Zl, Zp), private-use
+/// characters (Co) and what is not assigned (Cn): what does not show cannot be told apart by a person, and the bidirectional
+/// controls among them (U+202A to U+202E, U+2066 to U+2069) change what a person reads. Variation selectors are marks (Mn)
+/// and belong to names. Of the format characters only the joiners U+200C and U+200D are allowed, because Persian, Hindi and
+/// emoji are spelt with them.
 ///
 /// # Errors
 ///
-/// A violation of `field`: `REQUIRED`, `TOO_LONG` or `INVALID_VALUE`.
+/// A violation of `field`: `REQUIRED`, `TOO_LONG` or `INVALID_VALUE`, which names the code point and its place.
 pub fn printable(field: &str, value: &str, max: usize) -> Result<(), Error> {
     if value.is_empty() {
         return Err(Error::invalid(field, "REQUIRED", "Must be given."));
@@ -21,22 +26,41 @@ pub fn printable(field: &str, value: &str, max: usize) -> Result<(), Error> {
     if value.starts_with(char::is_whitespace) || value.ends_with(char::is_whitespace) {
         return Err(Error::invalid(field, "INVALID_VALUE", "Must not begin or end with a space."));
     }
-    match value.chars().find(|c| !is_printable(*c)) {
-        Some(c) => Err(Error::invalid(
+    match value.chars().zip(1..).find(|(c, _)| !is_printable(*c)) {
+        Some((c, place)) => Err(Error::invalid(
             field,
             "INVALID_VALUE",
-            format!("Must have printable characters only; U+{:04X} is not one.", u32::from(c)),
+            format!(
+                "Must have printable characters only: character {place} is U+{:04X}, {}.",
+                u32::from(c),
+                category(c.general_category())
+            ),
         )),
         None => Ok(()),
     }
 }
 
 fn is_printable(c: char) -> bool {
-    let invisible = matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..='\u{10ffff}');
-    let noncharacter = u32::from(c) & 0xfffe == 0xfffe || ('\u{fdd0}'..='\u{fdef}').contains(&c);
-    !c.is_control() && !invisible && !noncharacter
+    match c.general_category_group() {
+        GeneralCategoryGroup::Letter
+        | GeneralCategoryGroup::Mark
+        | GeneralCategoryGroup::Number
+        | GeneralCategoryGroup::Punctuation
+        | GeneralCategoryGroup::Symbol => true,
+        GeneralCategoryGroup::Separator => c.general_category() == GeneralCategory::SpaceSeparator,
+        GeneralCategoryGroup::Other => matches!(c, '\u{200c}' | '\u{200d}'),
+    }
+}
+
+/// What a character that is not printable is.
+const fn category(category: GeneralCategory) -> &'static str {
+    match category {
+        GeneralCategory::Control => "a control character",
+        GeneralCategory::Format => "a format character, which does not show",
+        GeneralCategory::PrivateUse => "a private-use character",
+        GeneralCategory::LineSeparator | GeneralCategory::ParagraphSeparator => "a line or paragraph separator",
+        _ => "not assigned",
+    }
 }
 
 #[cfg(test)]
@@ -49,7 +73,22 @@ mod tests {
 
     #[test]
     fn any_script_within_the_length() {
-        for good in ["u-1", "ユーザー", "a b", "é", "👩\u{200d}🚀", "می\u{200c}خواهم", "12345678"] {
+        for good in [
+            "u-1",
+            "ユーザー",
+            "a b",
+            "é",
+            "👩\u{200d}🚀",
+            "می\u{200c}خواهم",
+            "12345678",
+            "葛\u{e0100}城市",
+            "क\u{94d}\u{200d}ष",
+            "❤\u{fe0f}",
+            "a\u{3000}b",
+            // New in Unicode 16 and 17: a Garay letter, an ideograph of extension J.
+            "\u{10d4a}",
+            "\u{323b0}",
+        ] {
             assert_eq!(code(good), None, "{good}");
         }
     }
@@ -70,8 +109,29 @@ mod tests {
             "a\u{202e}b",
             "\u{feff}a",
             "a\u{e000}",
+            "a\u{61c}b",
+            "a\u{ad}b",
+            "a\u{2028}b",
+            "a\u{e0001}b",
+            "a\u{e0041}b",
+            "a\u{f0000}",
+            "a\u{378}b",
+            "a\u{fdd0}b",
+            "a\u{10ffff}b",
         ] {
             assert_eq!(code(bad), Some("INVALID_VALUE"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn bidirectional_controls_are_refused_and_named() {
+        for control in ('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}') {
+            let error = printable("name", &format!("東京{control}x"), 8).unwrap_err();
+            let expected = format!(
+                "Must have printable characters only: character 3 is U+{:04X}, a format character, which does not show.",
+                u32::from(control)
+            );
+            assert_eq!(error.violations[0].message, expected);
         }
     }
 }

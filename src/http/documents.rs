@@ -31,7 +31,8 @@ pub fn documents(services: Transport) -> Router {
         .with_state(WebhookServiceClient::new(services))
 }
 
-/// The answer to a method that a path of ours outside of the generated routes does not have; axum adds `Allow`.
+/// The answer to a method that a path of ours outside of the generated routes does not have: all of them are read only;
+/// axum adds `Allow`.
 pub async fn wrong_method(OriginalUri(uri): OriginalUri, method: Method, headers: HeaderMap) -> Response {
     if method == Method::OPTIONS {
         return StatusCode::NO_CONTENT.into_response();
@@ -39,7 +40,7 @@ pub async fn wrong_method(OriginalUri(uri): OriginalUri, method: Method, headers
     let mut details = ErrorDetails::new();
     let none = std::collections::HashMap::<String, String>::new();
     details.set_error_info(rest_bridge::reason::METHOD_NOT_ALLOWED, DOMAIN, none);
-    let status = Status::with_error_details(Code::Unimplemented, "This path has no such method.", details);
+    let status = Status::with_error_details(Code::Unimplemented, "This path has no such method. It has GET, HEAD, OPTIONS.", details);
     rest_bridge::problem_response(&(), &status, uri.path(), &headers)
 }
 

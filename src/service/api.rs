@@ -269,10 +269,10 @@ impl Api {
     }
 
     fn begun(&self, (caller, rpc): (Caller, &'static Rpc), metadata: &MetadataMap, now: Timestamp) -> Context<'_> {
-        let traceparent = text(metadata, metadata::TRACEPARENT);
-        let origin = Origin { actor: caller.actor(), traceparent };
+        let (traceparent, request_id) = (text(metadata, metadata::TRACEPARENT), request_id(metadata));
+        let origin = Origin { actor: caller.actor(), traceparent, request_id: request_id.clone() };
         let client = client(metadata);
-        Context { api: self, rpc, caller, origin, now, request_id: request_id(metadata), client }
+        Context { api: self, rpc, caller, origin, now, request_id, client }
     }
 
     /// Asks whether what a remembered caller's call rests on still holds, before anything is answered that no statement

@@ -36,9 +36,6 @@ impl Prepare for CreateCardRequest {
         }
         let shipping = self.shipping_address.map(convert::address);
         match (&shipping, card_type) {
-            (Some(_), Ok(Type::Virtual)) => {
-                found.push(violation("shippingAddress", "NOT_ALLOWED", "A virtual card is not shipped."));
-            }
             (Some(address), _) => found.extend(address.violations("shippingAddress")),
             (None, Ok(Type::Physical)) => {
                 found.push(violation("shippingAddress", "REQUIRED", "Must be given for a physical card."));

@@ -86,7 +86,7 @@ struct Address {
     city: String,
     state: Option<String>,
     country: String,
-    post_code: String,
+    post_code: Option<String>,
 }
 
 impl From<Address> for v1::Address {

@@ -27,6 +27,7 @@ row! {
         created_at: Timestamp,
         body: String,
         traceparent: Option<String>,
+        request_id: Option<String>,
         previous_hash: Vec<u8>,
         hash: Vec<u8>,
         hash_version: i32,
@@ -36,7 +37,7 @@ row! {
 
 /// What an [`EventRow`] is read by.
 pub(super) const SELECT: &str = "SELECT id, programme_id, customer_id, seq, entity_type, entity_id, actor, cause, from_status, to_status, version, \
-     created_at, body, traceparent, previous_hash, hash, hash_version, commitments FROM events";
+     created_at, body, traceparent, request_id, previous_hash, hash, hash_version, commitments FROM events";
 
 impl EventRow {
     /// The event as it stands, even where somebody has made its hashes unreadable: those read as a hash that no chain has.
@@ -61,6 +62,7 @@ impl EventRow {
             created_at: self.created_at,
             body: self.body,
             traceparent: self.traceparent,
+            request_id: self.request_id,
         }
     }
 
@@ -79,7 +81,7 @@ macro_rules! insert {
     ($($rest:literal),*) => {
         concat!(
             "INSERT INTO events (id, programme_id, customer_id, seq, entity_type, entity_id, actor, cause, from_status, \
-             to_status, version, created_at, body, traceparent, previous_hash, hash, hash_version, commitments",
+             to_status, version, created_at, body, traceparent, request_id, previous_hash, hash, hash_version, commitments",
             $($rest),*
         )
     };
@@ -89,10 +91,10 @@ macro_rules! insert {
 const fn one(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Postgres => {
-            insert!(") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)")
+            insert!(") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)")
         }
         Dialect::Sqlite => insert!(
-            ", position) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, ",
+            ", position) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, ",
             "(SELECT COALESCE(MAX(position), 0) + 1 FROM events WHERE position IS NOT NULL))"
         ),
     }
@@ -130,6 +132,7 @@ fn bind<'c>(query: Query<'c>, event: &Event) -> Query<'c> {
         .bind(event.created_at)
         .bind(event.body.as_str())
         .bind(event.traceparent.as_deref())
+        .bind(event.request_id.as_deref())
         .bind(event.previous_hash.as_slice())
         .bind(event.hash.as_slice())
         .bind(event.hash_version)

@@ -45,6 +45,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0013_sealed_secrets",
     "0014_event_hash_2",
     "0015_audit_checkpoints",
+    "0016_request_ids",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {

@@ -208,6 +208,7 @@ impl Drop for Waiting<'_> {
 }
 
 fn connect_options(url: &str, options: &StoreOptions) -> Result<PgConnectOptions, Error> {
+    check_parameters(url)?;
     let millis = |limit: Duration| format!("{}ms", limit.as_millis());
     // The cause may quote the URL, and with it the password.
     let connect = PgConnectOptions::from_str(url)
@@ -227,6 +228,44 @@ fn connect_options(url: &str, options: &StoreOptions) -> Result<PgConnectOptions
         // on paper, enough to be compiled.
         ("jit", "off".to_owned()),
     ]))
+}
+
+/// The parameters that sqlx reads from a URL. What it does not know it warns of and leaves away, so that a misspelt `sslmode`
+/// would go without TLS.
+const PARAMETERS: [&str; 19] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+    "options[NAME]",
+];
+
+fn check_parameters(url: &str) -> Result<(), Error> {
+    let query = url.split_once('?').map_or("", |(_, query)| query.split('#').next().unwrap_or_default());
+    let known = |name: &str| {
+        PARAMETERS.contains(&name) || name.strip_prefix("options[").is_some_and(|rest| rest.ends_with(']'))
+    };
+    match url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| !known(name)) {
+        Some((name, _)) => {
+            let all = PARAMETERS.join(", ");
+            Err(Error::Url(format!("the parameter {name:?} is not known; known are {all}")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Says where it was refused and what to do; never the password.
@@ -252,4 +291,30 @@ fn refused(options: &PgConnectOptions, error: &sqlx::Error) -> Error {
             "cannot connect to PostgreSQL at {place}: {error}. Is it running, and are host and port in the URL right?"
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_parameters_are_named_and_their_values_are_not() {
+        let options = StoreOptions::default();
+        for good in [
+            "postgres://me@db/c",
+            "postgres://me@db/c?sslmode=verify-full&sslrootcert=%2Fca.pem",
+            "postgres:///c?host=%2Frun%2Fpostgresql&options[search_path]=customers",
+        ] {
+            assert!(connect_options(good, &options).is_ok(), "{good}");
+        }
+        for (bad, name) in [
+            ("postgres://me@db/c?ssl_mode=require", "ssl_mode"),
+            ("postgres://me@db/c?sslmode=require&sslMode=hunter2", "sslMode"),
+            ("postgres://me:hunter2@db/c?pgbouncer=true", "pgbouncer"),
+        ] {
+            let error = connect_options(bad, &options).unwrap_err().to_string();
+            assert!(error.contains(&format!("the parameter {name:?} is not known; known are application_name, ")), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
 }

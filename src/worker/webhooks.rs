@@ -41,6 +41,7 @@ use signing::Signing;
 /// How much of its lease an attempt must still have when it begins.
 const FRESH: Duration = DEADLINE.saturating_add(Duration::from_secs(7));
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The queue of deliveries.
 pub struct Webhooks {
@@ -158,7 +159,7 @@ impl Webhooks {
 
     async fn attempt(&self, job: &Job) -> Sent {
         let (at, began) = (self.clock.now(), self.clock.monotonic());
-        let Claimed { delivery, body, traceparent } = &job.claimed;
+        let Claimed { delivery, body, traceparent, request_id } = &job.claimed;
         if delivery.attempts.is_empty() {
             histogram!("webhook_first_attempt_lag_seconds").record(at.since(delivery.due_since).as_secs_f64());
         }
@@ -175,8 +176,10 @@ impl Webhooks {
                 return Sent { attempt, retry_after: None };
             }
         };
-        if let Some(value) = traceparent.as_ref().and_then(|value| HeaderValue::from_str(value).ok()) {
-            headers.insert(TRACEPARENT, value);
+        for (name, value) in [(TRACEPARENT, traceparent), (REQUEST_ID, request_id)] {
+            if let Some(value) = value.as_ref().and_then(|value| HeaderValue::from_str(value).ok()) {
+                headers.insert(name, value);
+            }
         }
         let answer = match target {
             Ok(target) => self.client.post(target, headers, body.clone()).await,

@@ -84,14 +84,16 @@ async fn only_enabled_chains_are_taken(house: House) {
     let body = |chain: &str| json!({"chainId": ACCOUNT.replace(":1:", chain), "externalId": chain});
     wallet.post("/v1/customers", &body(":10:")).await.is(201);
     wallet.post("/v1/customers", &body(":137:")).await.is(201);
-    wallet.post("/v1/customers", &body(":1:")).await.blames("chainId", "UNSUPPORTED_CHAIN");
+    let refused = wallet.post("/v1/customers", &body(":1:")).await.blames("chainId", "UNSUPPORTED_CHAIN").json();
+    let message = refused["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("eip155:1 is not supported; supported are eip155:10, eip155:137"), "{message}");
 }
 
 async fn external_ids_are_printable(house: House) {
     let service = house.start().await;
     let wallet = service.partner("Wallet").await;
     let long = "ユ".repeat(128);
-    for good in ["u", "user@example.com", "日本 語", "👩\u{200d}🚀", "\"quoted\\\"", long.as_str()] {
+    for good in ["u", "user@example.com", "日本 語", "👩\u{200d}🚀", "葛\u{e0100}城市", "\"quoted\\\"", long.as_str()] {
         let body = json!({"chainId": account(good), "externalId": good});
         assert_eq!(wallet.post("/v1/customers", &body).await.is(201).json()["externalId"], good);
     }
@@ -110,6 +112,10 @@ async fn external_ids_are_printable(house: House) {
         let body = json!({"chainId": account("refused"), "externalId": bad});
         wallet.post("/v1/customers", &body).await.blames("externalId", code);
     }
+    let body = json!({"chainId": account("refused"), "externalId": "user\u{2066}\u{202e}"});
+    let refused = wallet.post("/v1/customers", &body).await.blames("externalId", "INVALID_VALUE").json();
+    let message = "Must have printable characters only: character 5 is U+2066, a format character, which does not show.";
+    assert_eq!(refused["errors"][0]["message"], message);
 }
 
 async fn both_fields_are_blamed_at_once(house: House) {

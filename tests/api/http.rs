@@ -6,6 +6,7 @@ use crate::support::{House, account, everywhere};
 
 everywhere![
     paths_and_methods,
+    what_is_not_known_is_told_from_what_is,
     head_and_options,
     media_types,
     sizes,
@@ -40,7 +41,37 @@ async fn paths_and_methods(house: House) {
     ] {
         let answer = wallet.call(method, path).bare().await.refuses(405, "METHOD_NOT_ALLOWED");
         assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
+        let detail = format!("This path has no such method. It has {}.", answer.header("allow").unwrap());
+        let detail = if allow == "GET,HEAD" { detail.replace("GET,HEAD", "GET, HEAD, OPTIONS") } else { detail };
+        assert_eq!(answer.json()["detail"], detail);
     }
+}
+
+async fn what_is_not_known_is_told_from_what_is(house: House) {
+    let service = house.start().await;
+    let wallet = service.partner("Wallet").await;
+    let detail = async |path: &str| {
+        wallet.get(path).bare().await.refuses(404, "ROUTE_NOT_FOUND").json()["detail"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(detail("/v1/custmers").await, "There is nothing at this path. The nearest is /v1/customers.");
+    assert_eq!(
+        detail("/v1/customers/42/deactivated").await,
+        "There is nothing at this path. The nearest is /v1/customers/{customerId}/deactivate."
+    );
+    assert_eq!(
+        detail("/v2/invoices").await,
+        "There is nothing at this path. Paths begin with /v1/accounts, /v1/auth, /v1/cards, /v1/customers, /v1/events, \
+         /v1/simulator, /v1/webhooks."
+    );
+    let refused = wallet.get("/v1/webhooks?pagesize=3").await.blames("pagesize", "UNKNOWN_PARAMETER").json();
+    assert_eq!(
+        refused["errors"][0]["message"],
+        "this query parameter is not known here; known are pageSize, pageToken"
+    );
+    let broken = wallet.post("/v1/customers", &json!(0)).body("{\n  \"externalId\": \"ü\" \"chainId\"}").await;
+    let broken = broken.blames("", "MALFORMED_JSON").json();
+    assert_eq!(broken["errors"][0]["message"], "a comma or the end is missing at line 2, column 20");
+    service.stop().await;
 }
 
 async fn head_and_options(house: House) {

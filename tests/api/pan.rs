@@ -169,7 +169,7 @@ async fn of_partners(service: &Service, partner: &Partner, (customer_id, account
         city: "Berlin".into(),
         state: None,
         country: "DE".into(),
-        post_code: "10117".into(),
+        post_code: Some("10117".into()),
     };
     let wrong = [
         Address { first_line: text.into(), ..right() },
@@ -177,7 +177,7 @@ async fn of_partners(service: &Service, partner: &Partner, (customer_id, account
         Address { city: text.into(), ..right() },
         Address { state: Some(text.into()), ..right() },
         Address { country: text.into(), ..right() },
-        Address { post_code: text.into(), ..right() },
+        Address { post_code: Some(text.into()), ..right() },
     ];
     for address in wrong {
         let account_id = account_id.to_string();

@@ -201,7 +201,11 @@ async fn an_event_says_the_same_to_all(test: TestStore) {
         updated_at: at(1),
         version: 1,
     };
-    let origin = Origin { traceparent: Some("00-trace-span-01".into()), ..Origin::internal("programme") };
+    let origin = Origin {
+        traceparent: Some("00-trace-span-01".into()),
+        request_id: Some("request-1".into()),
+        ..Origin::internal("programme")
+    };
     let event = Chain::default().append(Uuid::from_u128(30), customer.event(None, "created"), &origin);
     let mut tx = store.begin().await.unwrap();
     events::insert(&mut tx, std::slice::from_ref(&event)).await.unwrap();
@@ -211,9 +215,13 @@ async fn an_event_says_the_same_to_all(test: TestStore) {
     let claimed = due(store, &[FIRST, SECOND], (0, 40)).await;
     let said: BTreeSet<_> = claimed
         .iter()
-        .map(|it| (it.delivery.subscription_id, std::str::from_utf8(&it.body).unwrap(), it.traceparent.as_deref()))
+        .map(|it| {
+            let carried = (it.traceparent.as_deref(), it.request_id.as_deref());
+            (it.delivery.subscription_id, std::str::from_utf8(&it.body).unwrap(), carried)
+        })
         .collect();
-    let traceparent = Some("00-trace-span-01");
-    let wanted = [(FIRST, &*event.body, traceparent), (SECOND, &*event.body, traceparent), (SECOND, "trial 20", None)];
+    let carried = (Some("00-trace-span-01"), Some("request-1"));
+    let trial = (SECOND, "trial 20", (None, None));
+    let wanted = [(FIRST, &*event.body, carried), (SECOND, &*event.body, carried), trial];
     assert_eq!(said, BTreeSet::from(wanted));
 }

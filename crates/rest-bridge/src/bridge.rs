@@ -17,6 +17,7 @@ use crate::accept::{Form, negotiate};
 use crate::exchange::Exchange;
 use crate::fail::refusal;
 use crate::gate::{Gate, reason};
+use crate::nearest;
 use crate::options::Options;
 use crate::problem::problem_response;
 use crate::route::{self, Found, Node, Route};
@@ -80,7 +81,9 @@ impl<A: Api, G: Gate> Bridge<A, G> {
             Found::Routes { candidates, segments } => (candidates, segments),
             Found::Methods(methods) => return ready(self.wrong_method(&request, &methods)),
             Found::Nothing => {
-                let status = refusal(Code::NotFound, reason::ROUTE_NOT_FOUND, "There is nothing at this path.");
+                let there = nearest::described(A::routes(), request.uri().path());
+                let text = format!("There is nothing at this path. {there}");
+                let status = refusal(Code::NotFound, reason::ROUTE_NOT_FOUND, &text);
                 return ready(self.refuse(&request, &status));
             }
         };
@@ -109,7 +112,8 @@ impl<A: Api, G: Gate> Bridge<A, G> {
             *response.status_mut() = StatusCode::NO_CONTENT;
             response
         } else {
-            let status = refusal(Code::Unimplemented, reason::METHOD_NOT_ALLOWED, "This path has no such method.");
+            let text = format!("This path has no such method. It has {}.", route::allow(methods));
+            let status = refusal(Code::Unimplemented, reason::METHOD_NOT_ALLOWED, &text);
             self.refuse(request, &status)
         };
         if let Ok(allow) = HeaderValue::try_from(route::allow(methods)) {

@@ -24,6 +24,7 @@ pub mod fail;
 mod gate;
 pub mod input;
 pub mod json;
+mod nearest;
 mod options;
 mod percent;
 mod problem;

@@ -61,6 +61,7 @@ impl Chain {
             created_at: self.next_time(draft.at),
             body,
             traceparent: origin.traceparent.clone(),
+            request_id: origin.request_id.clone(),
             previous_hash: self.head,
             hash: Hash::default(),
             hash_version: if committed.is_some() { 2 } else { 1 },
@@ -90,6 +91,7 @@ impl Chain {
             // Texts and numbers always serialise.
             body: serde_json::to_string(&body).unwrap_or_default(),
             traceparent: None,
+            request_id: None,
             previous_hash: self.head,
             hash: Hash::default(),
             hash_version: 2,

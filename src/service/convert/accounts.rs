@@ -105,7 +105,8 @@ pub(crate) fn address(message: v1::Address) -> Address {
         city: message.city,
         state: message.state,
         country: message.country,
-        post_code: message.post_code,
+        // Forms send what was left empty.
+        post_code: message.post_code.filter(|code| !code.is_empty()),
     }
 }
 

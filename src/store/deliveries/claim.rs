@@ -20,6 +20,8 @@ pub struct Claimed {
     pub body: Bytes,
     /// The `traceparent` of the request that caused the event.
     pub traceparent: Option<String>,
+    /// The `X-Request-Id` of the request that caused it.
+    pub request_id: Option<String>,
 }
 
 /// A delivery that is due, as it is stored.
@@ -43,11 +45,12 @@ row! {
         id: Uuid,
         body: String,
         traceparent: Option<String>,
+        request_id: Option<String>,
     }
 }
 
 /// What events say, each once however many subscriptions it goes to.
-type Bodies = HashMap<Uuid, (Bytes, Option<String>)>;
+type Bodies = HashMap<Uuid, (Bytes, Option<String>, Option<String>)>;
 
 impl From<DueRow> for Due {
     fn from((webhook_id, event_id, next_attempt_at, webhook_type, attempts, tries, due_since, body): DueRow) -> Self {
@@ -60,8 +63,8 @@ impl Due {
     fn read(self, bodies: &Bodies) -> Result<Claimed, Error> {
         let Self { webhook_id, event_id, next_attempt_at, rest: (webhook_type, attempts, tries, due_since, body) } =
             self;
-        let (body, traceparent) = match body {
-            Some(body) => (body.into(), None),
+        let (body, traceparent, request_id) = match body {
+            Some(body) => (body.into(), None, None),
             None => bodies
                 .get(&event_id)
                 .cloned()
@@ -78,7 +81,7 @@ impl Due {
             due_since,
             next_attempt_at: Some(next_attempt_at),
         };
-        Ok(Claimed { delivery, body, traceparent })
+        Ok(Claimed { delivery, body, traceparent, request_id })
     }
 }
 
@@ -145,11 +148,11 @@ async fn bodies(on: &mut impl Connection, events: &[Uuid]) -> Result<Bodies, Err
     let mut bodies = Bodies::with_capacity(events.len());
     for events in events.chunks(Lengths::Few.most()) {
         let rows: Vec<BodyRow> = on
-            .query("SELECT id, body, traceparent FROM events WHERE id IN ")
+            .query("SELECT id, body, traceparent, request_id FROM events WHERE id IN ")
             .push_list(Lengths::Few.fill(events).copied())
             .all()
             .await?;
-        bodies.extend(rows.into_iter().map(|row| (row.id, (Bytes::from(row.body), row.traceparent))));
+        bodies.extend(rows.into_iter().map(|row| (row.id, (Bytes::from(row.body), row.traceparent, row.request_id))));
     }
     Ok(bodies)
 }

@@ -37,7 +37,13 @@ impl<'a> Reader<'a> {
 
     #[cold]
     pub(super) fn malformed(&self, what: &str) -> Box<Fail> {
-        Fail::new(Reason::MalformedJson, format!("{what} at byte {}", self.at))
+        let before = self.input.get(..self.at).unwrap_or(self.input);
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        // Characters, as editors count: bytes that continue one in UTF-8 are none of their own.
+        let continues = |byte: &&u8| **byte & 0xc0 == 0x80;
+        let column = before.iter().skip(start).filter(|byte| !continues(byte)).count() + 1;
+        Fail::new(Reason::MalformedJson, format!("{what} at line {line}, column {column}"))
     }
 
     /// The next value is not `wanted`: of another type, or no JSON at all.
