@@ -66,7 +66,10 @@ mod tests {
 
     #[test]
     fn what_no_flag_reads_is_named_once() {
-        assert_eq!(warned(&["CUSTOMERD_HTTP_ADDR", "CUSTOMERD_PROFILE", "CUSTOMERD_WALLET_KEY", "CUSTOMERD_TOKEN"]), None);
+        assert_eq!(
+            warned(&["CUSTOMERD_HTTP_ADDR", "CUSTOMERD_PROFILE", "CUSTOMERD_WALLET_KEY", "CUSTOMERD_TOKEN"]),
+            None
+        );
         assert_eq!(
             warned(&["CUSTOMERD_HTTP_ADR", "CUSTOMERD_COLOUR"]).as_deref(),
             Some(

@@ -24,7 +24,8 @@ pub struct Log {
 
 /// Refuses what would silence everything: a word that is no level is a target to tracing, whose lines nobody writes.
 fn filter(text: &str) -> Result<String, String> {
-    let wanted = "want a level (off, error, warn, info, debug, trace), or target=level such as info,customerd::serve=debug";
+    let wanted =
+        "want a level (off, error, warn, info, debug, trace), or target=level such as info,customerd::serve=debug";
     // Fields of spans may hold commas; such directives say their level, or tracing refuses them.
     let bare = |directive: &&str| !directive.contains(['=', '[', ']', '{', '}']);
     for directive in text.split(',').map(str::trim).filter(bare) {
@@ -51,7 +52,9 @@ mod tests {
 
     #[test]
     fn a_filter_names_levels() {
-        for good in ["info", "WARN", "off", "2", "info,customerd::serve=debug", "customerd[request{id=1}]=trace,warn"] {
+        for good in
+            ["info", "WARN", "off", "2", "info,customerd::serve=debug", "customerd[request{id=1}]=trace,warn"]
+        {
             assert_eq!(filter(good).as_deref(), Ok(good));
         }
         for bad in ["bananas", "info,customerd", "", "customerd=loud", "info,,warn", "[=x"] {

@@ -40,7 +40,11 @@ pub async fn wrong_method(OriginalUri(uri): OriginalUri, method: Method, headers
     let mut details = ErrorDetails::new();
     let none = std::collections::HashMap::<String, String>::new();
     details.set_error_info(rest_bridge::reason::METHOD_NOT_ALLOWED, DOMAIN, none);
-    let status = Status::with_error_details(Code::Unimplemented, "This path has no such method. It has GET, HEAD, OPTIONS.", details);
+    let status = Status::with_error_details(
+        Code::Unimplemented,
+        "This path has no such method. It has GET, HEAD, OPTIONS.",
+        details,
+    );
     rest_bridge::problem_response(&(), &status, uri.path(), &headers)
 }
 

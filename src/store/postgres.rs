@@ -313,7 +313,10 @@ mod tests {
             ("postgres://me:hunter2@db/c?pgbouncer=true", "pgbouncer"),
         ] {
             let error = connect_options(bad, &options).unwrap_err().to_string();
-            assert!(error.contains(&format!("the parameter {name:?} is not known; known are application_name, ")), "{error}");
+            assert!(
+                error.contains(&format!("the parameter {name:?} is not known; known are application_name, ")),
+                "{error}"
+            );
             assert!(!error.contains("hunter2"), "{error}");
         }
     }

@@ -93,7 +93,8 @@ async fn external_ids_are_printable(house: House) {
     let service = house.start().await;
     let wallet = service.partner("Wallet").await;
     let long = "ユ".repeat(128);
-    for good in ["u", "user@example.com", "日本 語", "👩\u{200d}🚀", "葛\u{e0100}城市", "\"quoted\\\"", long.as_str()] {
+    for good in ["u", "user@example.com", "日本 語", "👩\u{200d}🚀", "葛\u{e0100}城市", "\"quoted\\\"", long.as_str()]
+    {
         let body = json!({"chainId": account(good), "externalId": good});
         assert_eq!(wallet.post("/v1/customers", &body).await.is(201).json()["externalId"], good);
     }
@@ -114,7 +115,8 @@ async fn external_ids_are_printable(house: House) {
     }
     let body = json!({"chainId": account("refused"), "externalId": "user\u{2066}\u{202e}"});
     let refused = wallet.post("/v1/customers", &body).await.blames("externalId", "INVALID_VALUE").json();
-    let message = "Must have printable characters only: character 5 is U+2066, a format character, which does not show.";
+    let message =
+        "Must have printable characters only: character 5 is U+2066, a format character, which does not show.";
     assert_eq!(refused["errors"][0]["message"], message);
 }
 

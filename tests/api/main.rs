@@ -37,6 +37,7 @@ mod list;
 mod listen;
 mod many;
 mod model;
+mod mutated;
 mod nodes;
 mod operators;
 mod ownership;

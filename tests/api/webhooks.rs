@@ -107,7 +107,8 @@ async fn what_is_no_subscription(house: House) {
         .blames("callbackUrl", "CALLBACK_URL_FORBIDDEN");
     let typed = live.put("/v1/webhooks", &put("https://Bücher.EXAMPLE:443/a b/../Hook?q=ü", types())).await;
     typed.blames("callbackUrl", "INVALID_VALUE");
-    let typed = live.put("/v1/webhooks", &put("https://Bücher.EXAMPLE:443/a/../Hook?q=ü", types())).await.is(200).json();
+    let typed =
+        live.put("/v1/webhooks", &put("https://Bücher.EXAMPLE:443/a/../Hook?q=ü", types())).await.is(200).json();
     assert_eq!(typed["callbackUrl"], "https://xn--bcher-kva.example/Hook?q=%C3%BC");
     let shown = live.get(&format!("/v1/webhooks/{}", typed["id"].as_str().unwrap())).await.is(200).json();
     assert_eq!(shown["callbackUrl"], typed["callbackUrl"]);
@@ -126,7 +127,13 @@ async fn a_change_is_delivered_and_signed_twice(h: House) {
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let chain_id = "eip155:1:0xab16a96D359eC26a11e2C2b3d8f8B8942d5Bfcdb";
     let body = json!({"chainId": chain_id, "externalId": "u-1"});
-    let customer = wallet.post("/v1/customers", &body).header("traceparent", trace).header("x-request-id", "the-change/1").await.is(201).json();
+    let customer = wallet
+        .post("/v1/customers", &body)
+        .header("traceparent", trace)
+        .header("x-request-id", "the-change/1")
+        .await
+        .is(201)
+        .json();
     let received = receiver.next().await;
     let event = received.json();
     assert_eq!((&event["webhookType"], &event["id"]), (&json!("customer.updated"), &customer["id"]));

@@ -109,7 +109,10 @@ fn only_enabled_chains_are_supported() {
     let base = "eip155:8453:0x0000000000000000000000000000000000000000";
     assert_eq!(only(base).unwrap().to_string(), base);
     assert_eq!(only(&format!("{MAIN}:{SYSTEM}")).unwrap().address(), Address::Solana([0; 32]));
-    assert_eq!(only(&base.replace("8453", "1")), Err(Error::Unsupported { chain: "eip155:1".into(), enabled: enabled.clone() }));
+    assert_eq!(
+        only(&base.replace("8453", "1")),
+        Err(Error::Unsupported { chain: "eip155:1".into(), enabled: enabled.clone() })
+    );
     assert!(account(&base.replace("8453", "1")).is_ok());
     assert_eq!(
         base.replace("8453", "1").parse(),
@@ -117,7 +120,10 @@ fn only_enabled_chains_are_supported() {
         "what is stored is read whatever is enabled"
     );
     let unknown = ChainSet::parse(["eip155:5"]).unwrap_err().to_string();
-    assert!(unknown.starts_with("the chain eip155:5 is not supported; supported are eip155:1, eip155:10, "), "{unknown}");
+    assert!(
+        unknown.starts_with("the chain eip155:5 is not supported; supported are eip155:1, eip155:10, "),
+        "{unknown}"
+    );
     let elsewhere = only("cosmos:cosmoshub-3:cosmos1t2uflqwqe0fsj0shcfkrvpukewcw40yjj6hdc0").unwrap_err().to_string();
     assert_eq!(
         elsewhere,

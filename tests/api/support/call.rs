@@ -177,6 +177,12 @@ impl<'a> Call<'a> {
         fields
     }
 
+    /// All of it, signed: method, target, fields, body.
+    pub fn ready(mut self) -> (Method, String, Vec<(String, String)>, Vec<u8>) {
+        let fields = self.signed();
+        (self.method, self.target, fields, self.body)
+    }
+
     /// Sends it to a server that may go away: `None` when there is no answer, or only a part of one.
     pub async fn attempt(mut self) -> Option<Answer> {
         let fields = self.signed();
