@@ -52,9 +52,7 @@ mod tests {
 
     #[test]
     fn a_filter_names_levels() {
-        for good in
-            ["info", "WARN", "off", "2", "info,customerd::serve=debug", "customerd[request{id=1}]=trace,warn"]
-        {
+        for good in ["info", "WARN", "off", "2", "info,customerd::serve=debug", "customerd[request{id=1}]=trace,warn"] {
             assert_eq!(filter(good).as_deref(), Ok(good));
         }
         for bad in ["bananas", "info,customerd", "", "customerd=loud", "info,,warn", "[=x"] {
