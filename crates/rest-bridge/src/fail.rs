@@ -63,15 +63,11 @@ impl Fail {
         Self::new(Reason::UnknownField, "this field is not known here").below(name)
     }
 
-    /// A query parameter that the call does not have; those that it has.
+    /// A query parameter that the call does not have.
     #[cold]
     #[must_use]
-    pub fn unknown_parameter(name: &str, known: &[&str]) -> Box<Self> {
-        let description = match known {
-            [] => "this call takes no query parameters".to_owned(),
-            known => format!("this query parameter is not known here; known are {}", known.join(", ")),
-        };
-        Self::new(Reason::UnknownParameter, description).below(name)
+    pub fn unknown_parameter(name: &str) -> Box<Self> {
+        Self::new(Reason::UnknownParameter, "this query parameter is not known here").below(name)
     }
 
     /// A second member of a oneof.

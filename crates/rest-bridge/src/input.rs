@@ -87,7 +87,7 @@ impl<'a> Input<'a> {
     /// # Errors
     /// There is one.
     pub fn no_query(&self) -> Result<()> {
-        self.query(|name, _| Err(Fail::unknown_parameter(name, &[])))
+        self.query(|name, _| Err(Fail::unknown_parameter(name)))
     }
 
     /// The `Last-Event-ID` header, with which an event source resumes.
