@@ -36,7 +36,7 @@ pub(crate) async fn fill(place: &Place<'_>, url: &str, subscription: &Subscripti
     let each = |all: i64| 1 + all / SUBSCRIPTIONS as i64;
     let events = format!(
         "INSERT INTO events SELECT {id}, programme_id, customer_id, n, entity_type, entity_id, actor, cause, from_status, \
-         to_status, version, created_at, body, traceparent, previous_hash, hash, n, request_id FROM events, {numbers} AS numbers (n)",
+         to_status, version, created_at, body, traceparent, previous_hash, hash, n, hash_version, commitments, request_id FROM events, {numbers} AS numbers (n)",
         id = words.id,
         numbers = words.numbers,
     );
