@@ -225,3 +225,31 @@ fn the_map_shows_every_room() {
     let known: BTreeSet<&str> = IMPORTS.iter().map(|(room, _)| *room).chain(WIRING).collect();
     assert!(rooms.is_subset(&known), "rooms without a rule: {:?}", rooms.difference(&known));
 }
+
+/// Every `path.rs` and `path.rs::function` of docs/security.md is there, and every promise names one.
+#[test]
+fn security_promises_have_tests() {
+    let text = fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let mut faults = Vec::new();
+    let mut promises = false;
+    for (line, number) in text.lines().zip(1..) {
+        if line.starts_with("## ") {
+            promises = line == "## Promises";
+        }
+        let named: Vec<&str> = line.split('`').filter(|part| part.contains(".rs")).collect();
+        for name in &named {
+            let (path, function) = name.split_once("::").unwrap_or((name, ""));
+            let file = fs::read_to_string(root().join(path)).unwrap_or_default();
+            // The parenthesis ends the name.
+            if !file.contains(&format!("fn {function}{}", if function.is_empty() { "" } else { "(" })) {
+                faults.push(format!("docs/security.md:{number}: no {name}"));
+            }
+        }
+        // Tables of promises have two columns.
+        let row = promises && line.starts_with("| ") && line.matches('|').count() == 3;
+        if row && !line.starts_with("| promise |") && named.is_empty() {
+            faults.push(format!("docs/security.md:{number}: a promise without a test"));
+        }
+    }
+    none("docs/security.md", &faults);
+}
