@@ -17,7 +17,8 @@ use super::failure::{Failure, Outcome};
 use super::keys::{CurrentKeys, Keys};
 use super::known::Known;
 use super::once::{self, Change, Key};
-use super::throttle::{Failures, Left, Rate};
+use super::recent_secrets::RecentSecrets;
+use super::throttle::{Guesses, Left, Rate};
 use crate::api::access::{Called, Callers, Rpc};
 use crate::api::metadata;
 use crate::clock::Clock;
@@ -56,7 +57,8 @@ pub struct Inner {
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
     pub(super) keys: CurrentKeys,
-    pub(crate) failures: Failures,
+    pub(crate) guesses: Guesses,
+    pub(crate) recent_secrets: RecentSecrets,
     pub(crate) known: Known,
     rate: Option<Rate>,
 }
@@ -134,8 +136,9 @@ impl Api {
         let keyring = keyring::ensure(&store, &clock).await?;
         let keys = CurrentKeys::new(Keys::new(&keyring, settings.origins.primary())?);
         let rate = settings.rate.map(|(requests, window)| Rate::new(requests, window));
-        let (failures, known) = (Failures::new(), Known::default());
-        Ok(Self(Arc::new(Inner { store, clock, settings, keys, failures, known, rate })))
+        let (guesses, recent_secrets, known) = (Guesses::new(), RecentSecrets::new(&clock), Known::default());
+        let inner = Inner { store, clock, settings, keys, guesses, recent_secrets, known, rate };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// A new secret for a webhook.

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::fair_queue::Applicant;
 use crate::domain::{Code, Error, Timestamp};
 
 /// Callers remembered at most; past that, those that have been quiet longest make room.
@@ -27,19 +28,31 @@ impl<K: Hash + Eq + Clone> Gcra<K> {
         self.interval * self.burst
     }
 
-    /// How long `key` has to wait, if it has to.
-    pub(crate) fn wait(&self, key: &K, now: Timestamp) -> Option<Duration> {
-        let due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = *due.get(key)?;
-        let earliest = due + self.interval;
+    /// Counts an action of `key`, or says how long it has to wait: callers at the same time cannot pass together.
+    pub(crate) fn take(&self, key: &K, now: Timestamp) -> Option<Duration> {
+        let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = self.wait_in(&all, key, now);
+        if wait.is_none() {
+            self.count_in(&mut all, key, now);
+        }
+        wait
+    }
+
+    /// Takes an action back that was counted and did not count after all.
+    pub(crate) fn refund(&self, key: &K) {
+        if let Some(due) = self.due.lock().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
+            *due = *due - self.interval;
+        }
+    }
+
+    fn wait_in(&self, all: &HashMap<K, Timestamp>, key: &K, now: Timestamp) -> Option<Duration> {
+        let earliest = *all.get(key)? + self.interval;
         let limit = now + self.allowance();
         (earliest > limit).then(|| earliest.since(limit))
     }
 
-    /// Counts an action of `key`.
-    pub(crate) fn count(&self, key: K, now: Timestamp) {
-        let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= REMEMBERED && !all.contains_key(&key) {
+    fn count_in(&self, all: &mut HashMap<K, Timestamp>, key: &K, now: Timestamp) {
+        if all.len() >= REMEMBERED && !all.contains_key(key) {
             all.retain(|_, due| *due > now);
             if all.len() >= REMEMBERED {
                 // Everybody is busy: forget the one that is closest to being quiet.
@@ -47,13 +60,8 @@ impl<K: Hash + Eq + Clone> Gcra<K> {
                 quietest.map(|key| all.remove(&key));
             }
         }
-        let due = all.entry(key).or_insert(now);
+        let due = all.entry(key.clone()).or_insert(now);
         *due = (*due).max(now) + self.interval;
-    }
-
-    /// Forgets `key`.
-    pub(crate) fn clear(&self, key: &K) {
-        self.due.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
     /// How many actions `key` has left at once, and the time until all are back.
@@ -65,17 +73,22 @@ impl<K: Hash + Eq + Clone> Gcra<K> {
     }
 }
 
-/// Failed authentications by what they tried to authenticate as: five at once, then one every ten seconds.
-pub(crate) struct Failures(Gcra<String>);
+/// Guesses of API secrets, by API key and client: five wrong ones at once, then one every ten seconds.
+///
+/// One client's wrong secrets are never held against another's right one, so nobody can lock a programme out by knowing its
+/// API key. Guessing from many addresses gains little: a secret has 32 characters at least, and how many are checked at all
+/// is bounded elsewhere.
+pub(crate) struct Guesses(Gcra<Applicant>);
 
-impl Failures {
+impl Guesses {
     pub(crate) fn new() -> Self {
         Self(Gcra::new(5, Duration::from_secs(10)))
     }
 
-    /// Refuses who has failed too often of late.
-    pub(crate) fn check(&self, who: &str, now: Timestamp) -> Result<(), Error> {
-        match self.0.wait(&who.to_owned(), now) {
+    /// Counts a guess as wrong before it is checked, or refuses it: of those that come at the same time, no more are checked
+    /// than of those that come one after another.
+    pub(super) fn reserve(&self, who: &Applicant, now: Timestamp) -> Result<(), Error> {
+        match self.0.take(who, now) {
             Some(wait) => Err(Error::new(
                 Code::AuthenticationThrottled,
                 "Too many failed authentications with this API key. Wait as long as Retry-After says, then check the secret.",
@@ -85,12 +98,9 @@ impl Failures {
         }
     }
 
-    pub(crate) fn failed(&self, who: &str, now: Timestamp) {
-        self.0.count(who.to_owned(), now);
-    }
-
-    pub(crate) fn succeeded(&self, who: &str) {
-        self.0.clear(&who.to_owned());
+    /// The guess was right, or was not checked.
+    pub(super) fn release(&self, who: &Applicant) {
+        self.0.refund(who);
     }
 }
 
@@ -117,16 +127,13 @@ impl Rate {
 
     /// Counts a request of the programme, or refuses it.
     pub(crate) fn take(&self, programme_id: uuid::Uuid, now: Timestamp) -> (Left, Result<(), Error>) {
-        let taken = match self.gcra.wait(&programme_id, now) {
+        let taken = match self.gcra.take(&programme_id, now) {
             Some(wait) => Err(Error::new(
                 Code::RateLimited,
                 "The programme sends more requests than it may. Wait as long as Retry-After says.",
             )
             .retry_after(wait)),
-            None => {
-                self.gcra.count(programme_id, now);
-                Ok(())
-            }
+            None => Ok(()),
         };
         let (left, reset) = self.gcra.left(&programme_id, now);
         let limit = format!("\"programme\";r={left};t={}", reset.as_secs_f64().ceil());
@@ -138,23 +145,34 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::client::Client;
+
+    fn who(client: u8, api_key: u128) -> Applicant {
+        Applicant { client: Client::numbered(client), api_key: uuid::Uuid::from_u128(api_key) }
+    }
 
     #[test]
-    fn five_failures_at_once_then_one_every_ten_seconds() {
-        let failures = Failures::new();
+    fn five_wrong_guesses_at_once_then_one_every_ten_seconds() {
+        let (guesses, who) = (Guesses::new(), who(1, 1));
         let at = Timestamp::from_unix_seconds;
         for _ in 0..5 {
-            assert_eq!(failures.check("key", at(0)), Ok(()));
-            failures.failed("key", at(0));
+            assert_eq!(guesses.reserve(&who, at(0)), Ok(()));
         }
-        let refused = failures.check("key", at(0)).unwrap_err();
+        let refused = guesses.reserve(&who, at(0)).unwrap_err();
         assert_eq!((refused.code, refused.retry_after), (Code::AuthenticationThrottled, Some(Duration::from_secs(10))));
-        assert_eq!(failures.check("another", at(0)), Ok(()));
-        assert_eq!(failures.check("key", at(10)), Ok(()));
-        failures.failed("key", at(10));
-        assert!(failures.check("key", at(19)).is_err());
-        failures.succeeded("key");
-        assert_eq!(failures.check("key", at(19)), Ok(()));
+        assert_eq!(guesses.reserve(&who, at(10)), Ok(()));
+        assert!(guesses.reserve(&who, at(19)).is_err());
+        guesses.release(&who);
+        assert_eq!(guesses.reserve(&who, at(19)), Ok(()), "the last one was right");
+        assert!(guesses.reserve(&who, at(19)).is_err(), "those before were not");
+    }
+
+    #[test]
+    fn nobody_is_held_to_the_guesses_of_others() {
+        let (guesses, now) = (Guesses::new(), Timestamp::EPOCH);
+        while guesses.reserve(&who(1, 1), now).is_ok() {}
+        assert_eq!(guesses.reserve(&who(2, 1), now), Ok(()));
+        assert_eq!(guesses.reserve(&who(1, 2), now), Ok(()));
     }
 
     #[test]
@@ -174,7 +192,7 @@ mod tests {
     fn memory_is_bounded() {
         let gcra = Gcra::new(1, Duration::from_secs(1));
         for key in 0..REMEMBERED + 10 {
-            gcra.count(key, Timestamp::EPOCH);
+            gcra.take(&key, Timestamp::EPOCH);
         }
         assert!(gcra.due.lock().unwrap().len() <= REMEMBERED);
     }

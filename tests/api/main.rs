@@ -28,6 +28,7 @@ mod errors;
 mod events;
 mod exact;
 mod grpc;
+mod guesses;
 mod http;
 mod idempotency;
 mod kyc;

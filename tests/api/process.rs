@@ -133,6 +133,13 @@ impl Server {
         Self { child, said, log: Some(std::thread::spawn(rest)) }
     }
 
+    /// Its resident memory, MiB.
+    pub fn memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
+    }
+
     /// SIGKILL: nothing is finished, nothing flushed.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

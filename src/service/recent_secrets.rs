@@ -1,0 +1,83 @@
+//! Secrets that were right a moment ago, so that a partner who signs in again costs no second password hash.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use secrecy::{ExposeSecret as _, SecretString};
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::domain::Timestamp;
+
+/// How long one is remembered. Partners sign in about once an hour.
+const LIFE: Duration = Duration::from_hours(24);
+/// API keys remembered at most; past that, the one that was right longest ago is forgotten.
+const LIMIT: usize = 10_000;
+
+/// Keeps no secret: of each API key the HMAC of its stored hash and the secret that matched it, under a key that this process
+/// makes and nobody else has. New credentials have another hash, so that the old secret is not right by memory either.
+pub(crate) struct RecentSecrets {
+    key: hmac::Key,
+    tags: Mutex<HashMap<Uuid, (hmac::Tag, Timestamp)>>,
+}
+
+impl RecentSecrets {
+    pub(crate) fn new(clock: &Clock) -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &clock.random::<32>()), tags: Mutex::default() }
+    }
+
+    /// Whether `secret` was found to be the one behind `hash` lately.
+    pub(crate) fn knows(&self, (api_key, hash): (Uuid, &str), secret: &SecretString, now: Timestamp) -> bool {
+        let tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = tags.get(&api_key).filter(|(_, at)| now.since(*at) < LIFE);
+        live.is_some_and(|(tag, _)| hmac::verify(&self.key, &content(hash, secret), tag.as_ref()).is_ok())
+    }
+
+    /// Remembers that `secret` is the one behind `hash`.
+    pub(crate) fn remember(&self, (api_key, hash): (Uuid, &str), secret: &SecretString, now: Timestamp) {
+        let tag = hmac::sign(&self.key, &content(hash, secret));
+        let mut tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
+        if tags.len() >= LIMIT && !tags.contains_key(&api_key) {
+            let oldest = tags.iter().min_by_key(|(_, (_, at))| *at).map(|(key, _)| *key);
+            oldest.map(|oldest| tags.remove(&oldest));
+        }
+        tags.insert(api_key, (tag, now));
+    }
+}
+
+/// A PHC string has no NUL.
+fn content(hash: &str, secret: &SecretString) -> Vec<u8> {
+    [hash.as_bytes(), &[0], secret.expose_secret().as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_secret_of_the_same_credentials_and_not_for_ever() {
+        let start = Timestamp::from_unix_seconds(1_000_000);
+        let recent = RecentSecrets::new(&Clock::manual(start, 1));
+        let key = Uuid::from_u128(1);
+        recent.remember((key, "$hash"), &"right".into(), start);
+        assert!(recent.knows((key, "$hash"), &"right".into(), start + LIFE / 2));
+        assert!(!recent.knows((key, "$hash"), &"wrong".into(), start));
+        assert!(!recent.knows((key, "$other"), &"right".into(), start), "the credentials have changed");
+        assert!(!recent.knows((Uuid::from_u128(2), "$hash"), &"right".into(), start));
+        assert!(!recent.knows((key, "$hash"), &"right".into(), start + LIFE));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let recent = RecentSecrets::new(&Clock::manual(Timestamp::EPOCH, 1));
+        let at = |key: usize| Timestamp::from_unix_seconds(key as i64);
+        for key in 0..=LIMIT {
+            recent.remember((Uuid::from_u128(key as u128), ""), &"".into(), at(key));
+        }
+        assert_eq!(recent.tags.lock().unwrap().len(), LIMIT);
+        assert!(!recent.knows((Uuid::nil(), ""), &"".into(), at(0)), "the oldest has gone");
+        assert!(recent.knows((Uuid::from_u128(1), ""), &"".into(), at(1)));
+    }
+}
