@@ -18,6 +18,7 @@ use super::keys::{CurrentKeys, Keys};
 use super::known::Known;
 use super::once::{self, Change, Key};
 use super::recent_secrets::RecentSecrets;
+use super::revocation::Revocations;
 use super::throttle::{Guesses, Left, Rate};
 use crate::api::access::{Called, Callers, Rpc};
 use crate::api::metadata;
@@ -59,6 +60,7 @@ pub struct Inner {
     pub(super) keys: CurrentKeys,
     pub(crate) guesses: Guesses,
     pub(crate) recent_secrets: RecentSecrets,
+    pub(crate) revocations: Revocations,
     pub(crate) known: Known,
     rate: Option<Rate>,
 }
@@ -137,7 +139,8 @@ impl Api {
         let keys = CurrentKeys::new(Keys::new(&keyring, settings.origins.primary())?);
         let rate = settings.rate.map(|(requests, window)| Rate::new(requests, window));
         let (guesses, recent_secrets, known) = (Guesses::new(), RecentSecrets::new(&clock), Known::default());
-        let inner = Inner { store, clock, settings, keys, guesses, recent_secrets, known, rate };
+        let revocations = Revocations::new(store.clone(), clock.clone());
+        let inner = Inner { store, clock, settings, keys, guesses, recent_secrets, revocations, known, rate };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -213,6 +216,9 @@ impl Api {
             Ok(done) if !done.replayed => Ok(done),
             other => self.ask(&cx, &metadata).await.and(other),
         };
+        if P::ENDS_STANDING {
+            self.revocations.check_now();
+        }
         match done {
             Ok(done) => answer(done.reply, left.as_ref(), done.replayed),
             Err(failure) => answer(Err(failure.status(id)), left.as_ref(), false),

@@ -9,6 +9,7 @@ use tonic::metadata::MetadataMap;
 use super::Api;
 use super::api::idempotency_key;
 use super::failure::{Outcome, refusal};
+use super::revocation::Basis;
 use super::token::refused;
 use crate::api::access::{Rpc, Signature};
 use crate::api::metadata;
@@ -28,8 +29,10 @@ pub const OPERATOR_TOKEN: &str = "cop_";
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     programme: Programme,
-    operator: Option<Acting>,
+    operator: Option<Operator>,
     standing: Option<Standing>,
+    /// What a stream rests on that the caller opens.
+    basis: Basis,
     unsigned: bool,
 }
 
@@ -41,18 +44,17 @@ impl Caller {
 
     /// The operator, when one acts for the programme.
     pub(crate) fn operator(&self) -> Option<&Operator> {
-        self.operator.as_ref().map(|acting| &acting.operator)
-    }
-
-    /// The hash of the token that the operator called with: what a stream asks about again
-    /// ([`live_tokens`](crate::store::operators::live_tokens)).
-    pub(crate) fn operator_token(&self) -> Option<&[u8; 32]> {
-        self.operator.as_ref().map(|acting| &acting.token_hash)
+        self.operator.as_ref()
     }
 
     /// What the store must still be asked, of a caller who was let in by memory.
     pub(crate) fn standing(&self) -> Option<&Standing> {
         self.standing.as_ref()
+    }
+
+    /// What a stream rests on that the caller opens.
+    pub(crate) fn basis(&self) -> &Basis {
+        &self.basis
     }
 
     /// Whether it came over REST without a signature, as a first signing key may.
@@ -64,13 +66,6 @@ impl Caller {
     pub(crate) fn actor(&self) -> String {
         self.operator().map_or_else(|| "programme".to_owned(), |operator| format!("operator:{}", operator.name))
     }
-}
-
-/// An operator, and the token that it called with.
-#[derive(Debug, Clone)]
-struct Acting {
-    operator: Operator,
-    token_hash: [u8; 32],
 }
 
 /// Authenticates a call from its metadata.
@@ -98,11 +93,12 @@ pub(super) async fn authenticate(
     };
     let programme = Programme { id: claims.sub, name: row.name.clone(), sandbox: row.sandbox };
     let unsigned = front && evidence.is_none();
-    match evidence {
-        Some(evidence) => verify(api, &programme, (&evidence, &rows), now).await?,
-        None => check_unsigned(api, (&programme, now), rpc.signature, metadata).await?,
-    }
-    Ok(Caller { programme, operator: None, standing: None, unsigned })
+    let key_id = match evidence {
+        Some(evidence) => Some(verify(api, &programme, (&evidence, &rows), now).await?),
+        None => check_unsigned(api, (&programme, now), rpc.signature, metadata).await.map(|()| None)?,
+    };
+    let basis = Basis::Programme(Standing { programme_id: claims.sub, generation: claims.r#gen, key_id });
+    Ok(Caller { programme, operator: None, standing: None, basis, unsigned })
 }
 
 /// The same by memory, without the store. `None` where memory does not settle it: whoever is unknown, is an operator,
@@ -123,7 +119,14 @@ pub(super) fn remembered(api: &Api, metadata: &MetadataMap, now: Timestamp) -> O
         (None, Some(_)) => return None,
     };
     let standing = Standing { programme_id: claims.sub, generation: claims.r#gen, key_id };
-    Some(Caller { programme: facts.programme.clone(), operator: None, standing: Some(standing), unsigned: false })
+    let basis = Basis::Programme(standing.clone());
+    Some(Caller {
+        programme: facts.programme.clone(),
+        operator: None,
+        standing: Some(standing),
+        basis,
+        unsigned: false,
+    })
 }
 
 /// What the front found of the request's signatures, if it was signed.
@@ -194,12 +197,13 @@ async fn check_unsigned(
     Ok(())
 }
 
+/// Verifies a signature; gives the id of the key that made it.
 async fn verify(
     api: &Api,
     programme: &Programme,
     (evidence, rows): (&Evidence, &[Bearer]),
     now: Timestamp,
-) -> Outcome<()> {
+) -> Outcome<String> {
     let keys: Vec<(String, PublicKey)> = rows
         .iter()
         .filter_map(|row| Some((row.key_id.clone()?, PublicKey::from_spki_der(row.public_key.as_deref()?).ok()?)))
@@ -212,15 +216,16 @@ async fn verify(
         }
     })?;
     let Some(nonce) = candidate.nonce() else {
+        let key_id = candidate.key_id().to_owned();
         api.known.remember(programme, keys);
-        return Ok(());
+        return Ok(key_id);
     };
     // A second more, because ages are counted in whole seconds.
     let life = std::time::Duration::from_secs((MAX_AGE + MAX_SKEW + 1).unsigned_abs());
     let (programme_id, key_id) = (programme.id, candidate.key_id());
     let nonce = UseNonce(Nonce { programme_id, key_id, nonce, now, expires_at: now + life });
     if api.store.transact(&nonce).await? {
-        return Ok(());
+        return Ok(key_id.to_owned());
     }
     let detail = "The signature's nonce was used before by this key. Sign every request anew, retries too.";
     Err(Error::new(Code::SignatureReplayed, detail).into())

@@ -24,6 +24,7 @@ mod paging;
 mod password;
 mod reason;
 mod recent_secrets;
+mod revocation;
 mod throttle;
 mod token;
 mod webhooks;

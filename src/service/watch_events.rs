@@ -7,44 +7,41 @@ use futures::Stream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
-use uuid::Uuid;
 
 use super::api::request_id;
-use super::failure::{Failure, Outcome};
+use super::failure::Outcome;
+use super::revocation::{Guard, Guarded};
 use super::{Api, events};
 use crate::api::v1::{Event, WatchEventsRequest};
-use crate::domain::{Code, Error};
 use crate::store;
 use crate::store::events::Wanted;
-use crate::store::{operators, programmes};
 
 /// Events that are read at once, and how many may wait for a slow reader before no more are read. Five times as many, 225 KB, wait
 /// 40 ms now and then on PostgreSQL: TCP's delayed acknowledgement, which sqlx 0.9.0 runs into (its issue 4335: no
 /// `TCP_NODELAY`).
 const PAGE: i64 = 100;
-/// How often to look for what other nodes committed, and whether the caller may still see it.
+/// How often to poll for what other nodes committed.
 const POLL: Duration = Duration::from_secs(1);
 
 /// The events of a call.
 pub(super) type Events = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
 
-/// Starts the stream. It ends at the service's shutdown, or when the caller's credentials change.
+/// Starts the stream. It ends at the service's shutdown, or within a second of what the caller rests on.
 pub(super) async fn watch_events(api: &Api, request: Request<WatchEventsRequest>) -> Result<Response<Events>, Status> {
     let id = request_id(request.metadata());
-    let watch = start(api, request).await.map_err(|failure| failure.status(id.as_deref()))?;
+    let (watch, guard) = start(api, request).await.map_err(|failure| failure.status(id.as_deref()))?;
     let (sender, receiver) = mpsc::channel(PAGE as usize);
-    tokio::spawn(watch.run(sender, id));
-    Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    tokio::spawn(watch.run(sender, id.clone()));
+    Ok(Response::new(Box::pin(Guarded::new(ReceiverStream::new(receiver), guard, id))))
 }
 
-async fn start(api: &Api, request: Request<WatchEventsRequest>) -> Outcome<Watch> {
+async fn start(api: &Api, request: Request<WatchEventsRequest>) -> Outcome<(Watch, Guard)> {
     let cx = api.stream(&request).await?;
     let message = request.get_ref();
     let wanted = events::wanted(&cx, &message.types, message.customer_id.as_deref())?;
     let after = events::position(&cx, &message.cursor).await?;
-    let generation = generation(api, wanted.programme_id).await?;
-    let operator = cx.caller.operator_token().copied();
-    Ok(Watch { api: api.clone(), wanted, after, generation, operator })
+    let guard = api.revocations.watch(cx.caller.basis().clone());
+    Ok((Watch { api: api.clone(), wanted, after }, guard))
 }
 
 struct Watch {
@@ -52,16 +49,6 @@ struct Watch {
     wanted: Wanted,
     /// Up to where everything has been sent.
     after: i64,
-    /// Of the credentials that the caller had when the stream began.
-    generation: Option<i64>,
-    /// The hash of the token of the operator who follows.
-    operator: Option<[u8; 32]>,
-}
-
-/// The generation of a programme's credentials; `None` when it was disabled.
-async fn generation(api: &Api, programme_id: Uuid) -> Outcome<Option<i64>> {
-    let rows = programmes::bearer(&mut api.store.reader().await?, programme_id, &[]).await?;
-    Ok(rows.first().filter(|row| !row.disabled).map(|row| row.generation))
 }
 
 impl Watch {
@@ -96,7 +83,7 @@ impl Watch {
             tokio::select! {
                 // The store lives as long as this service: the channel is not closed.
                 _ = recorded.changed() => {}
-                () = self.api.clock.sleep(POLL) => self.still_allowed().await?,
+                () = self.api.clock.sleep(POLL) => {}
             }
         }
     }
@@ -113,20 +100,5 @@ impl Watch {
         let last = page.last().map_or(self.after, |event| event.position);
         self.after = if page.len() as i64 == PAGE { last } else { last.max(placed) };
         Ok(Some(page.iter().map(events::message).collect::<Result<_, store::Error>>()?))
-    }
-
-    async fn still_allowed(&self) -> Outcome<()> {
-        if let Some(token) = &self.operator {
-            let mut reader = self.api.store.reader().await?;
-            if operators::live_tokens(&mut reader, [&token[..]], self.api.clock.now()).await?.is_empty() {
-                let detail = "The operator token was replaced or revoked, or has expired.";
-                return Err(Failure::from(Error::new(Code::Unauthenticated, detail)));
-            }
-        }
-        if generation(&self.api, self.wanted.programme_id).await? == self.generation {
-            return Ok(());
-        }
-        let detail = "The credentials changed: get a new token and go on from the last cursor.";
-        Err(Failure::from(Error::new(Code::Unauthenticated, detail)))
     }
 }

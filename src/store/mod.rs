@@ -74,7 +74,7 @@ pub use dialect::Dialect;
 pub use error::{Error, Unique};
 pub use query::Query;
 pub use sqlx::types::Text;
-pub use standing::{Owner, Standing, holds};
+pub use standing::{Owner, Revoked, Standing, holds, still_valid};
 pub use tx::{Connection, Reader, Tx};
 
 pub use value::{Row, Value};

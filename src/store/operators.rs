@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
 use super::value::row;

@@ -45,6 +45,7 @@ mod ownership;
 mod pan;
 mod process;
 mod race;
+mod revocation;
 mod secrets;
 mod signature;
 mod signing;

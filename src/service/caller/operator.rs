@@ -5,7 +5,7 @@
 use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 
-use super::{Acting, Caller, token_hash};
+use super::{Caller, token_hash};
 use crate::api::access::{Callers, Rpc};
 use crate::api::metadata;
 use crate::domain::operator::Role;
@@ -14,6 +14,7 @@ use crate::domain::{Code, Error, Timestamp};
 use crate::service::Api;
 use crate::service::acts::Denied;
 use crate::service::failure::Outcome;
+use crate::service::revocation::Basis;
 use crate::store::{operators, programmes};
 
 /// Authenticates a call with an operator's token, which comes here without its prefix.
@@ -50,7 +51,8 @@ pub(super) async fn authenticate(
         }
         Programme { id, name: programme.name, sandbox: programme.sandbox }
     };
-    Ok(Caller { programme, operator: Some(Acting { operator, token_hash }), standing: None, unsigned: false })
+    let basis = Basis::Operator(token_hash);
+    Ok(Caller { programme, operator: Some(operator), standing: None, basis, unsigned: false })
 }
 
 /// The programme that a call names.
