@@ -41,11 +41,11 @@ pub(crate) fn generate(descriptors: &[u8]) -> Result<String, Box<dyn Error>> {
         let target = target(&rpc, &access.target).map_err(|fault| format!("{name}: {fault}"))?;
         let Access { callers, roles, signature, act, while_disabled, .. } = access;
         let roles = roles.iter().map(|role| format!("Role::{role}, ")).collect::<String>();
-        write!(
+        writeln!(
             impls,
             "impl Called for v1::{request} {{ const RPC: &'static Rpc = &Rpc {{ name: {name:?}, callers: Callers::{callers}, \
              roles: &[{roles}], signature: Signature::{signature}, act: {act:?}, while_disabled: {while_disabled} }}; \
-             fn target(&self) -> &str {{ {target} }} fn reason(&self) -> &str {{ {reason} }} }}\n",
+             fn target(&self) -> &str {{ {target} }} fn reason(&self) -> &str {{ {reason} }} }}",
             request = request.name(),
             reason = if request.get_field_by_name("reason").is_some() { "&self.reason" } else { "\"\"" },
         )?;

@@ -29,7 +29,7 @@ impl Partner {
     /// Exchanges the credentials of a profile for a token.
     pub async fn sign_in(profile: &Profile) -> Self {
         let origin = profile.base_url.trim_end_matches("/v1").to_owned();
-        let key = PrivateKey::parse(profile.private_key_pem.expose_secret()).unwrap();
+        let key = PrivateKey::parse(profile.private_key_pem.as_ref().unwrap().expose_secret()).unwrap();
         let mut partner = Self {
             token: String::new(),
             key,

@@ -13,7 +13,7 @@ mod start;
 mod work;
 
 pub use backend::Backend;
-pub use profile::{Profile, create_programme, local};
+pub use profile::{NewPartner, Profile, create_programme, enrol, local};
 pub use seals::seal_chains;
 pub use serve::{Running, start};
 pub use work::work;
@@ -23,6 +23,11 @@ use secrecy::ExposeSecret as _;
 
 use crate::config::Common;
 use crate::store::{Migrations, Store, StoreOptions};
+
+/// What a command does about missing migrations that may make the database: it makes one only where somebody said where.
+pub fn made_if_named(common: &Common) -> Migrations {
+    if common.database.is_named() { Migrations::Run } else { Migrations::Existing }
+}
 
 /// Opens the store that the flags name, migrating it if `migrations` says so, with the encryption key that they name.
 ///

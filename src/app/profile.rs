@@ -14,7 +14,8 @@ use crate::clock::Clock;
 use crate::domain::programme::Programme;
 use crate::domain::text;
 use crate::service::hash_secret;
-use crate::signature::{Algorithm, PrivateKey};
+use crate::signature::{Algorithm, PrivateKey, PublicKey};
+use crate::store::acts::{self, Act};
 use crate::store::programmes::{self, NewProgramme};
 use crate::store::signing_keys::{self, SigningKey};
 use crate::store::{Dialect, Store};
@@ -41,15 +42,19 @@ pub struct Profile {
     pub key_id: String,
     /// Its algorithm.
     pub algorithm: String,
-    /// The signing key, PKCS #8. Here and nowhere else.
-    #[serde(serialize_with = "exposed")]
-    pub private_key_pem: SecretString,
+    /// The signing key, PKCS #8. Here and nowhere else; absent where the partner made its key itself and keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "exposed_if_any")]
+    pub private_key_pem: Option<SecretString>,
     /// The programme.
     pub programme_id: Uuid,
 }
 
 fn exposed<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose_secret())
+}
+
+fn exposed_if_any<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(|secret| secret.expose_secret()).serialize(serializer)
 }
 
 impl Profile {
@@ -99,7 +104,22 @@ pub fn local(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, addr.port())
 }
 
-/// Makes a programme with fresh credentials and a fresh P-384 signing key.
+/// A programme about to be made.
+#[derive(Debug)]
+pub struct NewPartner<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Whether it is a sandbox.
+    pub sandbox: bool,
+    /// The key that the partner signs with; a fresh P-384 key is made without one.
+    pub public_key: Option<PublicKey>,
+    /// Whether another programme may have this name.
+    pub allow_duplicate_name: bool,
+    /// What is recorded of who makes it; on what is filled in.
+    pub act: Option<Act>,
+}
+
+/// Makes a programme of any name with fresh credentials and a fresh P-384 signing key.
 ///
 /// # Errors
 ///
@@ -108,8 +128,24 @@ pub async fn create_programme(
     store: &Store,
     clock: &Clock,
     (name, sandbox): (&str, bool),
-    (base_url, grpc_addr): (String, String),
+    addresses: (String, String),
 ) -> anyhow::Result<Profile> {
+    let new = NewPartner { name, sandbox, public_key: None, allow_duplicate_name: true, act: None };
+    enrol(store, clock, new, addresses).await?.context("any name may be given again")
+}
+
+/// Makes a programme with fresh credentials. `None` when its name is taken and may not be given again.
+///
+/// # Errors
+///
+/// The name is not printable, or the store cannot.
+pub async fn enrol(
+    store: &Store,
+    clock: &Clock,
+    new: NewPartner<'_>,
+    (base_url, grpc_addr): (String, String),
+) -> anyhow::Result<Option<Profile>> {
+    let NewPartner { name, sandbox, public_key, allow_duplicate_name, act } = new;
     text::printable("name", name, 64).map_err(|error| {
         anyhow::anyhow!("the name: {}", error.violations.first().map_or("", |v| v.message.as_str()))
     })?;
@@ -117,28 +153,37 @@ pub async fn create_programme(
     let programme = Programme { id: clock.id(), name: name.to_owned(), sandbox };
     let api_secret = SecretString::from(clock.token(32));
     let hash = hash_secret(api_secret.clone(), clock.random()).await?;
-    let private = PrivateKey::generate(Algorithm::EcdsaP384Sha384)?;
+    let private = if public_key.is_none() { Some(PrivateKey::generate(Algorithm::EcdsaP384Sha384)?) } else { None };
+    let public = public_key.as_ref().or(private.as_ref().map(PrivateKey::public_key)).context("no key")?;
     // Random through and through, unlike our other ids: whoever knows it may try secrets.
     let api_key = uuid::Builder::from_random_bytes(clock.random()).into_uuid();
     let at = clock.now();
     let key = SigningKey {
         key_id: clock.id().to_string(),
-        algorithm: private.algorithm().name().to_owned(),
-        public_key: private.public_key().spki_der().to_vec(),
+        algorithm: public.algorithm().name().to_owned(),
+        public_key: public.spki_der().to_vec(),
         created_at: at,
     };
     let mut tx = store.begin().await?;
     programmes::insert(&mut tx, &NewProgramme { programme: &programme, api_key, api_secret_hash: &hash, at }).await?;
+    if !programmes::claim_name(&mut tx, name, programme.id).await? && !allow_duplicate_name {
+        tx.rollback().await?;
+        return Ok(None);
+    }
     signing_keys::insert(&mut tx, programme.id, &key).await?;
+    if let Some(act) = act {
+        let act = Act { target_id: Some(programme.id.to_string()), programme_id: Some(programme.id), ..act };
+        acts::record(&mut tx, &act).await?;
+    }
     tx.commit().await?;
-    Ok(Profile {
+    Ok(Some(Profile {
         base_url,
         grpc_addr,
         api_key,
         api_secret,
         key_id: key.key_id,
         algorithm: key.algorithm,
-        private_key_pem: private.to_pem(),
+        private_key_pem: private.as_ref().map(PrivateKey::to_pem),
         programme_id: programme.id,
-    })
+    }))
 }

@@ -10,6 +10,7 @@ use tonic_health::ServingStatus;
 
 use super::backend::{in_process, rpcs};
 use super::front::Front;
+use super::sandbox::ProfileOwner;
 use super::start::{Start, store_check, upstream_check};
 use super::work::worker;
 use super::{Backend, encryption, gauges, open_store, sandbox, seal_chains};
@@ -34,6 +35,8 @@ pub struct Running {
     tasks: JoinSet<()>,
     backend: Option<Arc<Backend>>,
     guards: [GuardLayer; 2],
+    /// Of the sandbox's profile.
+    _owner: Option<ProfileOwner>,
 }
 
 impl Running {
@@ -80,11 +83,11 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
     let origins = start.origins(http_addr.unwrap_or(common.listen.http_addr))?;
 
     let mut tasks = JoinSet::new();
-    let (transport, check, store, backend, profile) = if let Some(addr) = grpc_addr {
+    let (transport, check, store, backend, (profile, owner)) = if let Some(addr) = grpc_addr {
         let store = open_store(common, Migrations::Run).await?;
         encryption::seal(&store, common, &clock, encryption::NewKey::WhereNothingIsSealed).await?;
         seal_chains(&store).await?;
-        let profile = start.sandbox(&store, &origins, addr).await?;
+        let sandbox = start.sandbox(&store, &origins, addr).await?;
         let settings = start.settings(origins.clone())?;
         let api = Api::new(store.clone(), clock.clone(), settings).await?;
         tasks.spawn(until(shutdown.clone(), encryption::follow(store.clone(), common.clone(), clock.clone())));
@@ -95,7 +98,7 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
             let (worker, shutdown) = (worker(&store, &serve.work, clock.clone()).await?, shutdown.clone());
             tasks.spawn(worker.run(async move { shutdown.started().await }));
         }
-        (Transport::from(services), store_check(store.clone()), Some(store), Some(backend), profile)
+        (Transport::from(services), store_check(store.clone()), Some(store), Some(backend), sandbox)
     } else {
         let channel = start.upstream()?;
         (
@@ -103,7 +106,7 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
             upstream_check(channel),
             None,
             None,
-            Some(sandbox::path(common)).filter(|path| path.exists()),
+            (Some(sandbox::path(common)).filter(|path| path.exists()), None),
         )
     };
     if let (Some(listener), Some(backend)) = (grpc, &backend) {
@@ -119,7 +122,7 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
         tasks.spawn(until(shutdown.clone(), gauges::run(store.clone(), start.clock.clone())));
     }
     tasks.spawn(until(shutdown.clone(), start.metrics.clone().upkeep()));
-    Ok(Running { http: http_addr, grpc: grpc_addr, store, profile, shutdown, tasks, backend, guards })
+    Ok(Running { http: http_addr, grpc: grpc_addr, store, profile, shutdown, tasks, backend, guards, _owner: owner })
 }
 
 /// What each of the listeners may take. Says so.

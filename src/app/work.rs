@@ -6,14 +6,14 @@ use tower::ServiceBuilder;
 
 use super::serve::until;
 use super::start::{run, store_check};
-use super::{encryption, gauges, open_store, providers, seal_chains};
+use super::{encryption, gauges, made_if_named, open_store, providers, seal_chains};
 use crate::clock::Clock;
 use crate::config::{Common, Work, WorkAlone};
 use crate::outbound;
 use crate::outbound::signed::Signer;
 use crate::serve::{IdentifyLayer, Limits, Listener, Shutdown};
+use crate::store::Store;
 use crate::store::keyring::{self, Purpose};
-use crate::store::{Migrations, Store};
 use crate::telemetry::{self, Metrics, Readiness};
 use crate::worker::{Partners, WebhookOptions, Webhooks, Worker};
 
@@ -50,7 +50,7 @@ pub async fn work(common: &Common, args: &WorkAlone, clock: Clock, shutdown: Shu
         Some(addr) => Some(Listener::bind(addr, clock.clone(), Limits::default()).await?),
         None => None,
     };
-    let store = open_store(common, Migrations::Run).await?;
+    let store = open_store(common, made_if_named(common)).await?;
     encryption::seal(&store, common, &clock, encryption::NewKey::Never).await?;
     seal_chains(&store).await?;
     let worker = worker(&store, &args.work, clock.clone()).await?;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
 use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _};
 
 use super::Cli;
@@ -32,7 +33,13 @@ impl Cli {
 }
 
 fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    Cli::from_arg_matches(&command().try_get_matches_from(arguments)?)
+    let matches = command().try_get_matches_from(arguments)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    let given = |id| matches.value_source(id).is_some_and(|source| source != ValueSource::DefaultValue);
+    if given("data_dir") || given("database_url") {
+        cli.common.database.name();
+    }
+    Ok(cli)
 }
 
 /// The environment variable that a wrong value came from, if it was not typed.
@@ -103,6 +110,20 @@ mod tests {
         let (typo, stranger) = (read("--rate-limi 5").unwrap_err(), read("migrate --no-sandbox").unwrap_err());
         assert!(typo.to_string().contains("'--rate-limit'"), "{typo}");
         assert!(stranger.to_string().contains("'--no-sandbox'"), "{stranger}");
+    }
+
+    #[test]
+    fn a_database_is_named_wherever_its_flag_stands() {
+        for (line, named) in [
+            ("migrate", false),
+            ("--data-dir x migrate", true),
+            ("migrate --data-dir data", true),
+            ("programme create --name N --database-url sqlite://x", true),
+            ("programme create --name N", false),
+        ] {
+            let words = std::iter::once("customerd").chain(line.split_whitespace()).map(OsString::from);
+            assert_eq!(Cli::read(words).unwrap().common.database.is_named(), named, "{line}");
+        }
     }
 
     #[test]

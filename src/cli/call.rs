@@ -1,7 +1,7 @@
 //! `customerd call`: one signed REST request, as a partner would send it.
 
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ pub struct Call {
     /// The programme's profile [default: DATA_DIR/sandbox.json]
     #[arg(long, env = "CUSTOMERD_PROFILE", value_name = "FILE")]
     profile: Option<PathBuf>,
+    /// The private key to sign with, PEM, where the profile has none [default: that of the profile]
+    #[arg(long, env = "CUSTOMERD_KEY", value_name = "FILE")]
+    key: Option<PathBuf>,
     /// Idempotency key of a modifying call [default: a new one]
     #[arg(long, value_name = "UUID")]
     idempotency_key: Option<Uuid>,
@@ -69,7 +72,7 @@ fn path(text: &str) -> Result<String, String> {
 /// No profile, no connection, or credentials that are refused.
 pub(super) async fn run(args: &Call, common: &Common) -> anyhow::Result<ExitCode> {
     let profile = profile(args.profile.as_ref(), common)?;
-    let client = Client::new(profile)?;
+    let client = Client::signing(profile, args.key.as_deref())?;
     let body = args.data.as_deref().map(body).transpose()?;
     let token = match &args.token {
         Some(token) => token.expose_secret().to_owned(),
@@ -119,14 +122,38 @@ fn body(data: &str) -> anyhow::Result<Vec<u8>> {
 pub(super) struct Client {
     http: reqwest::Client,
     profile: Profile,
-    key: PrivateKey,
+    key: Option<PrivateKey>,
     origin: Url,
 }
 
 impl Client {
+    /// One that only gets tokens.
     pub(super) fn new(profile: Profile) -> anyhow::Result<Self> {
+        Self::with(profile, None)
+    }
+
+    /// One that signs with the key in a PEM file, or with the profile's.
+    pub(super) fn signing(profile: Profile, key: Option<&Path>) -> anyhow::Result<Self> {
+        let (pem, of) = match (key, &profile.private_key_pem) {
+            (Some(file), _) => {
+                let pem = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+                (SecretString::from(pem), file.display().to_string())
+            }
+            (None, Some(pem)) => (pem.clone(), "privateKeyPem of the profile".to_owned()),
+            (None, None) => anyhow::bail!("the profile has no private key: name the partner's own with --key FILE"),
+        };
+        let key = PrivateKey::parse(pem.expose_secret()).context(of)?;
+        anyhow::ensure!(
+            key.algorithm().name() == profile.algorithm,
+            "the key is for {}, the one that was registered for {}",
+            key.algorithm().name(),
+            profile.algorithm
+        );
+        Self::with(profile, Some(key))
+    }
+
+    fn with(profile: Profile, key: Option<PrivateKey>) -> anyhow::Result<Self> {
         let origin = Url::parse(&profile.base_url).context("baseUrl of the profile")?;
-        let key = PrivateKey::parse(profile.private_key_pem.expose_secret()).context("privateKeyPem of the profile")?;
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .redirect(reqwest::redirect::Policy::none())
@@ -183,7 +210,8 @@ impl Client {
         let head = Head { method, uri: &uri, version: Version::HTTP_11, headers: &headers };
         let params = [Param::Created(now), Param::KeyId(&self.profile.key_id)];
         let recipe = Recipe { label: "sig1", components: &components, params: &params };
-        let signed = signature::sign(&Message::outgoing(head)?, &self.key, &recipe)?;
+        let key = self.key.as_ref().context("no key to sign with")?;
+        let signed = signature::sign(&Message::outgoing(head)?, key, &recipe)?;
         headers.insert("signature-input", signed.signature_input);
         headers.insert("signature", signed.signature);
         Ok(self.http.request(method.clone(), url).headers(headers).body(body.unwrap_or_default()))

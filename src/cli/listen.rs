@@ -43,6 +43,9 @@ pub struct Listen {
     /// The programme's profile [default: DATA_DIR/sandbox.json]
     #[arg(long, env = "CUSTOMERD_PROFILE", value_name = "FILE")]
     profile: Option<PathBuf>,
+    /// The private key to sign with, PEM, where the profile has none [default: that of the profile]
+    #[arg(long, env = "CUSTOMERD_KEY", value_name = "FILE")]
+    key: Option<PathBuf>,
 }
 
 /// Forwards until it is interrupted.
@@ -54,7 +57,7 @@ pub(super) async fn run(args: &Listen, common: &Common) -> anyhow::Result<()> {
     let clock = Clock::system();
     let text = args.secret.clone().unwrap_or_else(|| new_secret(&clock.random()));
     let secret = Secret::parse(&text).context("--secret: want whsec_ and 24 to 64 bytes of base64")?;
-    let client = Client::new(profile(args.profile.as_ref(), common)?)?;
+    let client = Client::signing(profile(args.profile.as_ref(), common)?, args.key.as_deref())?;
     let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(DEADLINE).build()?;
     let colours = telemetry::in_colour(&std::io::stdout());
     let forward = Forward { http, secret, to: args.forward_to.clone(), clock: clock.clone(), colours };

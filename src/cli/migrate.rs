@@ -2,7 +2,6 @@
 
 use crate::app;
 use crate::config::Common;
-use crate::store::Migrations;
 
 /// Migrates.
 ///
@@ -10,7 +9,7 @@ use crate::store::Migrations;
 ///
 /// The database cannot be opened or migrated.
 pub(super) async fn run(common: &Common) -> anyhow::Result<()> {
-    let store = app::open_store(common, Migrations::Run).await?;
+    let store = app::open_store(common, app::made_if_named(common)).await?;
     app::seal_chains(&store).await?;
     store.close().await?;
     super::print(&format!("{} is up to date", common.database.shown()))

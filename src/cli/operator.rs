@@ -53,7 +53,9 @@ pub enum Operators {
 /// The name is taken, unknown or not printable, role and programmes do not go together, or the database cannot.
 pub(super) async fn run(command: Operators, common: &Common) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let store = app::open_store(common, Migrations::Run).await?;
+    let may_make = matches!(command, Operators::Create { .. });
+    let migrations = if may_make { app::made_if_named(common) } else { Migrations::Existing };
+    let store = app::open_store(common, migrations).await?;
     let done = match command {
         Operators::Create { name, role, programmes, expires } => {
             let role = role.unwrap_or_else(|| {

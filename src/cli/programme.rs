@@ -1,19 +1,21 @@
 //! `customerd programme …`: partners and their credentials.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::app::{self, create_programme};
+use super::acting;
+use crate::app::{self, NewPartner, enrol};
 use crate::clock::Clock;
 use crate::config::Common;
 use crate::service::hash_secret;
 use crate::signature::PublicKey;
+use crate::store::acts::{self, Act};
 use crate::store::signing_keys::SigningKey;
-use crate::store::{Migrations, Store, programmes, signing_keys};
+use crate::store::{self, Migrations, Store, Tx, programmes, signing_keys};
 
 /// What to do with programmes.
 #[derive(Debug, Subcommand)]
@@ -26,6 +28,13 @@ pub enum Programme {
         /// A sandbox programme: simulator, sandbox portal, private callback addresses
         #[arg(long)]
         sandbox: bool,
+        /// The partner's public key, SubjectPublicKeyInfo in PEM: it keeps the private one. Without it a key pair is made,
+        /// and the profile has the private key
+        #[arg(long, value_name = "FILE")]
+        public_key: Option<PathBuf>,
+        /// Let it have the name of another programme
+        #[arg(long)]
+        allow_duplicate_name: bool,
     },
     /// List the programmes as JSON lines
     List,
@@ -44,8 +53,15 @@ pub enum Programme {
         #[arg(long, value_name = "FILE")]
         public_key: PathBuf,
     },
-    /// Lock a programme out: its tokens and keys stop working at once
+    /// Lock a programme out: its tokens and keys stop working at once, its streams end, its webhooks pause. Screening and
+    /// verification of its customers go on, and operators still act for it
     Disable {
+        /// The programme
+        #[arg(long, value_name = "UUID")]
+        id: Uuid,
+    },
+    /// Let a programme in again: its credentials and keys work as before, with new tokens, and its webhooks go on
+    Enable {
         /// The programme
         #[arg(long, value_name = "UUID")]
         id: Uuid,
@@ -58,7 +74,9 @@ pub enum Programme {
 ///
 /// The database cannot, or there is no such programme.
 pub(super) async fn run(command: Programme, common: &Common) -> anyhow::Result<()> {
-    let store = app::open_store(common, Migrations::Run).await?;
+    let create = matches!(command, Programme::Create { .. });
+    let migrations = if create { app::made_if_named(common) } else { Migrations::Existing };
+    let store = app::open_store(common, migrations).await?;
     let done = act(command, common, &store).await;
     store.close().await?;
     done
@@ -67,28 +85,49 @@ pub(super) async fn run(command: Programme, common: &Common) -> anyhow::Result<(
 async fn act(command: Programme, common: &Common, store: &Store) -> anyhow::Result<()> {
     let clock = Clock::system();
     match command {
-        Programme::Create { name, sandbox } => {
+        Programme::Create { name, sandbox, public_key, allow_duplicate_name } => {
+            let public_key = public_key.map(|file| key_of(&file)).transpose()?;
             let listen = &common.listen;
             let public = listen.public_urls(listen.http_addr, false);
             let origin = public.first().context("--public-url")?.as_str().trim_end_matches('/').to_owned();
             let addresses = (format!("{origin}/v1"), app::local(listen.grpc_addr).to_string());
-            let profile = create_programme(store, &clock, (&name, sandbox), addresses).await?;
+            let act = Some(acting::act(&clock, "programme.create", ""));
+            let new = NewPartner { name: &name, sandbox, public_key, allow_duplicate_name, act };
+            let profile = enrol(store, &clock, new, addresses).await?.with_context(|| {
+                format!("there is a programme named {name} already: choose another name, or insist with --allow-duplicate-name")
+            })?;
             super::print(&serde_json::to_string_pretty(&profile)?)
         }
         Programme::List => list(store).await,
         Programme::RotateSecret { id } => rotate(store, &clock, id).await,
-        Programme::AddKey { id, public_key } => {
-            let pem = std::fs::read_to_string(&public_key)
-                .with_context(|| format!("cannot read {}", public_key.display()))?;
-            add_key(store, &clock, id, &pem).await
-        }
+        Programme::AddKey { id, public_key } => add_key(store, &clock, id, &key_of(&public_key)?).await,
         Programme::Disable { id } => {
             let mut tx = store.begin().await?;
             anyhow::ensure!(programmes::disable(&mut tx, id, clock.now()).await?, "there is no programme {id}");
+            record(&mut tx, &clock, ("programme.disable", id)).await?;
             tx.commit().await?;
             super::print(&json!({"programmeId": id, "disabled": true}).to_string())
         }
+        Programme::Enable { id } => {
+            let mut tx = store.begin().await?;
+            anyhow::ensure!(programmes::enable(&mut tx, id, clock.now()).await?, "there is no programme {id}");
+            record(&mut tx, &clock, ("programme.enable", id)).await?;
+            tx.commit().await?;
+            super::print(&json!({"programmeId": id, "disabled": false}).to_string())
+        }
     }
+}
+
+/// Records who did this to a programme.
+async fn record(tx: &mut Tx, clock: &Clock, (act, id): (&str, Uuid)) -> Result<(), store::Error> {
+    let act = Act { programme_id: Some(id), ..acting::act(clock, act, &id.to_string()) };
+    acts::record(tx, &act).await
+}
+
+/// The public key in a PEM file.
+fn key_of(file: &Path) -> anyhow::Result<PublicKey> {
+    let pem = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    PublicKey::parse(&pem).with_context(|| file.display().to_string())
 }
 
 async fn list(store: &Store) -> anyhow::Result<()> {
@@ -113,12 +152,12 @@ async fn rotate(store: &Store, clock: &Clock, id: Uuid) -> anyhow::Result<()> {
     let mut tx = store.begin().await?;
     anyhow::ensure!(programmes::get(&mut tx, id).await?.is_some(), "there is no live programme {id}");
     programmes::set_credentials(&mut tx, id, Some((api_key, &hash)), clock.now()).await?;
+    record(&mut tx, clock, ("programme.rotate_secret", id)).await?;
     tx.commit().await?;
     super::print(&serde_json::to_string_pretty(&json!({"programmeId": id, "apiKey": api_key, "apiSecret": secret}))?)
 }
 
-async fn add_key(store: &Store, clock: &Clock, id: Uuid, pem: &str) -> anyhow::Result<()> {
-    let public = PublicKey::parse(pem)?;
+async fn add_key(store: &Store, clock: &Clock, id: Uuid, public: &PublicKey) -> anyhow::Result<()> {
     let key = SigningKey {
         key_id: clock.id().to_string(),
         algorithm: public.algorithm().name().to_owned(),
@@ -128,6 +167,7 @@ async fn add_key(store: &Store, clock: &Clock, id: Uuid, pem: &str) -> anyhow::R
     let mut tx = store.begin().await?;
     anyhow::ensure!(programmes::get(&mut tx, id).await?.is_some(), "there is no live programme {id}");
     anyhow::ensure!(signing_keys::insert(&mut tx, id, &key).await?, "the programme has this key already");
+    record(&mut tx, clock, ("programme.add_key", id)).await?;
     tx.commit().await?;
     super::print(&json!({"programmeId": id, "keyId": key.key_id, "algorithm": key.algorithm}).to_string())
 }

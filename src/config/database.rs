@@ -24,6 +24,9 @@ pub struct Database {
     /// which `serve` makes when nothing is sealed yet]
     #[arg(long, global = true, env = "CUSTOMERD_ENCRYPTION_KEY_FILE", value_name = "FILE")]
     pub encryption_key_file: Option<PathBuf>,
+    /// Whether the database was named, by either of these or its environment variable.
+    #[arg(skip)]
+    named: bool,
 
     /// Most connections kept to the database
     #[arg(long, global = true, env = "CUSTOMERD_DATABASE_POOL_SIZE", value_name = "N", default_value = "16",
@@ -36,6 +39,17 @@ pub struct Database {
 }
 
 impl Database {
+    /// Says that the database was named.
+    pub(crate) fn name(&mut self) {
+        self.named = true;
+    }
+
+    /// Whether somebody said where the database is. Where nobody did, only `serve` makes one: another command may have been
+    /// typed in a wrong directory.
+    pub fn is_named(&self) -> bool {
+        self.named
+    }
+
     /// The URL to open; it may hold a password.
     pub fn url(&self) -> SecretString {
         self.database_url
@@ -71,6 +85,7 @@ mod tests {
         Database {
             data_dir: "data".into(),
             database_url,
+            named: false,
             encryption_key_file,
             database_pool_size: 1,
             statement_timeout,

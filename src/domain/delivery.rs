@@ -84,6 +84,8 @@ pub struct Pace {
     pub retry_after: Option<Duration>,
     /// Any random number.
     pub random: u64,
+    /// For how long its programme was disabled since the attempt before: no part of the delivery's window.
+    pub paused: Duration,
 }
 
 /// A delivery, without its payload: that is the event's.
@@ -128,9 +130,7 @@ impl Delivery {
     /// backoff's next moment, or dead when its window is over.
     pub fn settle(&mut self, attempt: Attempt, pace: Pace) -> Outcome {
         let (outcome, now) = (attempt.outcome(), attempt.ended_at());
-        if self.tries == 0 {
-            self.due_since = attempt.at;
-        }
+        self.due_since = if self.tries == 0 { attempt.at } else { self.due_since + pace.paused };
         self.attempts.push(attempt);
         self.tries = self.tries.saturating_add(1);
         let delay = match outcome {
@@ -229,7 +229,7 @@ mod tests {
         let mut it = delivery();
         assert_eq!(it.settle(attempt(500, START), Pace::default()), Outcome::Failed);
         assert_eq!(it.next_attempt_at, Some(START + Duration::from_secs(1)));
-        let pace = Pace { retry_after: Some(Duration::from_secs(120)), random: 0 };
+        let pace = Pace { retry_after: Some(Duration::from_secs(120)), ..Pace::default() };
         it.settle(attempt(429, START + Duration::from_secs(1)), pace);
         assert_eq!(it.next_attempt_at, Some(START + Duration::from_millis(121_250)));
         assert_eq!((it.status, it.tries), (DeliveryStatus::Pending, 2));
@@ -242,6 +242,17 @@ mod tests {
         assert_eq!((it.status, it.due_since), (DeliveryStatus::Pending, late));
         it.settle(attempt(503, late + WINDOW), Pace::default());
         assert_eq!((it.status, it.due_since), (DeliveryStatus::Dead, late));
+    }
+
+    #[test]
+    fn the_window_stands_still_while_the_programme_is_disabled() {
+        let (mut it, pause) = (delivery(), 3 * WINDOW);
+        it.settle(attempt(503, START), Pace::default());
+        let back = START + WINDOW / 2 + pause;
+        it.settle(attempt(503, back), Pace { paused: pause, ..Pace::default() });
+        assert_eq!((it.status, it.due_since), (DeliveryStatus::Pending, START + pause));
+        it.settle(attempt(503, back + WINDOW / 2), Pace::default());
+        assert_eq!(it.status, DeliveryStatus::Dead);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod issued;
 pub mod kyc;
 pub mod operator;
 pub mod outage;
+pub mod pause;
 pub mod programme;
 pub mod reach;
 pub mod screening;

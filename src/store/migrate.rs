@@ -8,6 +8,7 @@ use std::time::Duration;
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 
+use super::Migrations;
 use super::change::pause;
 use super::dialect::Dialect;
 use super::error::Error;
@@ -46,6 +47,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0014_event_hash_2",
     "0015_audit_checkpoints",
     "0016_request_ids",
+    "0017_programmes",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {
@@ -61,6 +63,27 @@ fn migrator(dialect: Dialect) -> Migrator {
     let mut migrator = Migrator::with_migrations(migrations.collect());
     migrator.set_locking(false);
     migrator
+}
+
+/// Does what opening a store does about missing migrations.
+pub(super) async fn open(connection: &mut impl Migrate, dialect: Dialect, how: Migrations) -> Result<(), Error> {
+    match how {
+        Migrations::Run => run(connection, dialect).await,
+        // Without the bookkeeping table, nothing was applied.
+        Migrations::Existing if applied(connection).await.unwrap_or(0) == 0 => {
+            Err(Error::Open(absent("the database has no tables of customerd")))
+        }
+        Migrations::Existing => run(connection, dialect).await,
+        Migrations::Check => check(connection, dialect).await,
+    }
+}
+
+/// What to do where there is no database.
+pub(super) fn absent(what: &str) -> String {
+    format!(
+        "{what}: say where the database is with --database-url or --data-dir (or their environment variables). `customerd` \
+         makes a new one, and so do `migrate`, `worker` and the `create` commands where one of those says where"
+    )
 }
 
 /// Applies what is missing.

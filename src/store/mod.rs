@@ -111,6 +111,8 @@ pub struct StoreOptions {
 pub enum Migrations {
     /// Create the database file if it is missing (SQLite) and run them.
     Run,
+    /// Run them where there is a database of this service already; anything else is refused with [`Error::Open`].
+    Existing,
     /// Refuse a database that lacks any, with [`Error::Behind`].
     Check,
 }

@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 
-use std::collections::HashSet;
-
 use uuid::Uuid;
 
 use super::value::row;

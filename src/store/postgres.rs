@@ -45,14 +45,11 @@ impl PgStore {
     pub(super) async fn open(url: &str, options: &StoreOptions) -> Result<Self, Error> {
         let connect = connect_options(url, options)?;
         let mut connection = PgConnection::connect_with(&connect).await.map_err(|error| refused(&connect, &error))?;
-        match options.migrations {
-            Migrations::Run => {
-                // Migrations may take longer than a request: no limits on this connection.
-                sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0").execute(&mut connection).await?;
-                migrate::run(&mut connection, Dialect::Postgres).await?;
-            }
-            Migrations::Check => migrate::check(&mut connection, Dialect::Postgres).await?,
+        if options.migrations != Migrations::Check {
+            // Migrations may take longer than a request: no limits on this connection.
+            sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0").execute(&mut connection).await?;
         }
+        migrate::open(&mut connection, Dialect::Postgres, options.migrations).await?;
         connection.close().await?;
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections)

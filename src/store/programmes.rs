@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::value::row;
 use super::{Connection, Error, Tx};
 use crate::domain::Timestamp;
+use crate::domain::pause::Pauses;
 use crate::domain::programme::Programme;
 
 /// A programme about to be inserted.
@@ -200,29 +201,88 @@ pub async fn set_credentials(tx: &mut Tx, id: Uuid, new: Option<(Uuid, &str)>, a
     Ok(true)
 }
 
-/// Disables a programme, which ends its tokens, or enables it again. `false` when there is none, or it was so before.
+/// Disables a programme or enables it again. `false` when there is none, or it was so before.
 pub async fn set_disabled(tx: &mut Tx, id: Uuid, disabled: bool, at: Timestamp) -> Result<bool, Error> {
-    let changed = tx
-        .query(
-            "UPDATE programmes SET disabled = $2, generation = generation + 1, updated_at = $3 \
-             WHERE id = $1 AND disabled <> $2",
-        )
-        .bind(id)
-        .bind(disabled)
-        .bind(at)
-        .execute()
-        .await?;
-    Ok(changed == 1)
+    let row: Option<(bool,)> =
+        tx.query("SELECT disabled FROM programmes WHERE id = $1").bind(id).for_update().optional().await?;
+    if row != Some((!disabled,)) {
+        return Ok(false);
+    }
+    if disabled { disable(tx, id, at).await } else { enable(tx, id, at).await }
 }
 
-/// Disables a programme: its tokens and keys stop working. `false` when there is none.
+/// Disables a programme: its tokens and keys stop working, its deliveries pause. `false` when there is none.
 pub async fn disable(tx: &mut Tx, id: Uuid, at: Timestamp) -> Result<bool, Error> {
     let changed = tx
-        .query("UPDATE programmes SET disabled = $2, generation = generation + 1, updated_at = $3 WHERE id = $1")
+        .query(
+            "UPDATE programmes SET disabled = $2, disabled_at = COALESCE(disabled_at, $3), generation = generation + 1, \
+             updated_at = $3 WHERE id = $1",
+        )
         .bind(id)
         .bind(true)
         .bind(at)
         .execute()
         .await?;
     Ok(changed == 1)
+}
+
+/// Enables a programme again: its credentials and keys work as before, with new tokens; its deliveries go on with the time
+/// that they had left. `false` when there is none.
+pub async fn enable(tx: &mut Tx, id: Uuid, at: Timestamp) -> Result<bool, Error> {
+    let row: Option<(bool, Option<Timestamp>, String)> = tx
+        .query("SELECT disabled, disabled_at, pauses FROM programmes WHERE id = $1")
+        .bind(id)
+        .for_update()
+        .optional()
+        .await?;
+    let Some((disabled, disabled_at, pauses)) = row else { return Ok(false) };
+    if !disabled {
+        return Ok(true);
+    }
+    let mut pauses = read_pauses(&pauses)?;
+    if let Some(disabled_at) = disabled_at {
+        pauses.add(disabled_at, at);
+    }
+    tx.query("UPDATE programmes SET disabled = $2, disabled_at = NULL, pauses = $3, updated_at = $4 WHERE id = $1")
+        .bind(id)
+        .bind(false)
+        .bind(pauses_text(&pauses))
+        .bind(at)
+        .execute()
+        .await?;
+    tx.leaves_work();
+    Ok(true)
+}
+
+/// The pauses of a stored text.
+pub(super) fn read_pauses(text: &str) -> Result<Pauses, Error> {
+    let pairs: Vec<(i64, i64)> =
+        serde_json::from_str(text).map_err(|error| Error::unreadable("programmes.pauses", &error.to_string()))?;
+    let times = |(from, until)| (Timestamp::from_micros(from), Timestamp::from_micros(until));
+    Ok(Pauses::new(pairs.into_iter().map(times).collect()))
+}
+
+fn pauses_text(pauses: &Pauses) -> String {
+    let pairs: Vec<(i64, i64)> = pauses.iter().map(|(from, until)| (from.micros(), until.micros())).collect();
+    // Numbers always serialise.
+    serde_json::to_string(&pairs).unwrap_or_else(|_| "[]".to_owned())
+}
+
+/// Takes a name for a programme that the same transaction has inserted. `false` when another one has it; where two take one
+/// at the same time, the second waits for the first.
+pub async fn claim_name(tx: &mut Tx, name: &str, id: Uuid) -> Result<bool, Error> {
+    let taken = tx
+        .query("INSERT INTO programme_names (name, programme_id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(name)
+        .bind(id)
+        .execute()
+        .await?;
+    // A version before this one made programmes without a row here.
+    let other: Option<(Uuid,)> = tx
+        .query("SELECT id FROM programmes WHERE name = $1 AND id <> $2 LIMIT 1")
+        .bind(name)
+        .bind(id)
+        .optional()
+        .await?;
+    Ok(taken == 1 && other.is_none())
 }

@@ -31,6 +31,9 @@ pub(super) struct SqliteStore {
 impl SqliteStore {
     pub(super) async fn open(path: &Path, options: &StoreOptions) -> Result<Self, Error> {
         let run = options.migrations == Migrations::Run;
+        if options.migrations == Migrations::Existing && !path.exists() {
+            return Err(Error::Open(migrate::absent(&format!("there is no file {}", path.display()))));
+        }
         if run && let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             tokio::fs::create_dir_all(directory).await.map_err(|error| {
                 Error::Open(format!("cannot create the directory {}: {error}", directory.display()))
@@ -56,11 +59,7 @@ impl SqliteStore {
             .pragma("temp_store", "memory")
             .thread_name(|_| "sqlite-writer".to_owned());
         let mut connection = connect(&write, options.lock_timeout).await.map_err(|error| refused(path, &error))?;
-        if run {
-            migrate::run(&mut connection, Dialect::Sqlite).await?;
-        } else {
-            migrate::check(&mut connection, Dialect::Sqlite).await?;
-        }
+        migrate::open(&mut connection, Dialect::Sqlite, options.migrations).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(options.acquire_timeout)

@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
+use super::programmes::read_pauses;
 use super::reseal::{Batch, Which};
 use super::standing;
 use super::value::row;
 use super::{Connection, Error, Owner, Tx};
 use crate::domain::Timestamp;
 use crate::domain::callback_url::CallbackUrl;
+use crate::domain::pause::Pauses;
 use crate::domain::reach::Reach;
 use crate::domain::webhook::{DisabledReason, RotatedSecret, Settings, Subscription, WebhookType};
 use crate::sealing::{Place, Sealer};
@@ -251,30 +253,37 @@ row! {
         created_at: Timestamp,
         updated_at: Timestamp,
         sandbox: bool,
+        programme_updated_at: Timestamp,
+        pauses: String,
     }
 }
 
-/// A subscription with deliveries that are due, and whether its programme is a sandbox.
+/// A subscription with deliveries that are due, and what sending them asks of its programme.
 #[derive(Debug, Clone)]
 pub struct Ready {
     /// The subscription.
     pub subscription: Subscription,
     /// Whether its programme is a sandbox.
     pub sandbox: bool,
+    /// When the subscription or its programme has changed last.
+    pub changed_at: Timestamp,
+    /// When its programme was disabled.
+    pub pauses: Pauses,
 }
 
 /// The subscriptions that may be sent to and have a delivery, in hand or not, that has been due since `since` or later; that is due at all, where
-/// the subscription is disabled (it would be a probe) or has changed since then. One look into an index for each subscription.
+/// the subscription is disabled (it would be a probe) or has changed since then, or its programme has. None of a disabled programme. One look into an index for each subscription.
 pub async fn ready(on: &mut impl Connection, (since, now): (Timestamp, Timestamp)) -> Result<Vec<Ready>, Error> {
     let sealer = on.sealer().clone();
     let rows: Vec<ReadyRow> = on
         .query(
             "SELECT w.id, w.programme_id, w.callback_url, w.types, w.fifo, w.disabled_reason, w.probe_at, w.failing_since, \
-             w.failures, w.sealed_secret, w.sealed_previous_secret, w.previous_secret_until, w.created_at, w.updated_at, p.sandbox \
-             FROM webhooks w JOIN programmes p ON p.id = w.programme_id WHERE NOT w.deleted \
+             w.failures, w.sealed_secret, w.sealed_previous_secret, w.previous_secret_until, w.created_at, w.updated_at, p.sandbox, \
+             p.updated_at AS programme_updated_at, p.pauses \
+             FROM webhooks w JOIN programmes p ON p.id = w.programme_id WHERE NOT w.deleted AND NOT p.disabled \
              AND (w.disabled_reason IS NULL OR w.probe_at <= $1) AND (SELECT 1 FROM deliveries d \
              WHERE d.webhook_id = w.id AND d.status = 'pending' AND d.next_attempt_at <= $1 \
-             AND d.next_attempt_at >= CASE WHEN w.disabled_reason IS NULL AND w.updated_at < $2 THEN $2 ELSE $3 END \
+             AND d.next_attempt_at >= CASE WHEN w.disabled_reason IS NULL AND w.updated_at < $2 AND p.updated_at < $2 THEN $2 ELSE $3 END \
              LIMIT 1) = 1",
         )
         .bind(now)
@@ -283,7 +292,8 @@ pub async fn ready(on: &mut impl Connection, (since, now): (Timestamp, Timestamp
         .all()
         .await?;
     let read = |row: ReadyRow| {
-        let sandbox = row.sandbox;
+        let (sandbox, pauses) = (row.sandbox, read_pauses(&row.pauses)?);
+        let changed_at = row.updated_at.max(row.programme_updated_at);
         let row = WebhookRow {
             id: row.id,
             programme_id: row.programme_id,
@@ -300,7 +310,7 @@ pub async fn ready(on: &mut impl Connection, (since, now): (Timestamp, Timestamp
             created_at: row.created_at,
             updated_at: row.updated_at,
         };
-        Ok(Ready { subscription: row.read(&sealer)?, sandbox })
+        Ok(Ready { subscription: row.read(&sealer)?, sandbox, changed_at, pauses })
     };
     // One row that cannot be read is not to keep the others' deliveries: its own wait.
     let logged =

@@ -34,7 +34,7 @@ use claim::{End, Take, Want};
 use fairness::{Place, Places};
 use hands::{Hands, Held};
 use horizon::Horizon;
-use look::{Asked, Found, Look};
+use look::{Found, Look, asked};
 use settlement::{Ended, Settlement};
 use signing::Signing;
 
@@ -225,17 +225,6 @@ struct Share {
     whole: bool,
 }
 
-/// What to look for, where nothing is due before `since`.
-fn asked(shares: &[Share], since: Timestamp) -> Vec<Asked> {
-    let asked = |share: &Share| {
-        let it = &share.to.ready.subscription;
-        // As `ready` has it: much may have waited while it was disabled.
-        let since = if it.disabled_reason.is_none() && it.updated_at < since { since } else { Timestamp::EPOCH };
-        Asked { webhook_id: it.id, fifo: it.settings.fifo, since, count: share.count }
-    };
-    shares.iter().filter(|share| share.count > 0).map(asked).collect()
-}
-
 /// A delivery under way.
 pub struct Job {
     claimed: Claimed,
@@ -291,6 +280,7 @@ impl Queue for Webhooks {
         let mut ready: Vec<_> = ready.into_iter().map(|ready| Arc::new(To::new(ready, self.options, now))).collect();
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % ready.len().max(1);
         ready.rotate_left(first);
+        self.ahead.only(&ready);
         let shares = self.shares(&ready, limit);
         let look = Look { node: self.node, hands: &self.hands, now, began };
         let found = look.find(&mut reader, &asked(&shares, since)).await?;
@@ -375,7 +365,9 @@ impl Queue for Webhooks {
         let at = sent.attempt.ended_at();
         let mut delivery = job.claimed.delivery.clone();
         let due = delivery.next_attempt_at.unwrap_or(delivery.due_since);
-        let outcome = delivery.settle(sent.attempt, Pace { retry_after: sent.retry_after, random });
+        let before = delivery.attempts.last().map_or(due, Attempt::ended_at);
+        let paused = job.to.ready.pauses.after(before);
+        let outcome = delivery.settle(sent.attempt, Pace { retry_after: sent.retry_after, random, paused });
         let name = delivery.status.as_str();
         let name = if name == "pending" { "retry" } else { name };
         let subscription = &job.to.ready.subscription;

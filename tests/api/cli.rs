@@ -10,6 +10,8 @@ in_processes![
     programmes_are_made_and_ended,
     operators_are_managed_and_their_acts_told,
     a_customer_is_decided_about,
+    a_partner_may_keep_its_private_key,
+    a_second_node_leaves_the_profile_alone,
     the_profile_follows_the_service,
     bodies_come_from_anywhere,
 ];
@@ -71,6 +73,33 @@ async fn programmes_are_made_and_ended(place: Place) {
     assert!(place.run(&["programme", "disable", "--id", id]).status.success());
     let listed: Value = serde_json::from_str(stdout(&place.run(&["programme", "list"])).trim()).unwrap();
     assert_eq!((&listed["name"], &listed["disabled"], listed.get("apiSecret")), (&"Wallet".into(), &true.into(), None));
+    // Enabled again, it has the credentials that it had.
+    let enabled = place.run(&["programme", "enable", "--id", id]);
+    assert_eq!(stdout(&enabled).trim(), format!("{{\"programmeId\":\"{id}\",\"disabled\":false}}"));
+    let rotated: Value = serde_json::from_str(&stdout(&rotated)).unwrap();
+    let mut renewed = profile.clone();
+    for name in ["apiKey", "apiSecret"] {
+        renewed[name] = rotated[name].clone();
+    }
+    std::fs::write(file, renewed.to_string()).unwrap();
+    assert_eq!(place.run(&call).status.code(), Some(0));
+    for unknown in ["enable", "disable"] {
+        let unknown = place.run(&["programme", unknown, "--id", "01900000-0000-7000-8000-000000000000"]);
+        assert!(stderr(&unknown).contains("there is no programme"), "{}", stderr(&unknown));
+    }
+    let acts = stdout(&place.run(&["audit", "acts"]));
+    for act in ["create", "rotate_secret", "disable", "enable"] {
+        let recorded = acts.lines().find(|line| line.contains(&format!("\"programme.{act}\"")));
+        assert!(recorded.is_some_and(|line| line.contains(id)), "{act}: {acts}");
+    }
+    // A name is given once, unless somebody insists.
+    let taken = place.run(&["programme", "create", "--name", "Wallet"]);
+    assert_eq!(taken.status.code(), Some(1));
+    assert!(stderr(&taken).contains("--allow-duplicate-name"), "{}", stderr(&taken));
+    let create = ["programme", "create", "--name", "Wallet", "--allow-duplicate-name"];
+    let twin = place.run(&[&create[..], &["--public-url", "https://api.example.com"]].concat());
+    let twin: Value = serde_json::from_str(&stdout(&twin)).unwrap();
+    assert_eq!(twin["baseUrl"], "https://api.example.com/v1");
     let operator = place.run(&["operator", "create", "--name", "desk"]);
     let operator: Value = serde_json::from_str(&stdout(&operator)).unwrap();
     assert!(operator["token"].as_str().unwrap().starts_with("cop_"));
@@ -181,6 +210,40 @@ async fn a_customer_is_decided_about(place: Place) {
     drop(server);
 }
 
+async fn a_partner_may_keep_its_private_key(place: Place) {
+    let [key, public, file] = ["key.pem", "public.pem", "wallet.json"].map(|name| place.directory.path().join(name));
+    let [key, public, file] = [&key, &public, &file].map(|path| path.to_str().unwrap());
+    let made = place.run(&["keygen", "--algorithm", "ed25519", "--out", key]);
+    std::fs::write(public, &made.stdout).unwrap();
+    let made = place.run(&["programme", "create", "--name", "Wallet", "--public-key", public]);
+    let profile: Value = serde_json::from_str(&stdout(&made)).unwrap();
+    assert_eq!((&profile["algorithm"], profile.get("privateKeyPem")), (&"ed25519".into(), None));
+    std::fs::write(file, &made.stdout).unwrap();
+    let server = place.serve(&["--no-sandbox"]);
+    assert!(place.run(&["token", "--profile", file]).status.success());
+    let call = ["call", "--profile", file, "GET", "/v1/customers"];
+    let unsigned = place.run(&call);
+    assert!(unsigned.status.code() == Some(1) && stderr(&unsigned).contains("--key"), "{}", stderr(&unsigned));
+    let signed = place.run(&[&call[..], &["--key", key]].concat());
+    assert_eq!(signed.status.code(), Some(0), "{}", stderr(&signed));
+    let wrong = place.run(&["programme", "create", "--name", "Other", "--public-key", key]);
+    assert_eq!(wrong.status.code(), Some(1), "a private key is none that can be given away");
+    assert!(!stdout(&place.run(&["programme", "list"])).contains("Other"));
+    drop(server);
+}
+
+async fn a_second_node_leaves_the_profile_alone(place: Place) {
+    let first = place.serve(&[]);
+    let made = std::fs::read_to_string(place.sandbox()).unwrap();
+    let elsewhere = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"];
+    let second = place.serve(&elsewhere);
+    assert_eq!(std::fs::read_to_string(place.sandbox()).unwrap(), made);
+    drop((first, second));
+    // Alone it is the profile's node.
+    drop(place.serve(&elsewhere));
+    assert_ne!(std::fs::read_to_string(place.sandbox()).unwrap(), made);
+}
+
 async fn the_profile_follows_the_service(place: Place) {
     drop(place.serve(&[]));
     let path = place.sandbox();
@@ -288,4 +351,39 @@ async fn a_newer_database_is_refused() {
     let refused = place.run(&["migrate"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(stderr(&refused).contains("9999") && stderr(&refused).contains("newer"), "{}", stderr(&refused));
+}
+
+/// Where nobody says where the database is, only the service makes one.
+#[test]
+fn no_command_makes_a_database_in_a_wrong_directory() {
+    let place = Place::sqlite();
+    let id = "01900000-0000-7000-8000-000000000000";
+    for line in [
+        "programme list",
+        "programme create --name Wallet",
+        "programme disable --id ID",
+        "programme enable --id ID",
+        "programme rotate-secret --id ID",
+        "operator create --name desk",
+        "migrate",
+        "worker",
+        "verify-audit",
+        "token",
+        "call GET /v1/customers",
+        "listen --forward-to http://127.0.0.1:1/",
+    ] {
+        let words: Vec<_> = line.split(' ').map(|word| if word == "ID" { id } else { word }).collect();
+        let output = place.customerd().env_remove("CUSTOMERD_DATA_DIR").args(words).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line}: {}", stderr(&output));
+        assert_eq!(std::fs::read_dir(place.directory.path()).unwrap().count(), 0, "{line} left something behind");
+        if line.starts_with("programme") || line == "migrate" {
+            assert!(stderr(&output).contains("--data-dir"), "{line}: {}", stderr(&output));
+        }
+    }
+    let missing = place.run(&["programme", "list"]);
+    assert_eq!(missing.status.code(), Some(1), "named, but not there");
+    let mut create = place.customerd();
+    create.env_remove("CUSTOMERD_DATA_DIR").args(["programme", "create", "--name", "A", "--data-dir", "here"]);
+    let created = create.output().unwrap();
+    assert!(created.status.success() && place.directory.path().join("here/customerd.db").exists());
 }

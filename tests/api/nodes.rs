@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::process::Place;
+use crate::process::{Place, stdout};
 use crate::support::{Keys, Ledger, Partner};
 
 /// More than one node sends to one subscription at once.
@@ -42,6 +42,25 @@ async fn two_nodes_share_the_work_and_survive_the_death_of_either() {
     delivered(&partner, &webhook, &receiver, 3).await;
     assert_eq!(receiver.wrong(), Vec::<String>::new());
     assert_eq!(node.stop(), Some(0));
+}
+
+/// Each finds a database without programmes; one of them makes the sandbox, and only that one has its profile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_that_start_at_once_make_one_sandbox() {
+    let Some(first) = Place::postgres().await else { return };
+    let second = first.beside();
+    // Without it they would meet at the migrations first.
+    assert!(first.run(&["migrate"]).status.success());
+    let (one, two) = std::thread::scope(|scope| {
+        let (one, two) = (scope.spawn(|| first.serve(&[])), scope.spawn(|| second.serve(&[])));
+        (one.join().unwrap(), two.join().unwrap())
+    });
+    assert_eq!(stdout(&first.run(&["programme", "list"])).lines().count(), 1);
+    let profiles = [&first, &second].into_iter().filter(|place| place.sandbox().exists());
+    let winner = profiles.collect::<Vec<_>>();
+    assert_eq!(winner.len(), 1);
+    assert_eq!(winner[0].run(&["call", "GET", "/v1/customers"]).status.code(), Some(0));
+    drop((one, two));
 }
 
 async fn subscribe(partner: &Partner, receiver: &Ledger) -> String {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use customerd::domain::event::Origin;
-use customerd::store::{customers, events};
+use customerd::store::{customers, events, programmes};
 use serde_json::{Value, json};
 
 use crate::support::{House, Keys, Partner, Receiver, Service, everywhere};
@@ -16,6 +16,7 @@ everywhere![
     a_rotated_secret_signs_beside_the_old_one,
     spans_are_replayed,
     one_entity_in_order,
+    a_disabled_programme_pauses_and_so_does_its_clock,
 ];
 
 const PRIVATE: &[&str] = &["--allow-private-callbacks"];
@@ -217,6 +218,44 @@ async fn failures_are_retried_until_dead_and_replayed(h: House) {
     assert_eq!(deliveries(&wallet, &webhook, settled(count + 1)).await[0]["status"], "delivered");
     let metrics = wallet.get("/metrics").bare().await.is(200);
     assert!(metrics.text().contains("webhook_attempts_total{outcome=\"dead\"} "), "dead deliveries are counted");
+    service.stop().await;
+}
+
+async fn a_disabled_programme_pauses_and_so_does_its_clock(h: House) {
+    let (service, mut wallet, mut receiver) = house(h).await;
+    let (webhook, _) = subscribe(&wallet, &receiver).await;
+    let mut other = service.sandbox_partner("Other").await;
+    let mut theirs = Receiver::start().await;
+    subscribe(&other, &theirs).await;
+    receiver.always(500);
+    wallet.customer("u-1").await;
+    receiver.next().await;
+    deliveries(&wallet, &webhook, settled(1)).await;
+
+    let mut tx = service.store.begin().await.unwrap();
+    assert!(programmes::disable(&mut tx, wallet.programme_id, service.clock.now()).await.unwrap());
+    tx.commit().await.unwrap();
+    service.wait(Duration::from_hours(30));
+    other.sign_in().await;
+    // What is sent to others shows that deliveries were looked for, after the time of this one had come.
+    for name in ["u-2", "u-3"] {
+        other.customer(name).await;
+        assert_eq!(theirs.next().await.json()["externalId"], name);
+    }
+    assert!(receiver.more().is_none(), "sent while the programme was disabled");
+
+    let mut tx = service.store.begin().await.unwrap();
+    assert!(programmes::enable(&mut tx, wallet.programme_id, service.clock.now()).await.unwrap());
+    tx.commit().await.unwrap();
+    receiver.next().await;
+    wallet.get(&webhook).await.refuses(401, "UNAUTHENTICATED");
+    wallet.sign_in().await;
+    // A day has gone by since the first attempt, but not of the time that counts.
+    assert_eq!(deliveries(&wallet, &webhook, settled(2)).await[0]["status"], "pending");
+    receiver.always(204);
+    service.wait(Duration::from_secs(10));
+    receiver.next().await;
+    assert_eq!(deliveries(&wallet, &webhook, settled(3)).await[0]["status"], "delivered");
     service.stop().await;
 }
 

@@ -8,6 +8,7 @@ mod deliveries;
 mod events;
 mod open;
 mod postgres_limits;
+mod programmes;
 mod retried;
 mod sealed;
 mod shared_commits;

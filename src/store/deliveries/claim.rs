@@ -331,15 +331,16 @@ pub async fn settle(tx: &mut Tx, settled: &[&Settled]) -> Result<u64, Error> {
 }
 
 /// When the next delivery of a subscription that may be sent to is due: since `since` at the longest (since whenever, where the
-/// subscription has changed since then), or in future; of one that is disabled for failing, when it is probed. Those that somebody
-/// is sending are counted. One look into an index for each subscription.
+/// subscription or its programme has changed since then), or in future; of one that is disabled for failing, when it is probed. Those
+/// that somebody is sending are counted, those of a disabled programme are not. One look into an index for each subscription.
 pub async fn due_at(on: &mut impl Connection, since: Timestamp) -> Result<Option<Timestamp>, Error> {
     let row: (Option<Timestamp>,) = on
         .query(
             "SELECT min(CASE WHEN probe_at > due THEN probe_at ELSE due END) FROM (SELECT w.probe_at, \
              (SELECT min(d.next_attempt_at) FROM deliveries d WHERE d.webhook_id = w.id AND d.status = 'pending' \
-             AND d.next_attempt_at >= CASE WHEN w.disabled_reason IS NULL AND w.updated_at < $1 THEN $1 ELSE $2 END) AS due \
-             FROM webhooks w WHERE NOT w.deleted AND (w.disabled_reason IS NULL OR w.probe_at IS NOT NULL)) waiting",
+             AND d.next_attempt_at >= CASE WHEN w.disabled_reason IS NULL AND w.updated_at < $1 AND p.updated_at < $1 THEN $1 \
+             ELSE $2 END) AS due FROM webhooks w JOIN programmes p ON p.id = w.programme_id \
+             WHERE NOT w.deleted AND NOT p.disabled AND (w.disabled_reason IS NULL OR w.probe_at IS NOT NULL)) waiting",
         )
         .bind(since)
         .bind(Timestamp::EPOCH)
@@ -348,13 +349,14 @@ pub async fn due_at(on: &mut impl Connection, since: Timestamp) -> Result<Option
     Ok(row.0)
 }
 
-/// When the first pending delivery of a subscription that is not disabled fell due, or will: those that somebody is sending
-/// are counted.
+/// When the first pending delivery of a subscription that is not disabled, nor its programme, fell due, or will: those that
+/// somebody is sending are counted.
 pub async fn first_pending(on: &mut impl Connection) -> Result<Option<Timestamp>, Error> {
     let row: (Option<Timestamp>,) = on
         .query(
             "SELECT min(due) FROM (SELECT (SELECT min(d.next_attempt_at) FROM deliveries d WHERE d.webhook_id = w.id \
-             AND d.status = 'pending') AS due FROM webhooks w WHERE NOT w.deleted AND w.disabled_reason IS NULL) waiting",
+             AND d.status = 'pending') AS due FROM webhooks w JOIN programmes p ON p.id = w.programme_id \
+             WHERE NOT w.deleted AND NOT p.disabled AND w.disabled_reason IS NULL) waiting",
         )
         .one()
         .await?;

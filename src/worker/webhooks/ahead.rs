@@ -1,7 +1,7 @@
 //! Deliveries that are claimed and wait for a place of their subscription, so that not every few attempts need a look into
 //! the store.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
@@ -55,6 +55,12 @@ impl Ahead {
         line.until = until;
         line.more = more;
         line.waiting.extend(claimed);
+    }
+
+    /// Lets go of what waits for subscriptions that may not be sent to any more: those that are not ready.
+    pub(super) fn only(&self, ready: &[Arc<To>]) {
+        let ready: HashSet<Uuid> = ready.iter().map(|to| to.ready.subscription.id).collect();
+        self.lines().retain(|id, line| line.waiting.is_empty() || ready.contains(id));
     }
 
     /// Lets go of all that waits.

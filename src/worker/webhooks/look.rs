@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::Share;
 use super::hands::Hands;
 use crate::domain::Timestamp;
 use crate::store::deliveries::{self, Claim, Due, Wanted, mark};
@@ -27,6 +28,18 @@ pub(super) struct Asked {
     pub(super) since: Timestamp,
     /// How many at the most.
     pub(super) count: usize,
+}
+
+/// What to look for, where nothing is due before `since`.
+pub(super) fn asked(shares: &[Share], since: Timestamp) -> Vec<Asked> {
+    let asked = |share: &Share| {
+        let it = &share.to.ready.subscription;
+        // As `ready` has it: much may have waited while it was disabled.
+        let since =
+            if it.disabled_reason.is_none() && share.to.ready.changed_at < since { since } else { Timestamp::EPOCH };
+        Asked { webhook_id: it.id, fifo: it.settings.fifo, since, count: share.count }
+    };
+    shares.iter().filter(|share| share.count > 0).map(asked).collect()
 }
 
 /// What it found of one subscription.

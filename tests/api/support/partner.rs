@@ -36,7 +36,7 @@ impl Partner {
             api_key: profile.api_key.to_string(),
             api_secret: profile.api_secret.expose_secret().to_owned(),
             token: String::new(),
-            key: Arc::new(PrivateKey::parse(profile.private_key_pem.expose_secret()).unwrap()),
+            key: Arc::new(PrivateKey::parse(profile.private_key_pem.as_ref().unwrap().expose_secret()).unwrap()),
             key_id: profile.key_id.clone(),
             http,
             clock,

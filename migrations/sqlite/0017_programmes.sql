@@ -1,0 +1,14 @@
+-- Names of programmes are given once, unless somebody insists: who writes the row has the name. Programmes that share one
+-- already stay, and the oldest has the row.
+CREATE TABLE programme_names (
+    name TEXT PRIMARY KEY,
+    programme_id BLOB NOT NULL REFERENCES programmes (id)
+) STRICT;
+INSERT INTO programme_names (name, programme_id)
+    SELECT name, id FROM programmes WHERE true ORDER BY created_at, id ON CONFLICT DO NOTHING;
+
+-- Since when a programme is disabled, and the latest times in which it was: the deliveries' clock stood still then. JSON:
+-- pairs of microseconds since the Unix epoch.
+ALTER TABLE programmes ADD COLUMN disabled_at INTEGER;
+ALTER TABLE programmes ADD COLUMN pauses TEXT NOT NULL DEFAULT '[]';
+UPDATE programmes SET disabled_at = updated_at WHERE disabled;
