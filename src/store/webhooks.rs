@@ -318,10 +318,13 @@ pub async fn ready(on: &mut impl Connection, (since, now): (Timestamp, Timestamp
     Ok(rows.into_iter().map(read).filter_map(|read| logged(read).ok()).collect())
 }
 
+/// A subscription with its secrets as they are stored.
+type SealedRow = (Uuid, Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// Seals the secrets of at most `limit` subscriptions after one.
 pub(super) async fn reseal(tx: &mut Tx, which: Which, (after, limit): (Uuid, i64)) -> Result<Batch<Uuid>, Error> {
     let sealer = tx.sealer().clone();
-    let rows: Vec<(Uuid, Option<Vec<u8>>, Option<Vec<u8>>)> = tx
+    let rows: Vec<SealedRow> = tx
         .query("SELECT id, sealed_secret, sealed_previous_secret FROM webhooks WHERE id > $1 ORDER BY id LIMIT $2")
         .bind(after)
         .bind(limit)
