@@ -30,7 +30,10 @@ async fn use_everything(place: &Place, partner: &mut Partner) -> Vec<Needle> {
     let profile = Profile::read(&place.sandbox()).unwrap();
     let mut shown = vec![Needle::text("the first secret", profile.api_secret.expose_secret())];
     shown.push(Needle::text("the first token", &partner.token));
-    shown.push(Needle::text("the partner's key", profile.private_key_pem.expose_secret().lines().nth(1).unwrap()));
+    shown.push(Needle::text(
+        "the partner's key",
+        profile.private_key_pem.as_ref().unwrap().expose_secret().lines().nth(1).unwrap(),
+    ));
     let key = "9b3c2d1e-0000-4000-8000-0000000000a1";
     let body = json!({"chainId": account("u-secret"), "externalId": "u-secret"});
     let customer = partner.post("/v1/customers", &body).key(key).await.is(201);
