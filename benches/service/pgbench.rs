@@ -75,7 +75,7 @@ async fn text(programme: &Map<String, Value>, source: &mut PgConnection) -> Stri
         literal(&programme["id"])
     );
     let overwrite = " ON CONFLICT (programme_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, \
-        status = excluded.status, reply = excluded.reply, expires_at = excluded.expires_at \
+        status = excluded.status, sealed_reply = excluded.sealed_reply, expires_at = excluded.expires_at \
         WHERE idempotency_keys.expires_at <= now()";
     for (table, own, conflict) in [
         ("customers", &customer[..], " WHERE true ON CONFLICT DO NOTHING"),

@@ -97,8 +97,12 @@ impl PgStore {
     pub(super) async fn remove_traces(&self) -> Result<(), Error> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
         sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = '60s'").execute(&mut connection).await?;
-        let tables = "VACUUM (FULL, ANALYZE) service_keys, service_keyring, webhooks, idempotency_keys";
+        let tables =
+            "VACUUM (FULL, ANALYZE) service_keys, service_keyring, webhooks, idempotency_keys, audit_keys, customers";
         sqlx::raw_sql(tables).execute(&mut connection).await?;
+        // ANALYZE leaves the statistics of a table that is empty by now as they were; a column that is rewritten loses them.
+        let emptied = "ALTER TABLE service_keys ALTER COLUMN secret TYPE bytea USING secret";
+        sqlx::raw_sql(emptied).execute(&mut connection).await?;
         if let Err(error) = sqlx::raw_sql("VACUUM FULL pg_catalog.pg_statistic").execute(&mut connection).await {
             tracing::warn!(%error, "cannot rewrite the statistics, which may hold samples of what was in the clear");
         }
