@@ -50,6 +50,7 @@ async fn api(bench: &Bench) -> Api {
         rate: None,
         kyc,
         private_callbacks: false,
+        streams: 100,
         stopping: tokio::sync::watch::Sender::new(false).subscribe(),
     };
     Api::new(bench.store.clone(), bench.clock.clone(), settings).await.unwrap()

@@ -80,8 +80,8 @@ impl Start<'_> {
         let rate = self.serve.limits.rate_limit.map(|rate| (rate.requests, rate.window));
         let kyc = Arc::new(providers::kyc(&self.serve.kyc)?);
         let private_callbacks = self.serve.work.allow_private_callbacks;
-        let stopping = self.shutdown.flag();
-        Ok(Settings { origins, chains, rate, kyc, private_callbacks, stopping })
+        let (stopping, streams) = (self.shutdown.flag(), self.serve.limits.max_event_streams as usize);
+        Ok(Settings { origins, chains, rate, kyc, private_callbacks, streams, stopping })
     }
 
     /// The connection of a front to its backend, made when it is first needed and again when it breaks.

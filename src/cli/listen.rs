@@ -15,7 +15,7 @@ use crate::config::Common;
 use crate::outbound::standard::{Message, Secret, new_secret};
 use crate::telemetry;
 
-/// Longest silence of the stream, which says every 15 seconds that it is there.
+/// Longest silence of the stream, which says at least every 15 seconds that it is there.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Before a lost stream is taken up again.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -41,6 +41,11 @@ pub struct LimitArgs {
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_streams: u32,
 
+    /// Event streams that one programme may follow on this node at once (operators' apart); more are answered 429
+    #[arg(long, env = "CUSTOMERD_MAX_EVENT_STREAMS", value_name = "N", default_value = "100",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_event_streams: u32,
+
     /// Time to read a request's headers
     #[arg(long, env = "CUSTOMERD_HEADER_TIMEOUT", value_name = "TIME", default_value = "10s")]
     pub header_timeout: Span,

@@ -21,6 +21,9 @@ use super::watched::Watched;
 use super::{Clients, Limits, Shutdown};
 use crate::clock::Clock;
 
+/// How long an HTTP/2 peer may be silent before it is sent a PING.
+const PING: Duration = Duration::from_secs(10);
+
 /// What the connections of a listener have in common.
 pub(super) struct Shared<S> {
     pub(super) service: S,
@@ -49,8 +52,9 @@ pub(super) fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         // What comes before anybody asks for it is not counted as a body's memory: little may.
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(2 * WINDOW)
-        // A peer that is gone without a word is noticed; one that answers is not kept open by that alone.
-        .keep_alive_interval(Duration::from_secs(30))
+        // A silent stream shows life: WatchEvents promises it every 15 seconds. A peer that is gone without a word is noticed;
+        // one that answers is not kept open by that alone.
+        .keep_alive_interval(PING)
         .keep_alive_timeout(Duration::from_secs(20));
     builder
 }

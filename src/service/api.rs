@@ -19,6 +19,7 @@ use super::known::Known;
 use super::once::{self, Change, Key};
 use super::recent_secrets::RecentSecrets;
 use super::revocation::Revocations;
+use super::streams::Streams;
 use super::throttle::{Guesses, Left, Rate};
 use crate::api::access::{Called, Callers, Rpc};
 use crate::api::metadata;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub kyc: Arc<Kyc>,
     /// Whether sandbox programmes may have webhooks at http and private addresses.
     pub private_callbacks: bool,
+    /// Event streams that a programme may follow here at once.
+    pub streams: usize,
     /// Turns true when the service is to stop: streams end then.
     pub stopping: watch::Receiver<bool>,
 }
@@ -62,6 +65,7 @@ pub struct Inner {
     pub(crate) recent_secrets: RecentSecrets,
     pub(crate) revocations: Revocations,
     pub(crate) known: Known,
+    pub(crate) streams: Arc<Streams>,
     rate: Option<Rate>,
 }
 
@@ -139,8 +143,8 @@ impl Api {
         let keys = CurrentKeys::new(Keys::new(&keyring, settings.origins.primary())?);
         let rate = settings.rate.map(|(requests, window)| Rate::new(requests, window));
         let (guesses, recent_secrets, known) = (Guesses::new(), RecentSecrets::new(&clock), Known::default());
-        let revocations = Revocations::new(store.clone(), clock.clone());
-        let inner = Inner { store, clock, settings, keys, guesses, recent_secrets, revocations, known, rate };
+        let (streams, revocations) = (Streams::new(settings.streams), Revocations::new(store.clone(), clock.clone()));
+        let inner = Inner { store, clock, settings, keys, guesses, recent_secrets, revocations, known, streams, rate };
         Ok(Self(Arc::new(inner)))
     }
 

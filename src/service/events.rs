@@ -1,11 +1,12 @@
 //! What the RPCs about the stream of events have in common: cursors, filters, messages.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use uuid::Uuid;
 
+use super::Api;
 use super::context::Context;
 use super::convert::{self, timestamp};
+use super::cursors::Cursor;
 use super::failure::Outcome;
 use super::get_customer;
 use super::webhooks;
@@ -19,26 +20,34 @@ use crate::store::events::{self, Wanted, Watched};
 /// The cursor for what comes from now on.
 const NOW: &str = "now";
 
-/// The cursor behind a position: opaque to consumers.
-pub(super) fn cursor(position: i64) -> String {
-    URL_SAFE_NO_PAD.encode(position.to_be_bytes())
+/// The cursor behind a position of a programme's stream.
+pub(super) fn cursor(api: &Api, programme_id: Uuid, position: i64) -> Outcome<String> {
+    Ok(api.keys().cursors.seal(programme_id, position).map_err(|_| Error::internal())?)
 }
 
-/// The position that a cursor stands for, once every committed event has one. Nothing ever appears behind it.
+/// The position that a cursor stands for. Nothing ever appears behind it.
 pub(super) async fn position(cx: &Context<'_>, cursor: &str) -> Outcome<i64> {
-    let position = match cursor {
-        "" => Some(0),
+    let programme_id = cx.programme().id;
+    match cursor {
+        "" => return Ok(0),
         NOW => {
             events::place(&cx.api.store).await?;
-            Some(events::placed(&mut cx.api.store.reader().await?).await?)
+            return Ok(events::last_position(&mut cx.api.store.reader().await?, programme_id).await?);
         }
-        text => {
-            let bytes: Option<[u8; 8]> = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
-            bytes.map(i64::from_be_bytes).filter(|position| *position >= 0)
+        _ => {}
+    }
+    match cx.api.keys().cursors.read(programme_id, cursor) {
+        Some(Cursor::Sealed(position)) => return Ok(position),
+        // Only what an earlier version may have given: others would say where a programme's events stand among all.
+        Some(Cursor::Plain(position))
+            if position <= events::plain_cursors_until(&mut cx.api.store.reader().await?).await? =>
+        {
+            return Ok(position);
         }
-    };
+        Some(Cursor::Plain(_)) | None => {}
+    }
     let message = "Must be the nextCursor of a page or the cursor of an event; empty for the beginning, or now.";
-    Ok(position.ok_or_else(|| Error::invalid("cursor", "INVALID_VALUE", message))?)
+    Err(Error::invalid("cursor", "INVALID_VALUE", message).into())
 }
 
 /// The events that a request asks for.
@@ -102,8 +111,8 @@ impl From<Address> for v1::Address {
     }
 }
 
-/// An event as a message: what its webhook's body says, and where it stands.
-pub(super) fn message(watched: &Watched) -> Result<v1::Event, store::Error> {
+/// An event of a programme as a message: what its webhook's body says, and where it stands.
+pub(super) fn message(api: &Api, programme_id: Uuid, watched: &Watched) -> Outcome<v1::Event> {
     let unreadable = |error: &dyn std::fmt::Display| store::Error::unreadable("events.body", &error.to_string());
     let body: Body = serde_json::from_str(&watched.body).map_err(|error| unreadable(&error))?;
     let moment = |text: &str| text.parse::<Timestamp>().map(timestamp).map_err(|error| unreadable(&error));
@@ -127,6 +136,6 @@ pub(super) fn message(watched: &Watched) -> Result<v1::Event, store::Error> {
         shipping_address: body.shipping_address.map(Into::into),
         status: body.status,
         version: body.version,
-        cursor: Some(cursor(watched.position)),
+        cursor: Some(cursor(api, programme_id, watched.position)?),
     })
 }

@@ -10,6 +10,7 @@ use secrecy::ExposeSecret as _;
 use tokio::sync::Mutex;
 
 use super::Api;
+use super::cursors::Cursors;
 use super::failure::Outcome;
 use super::links::Links;
 use super::token::Tokens;
@@ -21,6 +22,7 @@ use crate::store::keyring::{self, Purpose, ServiceKey};
 pub(crate) struct Keys {
     pub(crate) tokens: Tokens,
     pub(crate) links: Links,
+    pub(crate) cursors: Cursors,
     /// What verifies the signatures of webhooks, each under its id: public halves, and of no other purpose.
     pub(crate) webhooks: Vec<(String, PublicKey)>,
     fingerprints: Vec<hmac::Key>,
@@ -34,6 +36,8 @@ impl Keys {
         let webhooks = of(Purpose::Webhook);
         Ok(Self {
             tokens: Tokens::new(of(Purpose::Jwt)),
+            cursors: Cursors::new(of(Purpose::Cursor).map(|key| key.secret.expose_secret()))
+                .map_err(|_| store::Error::unreadable("service_keyring.secret", "no AES key"))?,
             links: Links::new(of(Purpose::Links).map(|key| key.secret.expose_secret()), origin),
             webhooks: webhooks
                 .map(|key| Ok((key.kid.clone(), key.private_key()?.public_key().clone())))

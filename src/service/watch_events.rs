@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 use super::api::request_id;
 use super::failure::Outcome;
 use super::revocation::{Guard, Guarded};
+use super::streams::OpenStream;
 use super::{Api, events};
 use crate::api::v1::{Event, WatchEventsRequest};
 use crate::store;
@@ -22,6 +23,8 @@ use crate::store::events::Wanted;
 const PAGE: i64 = 100;
 /// How often to poll for what other nodes committed.
 const POLL: Duration = Duration::from_secs(1);
+/// After how much silence a stream that was asked to sends a heartbeat.
+const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// The events of a call.
 pub(super) type Events = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
@@ -40,8 +43,10 @@ async fn start(api: &Api, request: Request<WatchEventsRequest>) -> Outcome<(Watc
     let message = request.get_ref();
     let wanted = events::wanted(&cx, &message.types, message.customer_id.as_deref())?;
     let after = events::position(&cx, &message.cursor).await?;
+    let open = api.streams.open(wanted.programme_id, cx.caller.operator().is_some())?;
     let guard = api.revocations.watch(cx.caller.basis().clone());
-    Ok((Watch { api: api.clone(), wanted, after }, guard))
+    let heartbeats = message.heartbeats;
+    Ok((Watch { api: api.clone(), wanted, after, heartbeats, sent: None, _open: open }, guard))
 }
 
 struct Watch {
@@ -49,6 +54,12 @@ struct Watch {
     wanted: Wanted,
     /// Up to where everything has been sent.
     after: i64,
+    /// Whether silence is filled.
+    heartbeats: bool,
+    /// When the last message was sent, by the monotonic clock.
+    sent: Option<Duration>,
+    /// The stream's place among those that are open.
+    _open: OpenStream,
 }
 
 impl Watch {
@@ -79,6 +90,12 @@ impl Watch {
                         return Ok(());
                     }
                 }
+                self.sent = Some(self.api.clock.monotonic());
+            }
+            if let Some(heartbeat) = self.heartbeat()?
+                && sender.send(Ok(heartbeat)).await.is_err()
+            {
+                return Ok(());
             }
             tokio::select! {
                 // The store lives as long as this service: the channel is not closed.
@@ -88,10 +105,21 @@ impl Watch {
         }
     }
 
+    /// The message that fills a silence, where it is time for one.
+    fn heartbeat(&mut self) -> Outcome<Option<Event>> {
+        let now = self.api.clock.monotonic();
+        if !self.heartbeats || self.sent.is_some_and(|sent| now.saturating_sub(sent) < HEARTBEAT) {
+            return Ok(None);
+        }
+        self.sent = Some(now);
+        let cursor = Some(events::cursor(&self.api, self.wanted.programme_id, self.after)?);
+        Ok(Some(Event { cursor, ..Event::default() }))
+    }
+
     /// The next page; `None` at the end of what there is.
     async fn page(&mut self) -> Outcome<Option<Vec<Event>>> {
         let mut reader = self.api.store.reader().await?;
-        let placed = store::events::placed(&mut reader).await?;
+        let placed = store::events::last_position(&mut reader, self.wanted.programme_id).await?;
         if placed <= self.after {
             return Ok(None);
         }
@@ -99,6 +127,10 @@ impl Watch {
         drop(reader);
         let last = page.last().map_or(self.after, |event| event.position);
         self.after = if page.len() as i64 == PAGE { last } else { last.max(placed) };
-        Ok(Some(page.iter().map(events::message).collect::<Result<_, store::Error>>()?))
+        Ok(Some(
+            page.iter()
+                .map(|event| events::message(&self.api, self.wanted.programme_id, event))
+                .collect::<Outcome<_>>()?,
+        ))
     }
 }

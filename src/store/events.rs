@@ -2,7 +2,7 @@
 
 mod order;
 
-pub use order::{Wanted, Watched, place, placed, stream};
+pub use order::{Wanted, Watched, last_position, place, plain_cursors_until, stream};
 
 use uuid::Uuid;
 

@@ -27,11 +27,13 @@ pub enum Purpose {
     Links,
     /// Webhooks: Ed25519, PKCS #8 PEM.
     Webhook,
+    /// Cursors of the event stream: AES-256.
+    Cursor,
 }
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Self; 4] = [Self::Jwt, Self::Fingerprint, Self::Links, Self::Webhook];
+    pub const ALL: [Self; 5] = [Self::Jwt, Self::Fingerprint, Self::Links, Self::Webhook, Self::Cursor];
 
     /// Its name in the database and on the command line.
     pub const fn as_str(self) -> &'static str {
@@ -40,6 +42,7 @@ impl Purpose {
             Self::Fingerprint => "fingerprint",
             Self::Links => "links",
             Self::Webhook => "webhook",
+            Self::Cursor => "cursor",
         }
     }
 
@@ -48,12 +51,14 @@ impl Purpose {
     }
 
     /// How long an earlier key verifies after a rotation: tokens and stored responses live for an hour, receivers may verify
-    /// a webhook late, and a person may open a link that came by mail weeks later.
+    /// a webhook late, a person may open a link that came by mail weeks later,
+    /// and a consumer may resume as long as its events are kept.
     pub const fn overlap(self) -> Duration {
         match self {
             Self::Jwt | Self::Fingerprint => Duration::from_hours(1).saturating_add(LATE),
             Self::Webhook => Duration::from_hours(24),
             Self::Links => Duration::from_hours(24 * 30),
+            Self::Cursor => Duration::from_hours(24 * 366),
         }
     }
 

@@ -48,6 +48,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0015_audit_checkpoints",
     "0016_request_ids",
     "0017_programmes",
+    "0018_plain_cursors",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {

@@ -122,7 +122,7 @@ async fn a_stream_goes_on_where_it_was_left(house: House) {
     let now = wallet.get("/v1/events?cursor=now").header("accept", "application/x-ndjson");
     let mut now = now.follow().await;
     wallet.customer("u-4").await;
-    assert!(now.until("\n").await.unwrap().contains("u-4"));
+    assert!(now.line().await.unwrap().contains("u-4"));
     service.stop().await;
 }
 

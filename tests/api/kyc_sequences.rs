@@ -86,7 +86,8 @@ impl Scene {
         let kyc = Arc::new(Kyc::Sumsub(Box::new(StandIn::start().await.client())));
         let origins = Origins::new(["https://customers.test"]).unwrap();
         let (private_callbacks, stopping) = (false, tokio::sync::watch::Sender::new(false).subscribe());
-        let settings = Settings { origins, chains: ChainSet::default(), rate: None, kyc, private_callbacks, stopping };
+        let (chains, streams) = (ChainSet::default(), 100);
+        let settings = Settings { origins, chains, rate: None, kyc, private_callbacks, streams, stopping };
         let api = Api::new(store.clone(), clock.clone(), settings).await.unwrap();
         let programme = Programme { id: clock.id(), name: "Wallet".into(), sandbox: false };
         let mut tx = store.begin().await.unwrap();

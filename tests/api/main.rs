@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+#[path = "../support/nginx.rs"]
+mod nginx;
 #[path = "../support/postgres.rs"]
 mod postgres;
 #[path = "../support/sumsub.rs"]
@@ -52,6 +54,7 @@ mod signing;
 mod simulator;
 mod sizes;
 mod statuses;
+mod streams;
 mod subscriptions;
 mod version_before;
 mod webhooks;

@@ -146,7 +146,7 @@ async fn the_keys_are_listed_and_never_shown(place: Place) {
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let mut purposes: Vec<_> = lines.iter().map(|line| line["purpose"].as_str().unwrap()).collect();
     purposes.sort_unstable();
-    assert_eq!(purposes, ["encryption", "fingerprint", "jwt", "links", "webhook"]);
+    assert_eq!(purposes, ["cursor", "encryption", "fingerprint", "jwt", "links", "webhook"]);
     drop(server);
     Bytes::printed(&text).must_not_hold(&service_keys(&place.database_url(), &key_file(&place)).await);
 }

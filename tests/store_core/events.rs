@@ -51,7 +51,7 @@ impl Consumer {
     async fn read(&mut self, store: &Store, size: i64) -> bool {
         events::place(store).await.unwrap();
         let mut reader = store.reader().await.unwrap();
-        let placed = events::placed(&mut reader).await.unwrap();
+        let placed = events::last_position(&mut reader, PROGRAMME).await.unwrap();
         let wanted = Wanted { programme_id: PROGRAMME, entities: Vec::new(), customer_id: None };
         let page = events::stream(&mut reader, &wanted, self.cursor, size).await.unwrap();
         for event in &page {

@@ -27,7 +27,7 @@ pub enum Rule {
     ResponseBody,
     /// Success is 200, 201, 202 or 204; 204 needs an empty response; streams succeed with 200.
     SuccessStatus,
-    /// `sse_id` and `sse_resume` name string fields of a server-streaming call.
+    /// `sse_id` and `sse_resume` name string fields of a server-streaming call, `heartbeats` a bool field of one with `sse_id`.
     Sse,
     /// A method and path may have one unary and one streaming call.
     Duplicate,

@@ -19,6 +19,7 @@ pub(crate) struct Rest {
     pub(crate) success_status: u16,
     pub(crate) sse_id: String,
     pub(crate) sse_resume: String,
+    pub(crate) heartbeats: String,
 }
 
 fn extension(pool: &DescriptorPool, options: &DynamicMessage, name: &str) -> Option<Value> {
@@ -79,6 +80,7 @@ pub(crate) fn rest(method: &MethodDescriptor) -> Rest {
         success_status: if status == 0 { 200 } else { u16::try_from(status).unwrap_or(u16::MAX) },
         sse_id: text(&rest, "sse_id"),
         sse_resume: text(&rest, "sse_resume"),
+        heartbeats: text(&rest, "heartbeats"),
     }
 }
 

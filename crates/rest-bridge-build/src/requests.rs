@@ -34,13 +34,11 @@ pub(crate) fn decoder(codecs: &Codecs<'_>, index: usize, binding: &Binding) -> R
     }
     out.push_str(&query(codecs, binding)?);
     if let Some(field) = &binding.sse_resume {
-        let name = names::snake(field.name());
-        let unset = match shape(field) {
-            Shape::Optional => format!("m.{name}.as_deref().unwrap_or_default().is_empty()"),
-            _ => format!("m.{name}.is_empty()"),
-        };
         let assign = codecs.assign("m", field, "id.to_owned()")?;
-        let _ = write!(out, "if {unset} && let Some(id) = input.last_event_id() {{ {assign} }}");
+        let _ = write!(out, "if let Some(id) = input.last_event_id() {{ {assign} }}");
+    }
+    if let Some(field) = &binding.heartbeats {
+        let _ = write!(out, "m.{} = true;", names::snake(field.name()));
     }
     out.push_str("Ok(()) }");
     Ok(out)

@@ -52,6 +52,7 @@ pub(crate) struct Binding {
     pub(crate) rest: Rest,
     pub(crate) sse_id: Option<FieldDescriptor>,
     pub(crate) sse_resume: Option<FieldDescriptor>,
+    pub(crate) heartbeats: Option<FieldDescriptor>,
 }
 
 impl Binding {
@@ -92,13 +93,16 @@ fn binding(rpc: &MethodDescriptor, ordinal: usize, rule: &HttpRule) -> Result<Bi
         path.push(path_field(&input, &variable.field, at)?);
     }
     let body = body(&input, rule, &path, at)?;
-    let query = match &body {
+    let rest = options::rest(rpc);
+    let heartbeats = heartbeats(rpc, &rest)?;
+    let mut query = match &body {
         Body::Message => Vec::new(),
         Body::Field(field) => query(&input, &path, Some(field), at)?,
         Body::None => query(&input, &path, None, at)?,
     };
+    // Only the bridge asks for them.
+    query.retain(|path| path.leaf() != heartbeats.as_ref());
     let response_body = named(&rpc.output(), &rule.response_body, at, Rule::ResponseBody)?;
-    let rest = options::rest(rpc);
     let sse_id = sse_field(rpc, &rpc.output(), &rest.sse_id)?;
     let sse_resume = sse_field(rpc, &input, &rest.sse_resume)?;
     let rpc = rpc.clone();
@@ -114,6 +118,7 @@ fn binding(rpc: &MethodDescriptor, ordinal: usize, rule: &HttpRule) -> Result<Bi
         rest,
         sse_id,
         sse_resume,
+        heartbeats,
     };
     success(&binding)?;
     Ok(binding)
@@ -153,6 +158,19 @@ fn sse_field(rpc: &MethodDescriptor, message: &MessageDescriptor, name: &str) ->
         let string = singular && matches!(kind(field)?, Kind::Scalar("string"));
         if !string || !rpc.is_server_streaming() {
             let detail = format!("`{name}` must be a singular string field of a server-streaming call");
+            return Err(Error::new(rpc.full_name(), Rule::Sse, detail));
+        }
+    }
+    Ok(field)
+}
+
+/// The field that asks for heartbeats.
+fn heartbeats(rpc: &MethodDescriptor, rest: &options::Rest) -> Result<Option<FieldDescriptor>> {
+    let field = named(&rpc.input(), &rest.heartbeats, rpc.full_name(), Rule::Sse)?;
+    if let Some(field) = &field {
+        let bool = shape(field) == Shape::Implicit && matches!(kind(field)?, Kind::Scalar("bool"));
+        if !bool || !rpc.is_server_streaming() || rest.sse_id.is_empty() {
+            let detail = format!("`{}` must be a bool field of a server-streaming call with sse_id", field.name());
             return Err(Error::new(rpc.full_name(), Rule::Sse, detail));
         }
     }

@@ -28,6 +28,10 @@ pub(crate) fn emit(codecs: &Codecs<'_>, bindings: &[Binding]) -> Result<String> 
                 _ => format!("Some(&m.{name})"),
             };
             let _ = write!(functions, "fn event_id_{index}(m: &{response}) -> Option<&str> {{ {id} }}");
+            if binding.heartbeats.is_some() {
+                let alone = format!("{response} {{ {name}: m.{name}.clone(), ..Default::default() }}");
+                let _ = write!(functions, "fn heartbeat_{index}(m: &{response}) -> bool {{ *m == {alone} }}");
+            }
         }
     }
     let tree = tree::emit(bindings)?;
@@ -129,9 +133,9 @@ fn arm(codecs: &Codecs<'_>, index: usize, binding: &Binding) -> Result<String> {
     let (encode, _) = encoder(codecs, index, binding)?;
     Ok(if binding.rpc.is_server_streaming() {
         let id = if binding.sse_id.is_some() { format!("Some(event_id_{index})") } else { "None".to_owned() };
-        format!(
-            "{index} => Box::pin(exchange.streaming(decode_{index}, {call}, Follow {{ encode: {encode}, id: {id} }})),"
-        )
+        let beat = if binding.heartbeats.is_some() { format!("Some(heartbeat_{index})") } else { "None".to_owned() };
+        let follow = format!("Follow {{ encode: {encode}, id: {id}, heartbeat: {beat} }}");
+        format!("{index} => Box::pin(exchange.streaming(decode_{index}, {call}, {follow})),")
     } else {
         format!("{index} => Box::pin(exchange.unary(decode_{index}, {call}, {encode})),")
     })

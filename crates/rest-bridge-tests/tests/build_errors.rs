@@ -102,6 +102,7 @@ fn every_rule_names_the_method() {
         (Sse, "Plain Plain", r#"get: "/a""#, r#"sse_id: "id""#),
         (Sse, "Plain stream:Plain", r#"get: "/a""#, r#"sse_id: "unknown""#),
         (Sse, "Plain stream:Plain", r#"get: "/a""#, r#"sse_resume: "n""#),
+        (Sse, "Plain stream:Plain", r#"get: "/a""#, r#"sse_id: "id" heartbeats: "id""#),
         (Binding, "Plain Plain", r#"custom { kind: "HEAD" path: "/a" }"#, ""),
         (
             Binding,

@@ -102,6 +102,8 @@ impl<G: Gate> Exchange<G> {
         copy_metadata(metadata.as_ref(), &self.shared.options.reply, headers);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
         headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // nginx and its kin gather a response unless it says otherwise.
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
         if self.request.method() != Method::HEAD {
             *response.body_mut() = follow(self, messages, frame, form);
         }

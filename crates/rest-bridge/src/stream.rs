@@ -19,6 +19,8 @@ pub struct Follow<Res> {
     pub encode: Encode<Res>,
     /// The field that is the SSE `id`.
     pub id: Option<EventId<Res>>,
+    /// Whether a message is a heartbeat: it sets nothing but that field.
+    pub heartbeat: Option<fn(&Res) -> bool>,
 }
 
 impl<Res> Clone for Follow<Res> {
@@ -38,7 +40,7 @@ struct State<G, Res> {
     ended: bool,
 }
 
-/// The body: a frame a message, an error frame if the call fails, a comment when an event stream is silent for long.
+/// The body: a frame a message, an error frame if the call fails, a sign of life when there is nothing to say for long.
 ///
 /// Dropping the body drops the call.
 pub(crate) fn follow<G: Gate, Res: Send + 'static>(
@@ -60,15 +62,14 @@ pub(crate) fn follow<G: Gate, Res: Send + 'static>(
 
 impl<G: Gate, Res> State<G, Res> {
     async fn next(&mut self, quiet: Duration) -> Option<Bytes> {
-        let next = match self.form {
-            Form::Events => match tokio::time::timeout(quiet, self.messages.message()).await {
-                Ok(next) => next,
-                Err(_) => return Some(Bytes::from_static(b": keep-alive\n\n")),
-            },
-            _ => self.messages.message().await,
+        let Ok(next) = tokio::time::timeout(quiet, self.messages.message()).await else {
+            return Some(self.alive(None));
         };
         let status = match next {
             Ok(None) => return None,
+            Ok(Some(message)) if self.frame.heartbeat.is_some_and(|is| is(&message)) => {
+                return Some(self.alive(Some(&message)));
+            }
             Ok(Some(message)) => match self.write(&message) {
                 Some(frame) => return Some(frame),
                 None => Status::internal("the answer has no JSON form"),
@@ -84,6 +85,22 @@ impl<G: Gate, Res> State<G, Res> {
         Some([before, &problem, after].concat().into())
     }
 
+    /// Bytes that mean nothing, and the id to resume from where there is one. An event source remembers an id without data
+    /// (HTML standard, section 9.2.6). Readers of NDJSON pass over empty lines (its specification, section 3.1).
+    fn alive(&self, message: Option<&Res>) -> Bytes {
+        match self.form {
+            Form::Events => format!(": keep-alive\n{}\n", message.map(|it| self.id(it)).unwrap_or_default()).into(),
+            _ => Bytes::from_static(b"\n"),
+        }
+    }
+
+    /// The line of a message's SSE id, empty where it has none.
+    fn id(&self, message: &Res) -> String {
+        let id = self.frame.id.and_then(|id| id(message));
+        let id = id.filter(|id| !id.is_empty() && !id.contains(['\n', '\r', '\0']));
+        id.map(|id| format!("id: {id}\n")).unwrap_or_default()
+    }
+
     fn write(&self, message: &Res) -> Option<Bytes> {
         let mut json = Writer::with_capacity(256);
         (self.frame.encode)(&mut json, message);
@@ -91,9 +108,6 @@ impl<G: Gate, Res> State<G, Res> {
         if self.form != Form::Events {
             return Some([json.as_slice(), b"\n"].concat().into());
         }
-        let id =
-            self.frame.id.and_then(|id| id(message)).filter(|id| !id.is_empty() && !id.contains(['\n', '\r', '\0']));
-        let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
-        Some([id.as_bytes(), b"data: ", &json, b"\n\n"].concat().into())
+        Some([self.id(message).as_bytes(), b"data: ", &json, b"\n\n"].concat().into())
     }
 }

@@ -97,10 +97,19 @@ fn in_order(waiting: Vec<Unplaced>) -> Vec<Unplaced> {
     owners.iter().filter_map(|owner| chains.get_mut(owner)?.pop()).collect()
 }
 
-/// The last position that was given.
-pub async fn placed(on: &mut impl Connection) -> Result<i64, Error> {
-    let query = on.query("SELECT COALESCE(MAX(position), 0) FROM events WHERE position IS NOT NULL");
-    let row: (i64,) = query.one().await?;
+/// The position of a programme's last event that has one; 0 without any.
+pub async fn last_position(on: &mut impl Connection, programme_id: Uuid) -> Result<i64, Error> {
+    let row: (i64,) = on
+        .query("SELECT COALESCE(MAX(position), 0) FROM events WHERE programme_id = $1 AND position IS NOT NULL")
+        .bind(programme_id)
+        .one()
+        .await?;
+    Ok(row.0)
+}
+
+/// Up to which position cursors were given in the clear, by the versions before they were encrypted.
+pub async fn plain_cursors_until(on: &mut impl Connection) -> Result<i64, Error> {
+    let row: (i64,) = on.query("SELECT until_position FROM plain_cursors").one().await?;
     Ok(row.0)
 }
 

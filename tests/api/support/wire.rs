@@ -85,6 +85,16 @@ pub async fn follow(to: SocketAddr, (method, target): (&Method, &str), fields: &
 }
 
 impl Following {
+    /// The next line that is not empty; `None` when the answer is over.
+    pub async fn line(&mut self) -> Option<String> {
+        loop {
+            match self.until("\n").await {
+                Some(line) if line.is_empty() => {}
+                other => return other,
+            }
+        }
+    }
+
     /// What comes before the next `end`; `None` when the answer is over.
     pub async fn until(&mut self, end: &str) -> Option<String> {
         loop {
