@@ -2,6 +2,7 @@
 
 mod backend;
 pub(crate) mod encryption;
+mod files;
 mod front;
 mod gauges;
 mod profile;

@@ -13,7 +13,7 @@ use super::front::Front;
 use super::sandbox::ProfileOwner;
 use super::start::{Start, store_check, upstream_check};
 use super::work::worker;
-use super::{Backend, encryption, gauges, open_store, sandbox, seal_chains};
+use super::{Backend, encryption, files, gauges, open_store, sandbox, seal_chains};
 use crate::clock::Clock;
 use crate::config::{Common, Only, Serve};
 use crate::serve::{GuardLayer, Limits, Listener, Shutdown, Usage};
@@ -27,6 +27,8 @@ pub struct Running {
     pub http: Option<SocketAddr>,
     /// Where gRPC is, unless this node is a front alone.
     pub grpc: Option<SocketAddr>,
+    /// Where health is, if it has a listener of its own.
+    pub health: Option<SocketAddr>,
     /// The store, unless this node is a front alone.
     pub store: Option<Store>,
     /// The sandbox's profile, if one can call with it.
@@ -79,6 +81,9 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
         if with_http { Some(start.listen(common.listen.http_addr, serve.tls.http(), false).await?) } else { None };
     let grpc =
         if with_grpc { Some(start.listen(common.listen.grpc_addr, serve.tls.grpc(), true).await?) } else { None };
+    let health = start.health_listener().await?;
+    files::raise(start.connections([&http, &grpc, &health]));
+    let health_addr = health.as_ref().map(Listener::addr);
     let (http_addr, grpc_addr) = (http.as_ref().map(Listener::addr), grpc.as_ref().map(Listener::addr));
     let origins = start.origins(http_addr.unwrap_or(common.listen.http_addr))?;
 
@@ -112,17 +117,22 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
     if let (Some(listener), Some(backend)) = (grpc, &backend) {
         tasks.spawn(start.grpc(listener, backend));
     }
+    let readiness = Readiness::new(clock.clone(), shutdown.clone(), check);
+    let mut routes_of_health = Some(telemetry::routes(readiness, start.metrics.clone()));
+    if let (Some(listener), Some(routes)) = (health, routes_of_health.take_if(|_| health_addr.is_some())) {
+        tasks.spawn(start.health(listener, routes));
+    }
     if let Some(listener) = http {
-        let health = telemetry::routes(Readiness::new(clock.clone(), shutdown.clone(), check), start.metrics.clone());
         let (body_limit, deadline) = (serve.limits.body_limit.0, start.limits.request_deadline);
         let routes = Front { transport, origins, clock, body_limit, deadline }.router();
-        tasks.spawn(start.rest(listener, routes, health));
+        tasks.spawn(start.rest(listener, routes, routes_of_health.unwrap_or_default()));
     }
     if let Some(store) = &store {
         tasks.spawn(until(shutdown.clone(), gauges::run(store.clone(), start.clock.clone())));
     }
     tasks.spawn(until(shutdown.clone(), start.metrics.clone().upkeep()));
-    Ok(Running { http: http_addr, grpc: grpc_addr, store, profile, shutdown, tasks, backend, guards, _owner: owner })
+    let (http, grpc, health) = (http_addr, grpc_addr, health_addr);
+    Ok(Running { http, grpc, health, store, profile, shutdown, tasks, backend, guards, _owner: owner })
 }
 
 /// What each of the listeners may take. Says so.

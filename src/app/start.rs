@@ -19,7 +19,7 @@ use crate::api;
 use crate::clock::Clock;
 use crate::config::{CertFiles, Common, Serve};
 use crate::domain::chain::ChainSet;
-use crate::serve::{GuardLayer, IdentifyLayer, Limits, Listener, Shutdown, TlsFiles, server_config};
+use crate::serve::{GuardLayer, IdentifyLayer, Limits, Listener, MalformedLayer, Shutdown, TlsFiles, server_config};
 use crate::service::Settings;
 use crate::signature::Origins;
 use crate::store::{Store, programmes};
@@ -63,7 +63,31 @@ impl Start<'_> {
         }
         let listener =
             Listener::bind(addr, self.clock.clone(), limits).await?.tls(tls).clients(self.serve.clients.clients());
-        Ok(if grpc { listener.http2_only() } else { listener })
+        if grpc {
+            return Ok(listener.http2_only());
+        }
+        let urls = self.common.listen.public_urls(listener.addr(), self.serve.tls.http().is_some());
+        Ok(listener.hsts(urls.first().is_some_and(|url| url.scheme() == "https")))
+    }
+
+    /// The listener for health alone, if there is to be one. Its limits are its own.
+    pub(super) async fn health_listener(&self) -> anyhow::Result<Option<Listener>> {
+        Ok(match self.serve.health.health_addr {
+            Some(addr) => Some(Listener::bind(addr, self.clock.clone(), Limits::default()).await?),
+            None => None,
+        })
+    }
+
+    /// How many connections the listeners may have open at once.
+    pub(super) fn connections(&self, listeners: [&Option<Listener>; 3]) -> u64 {
+        let open = listeners.into_iter().flatten().count();
+        u64::try_from(open.saturating_mul(self.limits.connections)).unwrap_or(u64::MAX)
+    }
+
+    /// Health at work, apart from everything that could hold it up.
+    pub(super) fn health(&self, listener: Listener, routes: Router) -> impl Future<Output = ()> + use<> {
+        let door = ServiceBuilder::new().layer(IdentifyLayer::new(self.clock.clone())).service(routes);
+        run(listener, door, self.shutdown.clone())
     }
 
     /// The URLs that the front at `http` is known under.
@@ -130,6 +154,7 @@ impl Start<'_> {
             .map_response(|response: Response<Observed<Body>>| response.map(Body::new))
             .layer(ObserveLayer::grpc(self.clock.clone(), rpcs()))
             .layer(self.grpc_guard.clone())
+            .layer(MalformedLayer)
             .service(backend.public.clone().into_axum_router());
         run(listener, door, self.shutdown.clone())
     }

@@ -6,7 +6,7 @@ use tower::ServiceBuilder;
 
 use super::serve::until;
 use super::start::{run, store_check};
-use super::{encryption, gauges, made_if_named, open_store, providers, seal_chains};
+use super::{encryption, files, gauges, made_if_named, open_store, providers, seal_chains};
 use crate::clock::Clock;
 use crate::config::{Common, Work, WorkAlone};
 use crate::outbound;
@@ -16,6 +16,9 @@ use crate::store::Store;
 use crate::store::keyring::{self, Purpose};
 use crate::telemetry::{self, Metrics, Readiness};
 use crate::worker::{Partners, WebhookOptions, Webhooks, Worker};
+
+/// Connections that a worker alone may have open at once, to receivers and for its health.
+const CONNECTIONS: u64 = 1024;
 
 /// A worker as the flags say.
 ///
@@ -45,8 +48,10 @@ pub(super) async fn worker(store: &Store, work: &Work, clock: Clock) -> anyhow::
 ///
 /// The database or an address cannot be had, or a provider is configured wrongly.
 pub async fn work(common: &Common, args: &WorkAlone, clock: Clock, shutdown: Shutdown) -> anyhow::Result<()> {
+    // Its connections go out, to as many receivers at once as attempts are in flight.
+    files::raise(CONNECTIONS);
     let metrics = Metrics::install(clock.clone());
-    let health = match args.health_addr {
+    let health = match args.health.health_addr {
         Some(addr) => Some(Listener::bind(addr, clock.clone(), Limits::default()).await?),
         None => None,
     };

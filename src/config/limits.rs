@@ -31,7 +31,7 @@ pub struct LimitArgs {
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_concurrent_requests: u32,
 
-    /// Open connections per listener; more wait in the kernel's queue
+    /// Open connections per listener; with one more, an idle one of the client that holds most gives way, or the new one is refused
     #[arg(long, env = "CUSTOMERD_MAX_CONNECTIONS", value_name = "N", default_value = "4096",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: u32,
@@ -74,6 +74,8 @@ impl LimitArgs {
             header_bytes: self.header_limit.0,
             header_timeout: self.header_timeout.0,
             idle_timeout: self.idle_timeout.0,
+            stall_timeout: Duration::from_secs(30),
+            stalled_responses: 8,
             connections: self.max_connections as usize,
             streams: self.max_streams,
             requests: self.max_concurrent_requests as usize,

@@ -8,7 +8,7 @@ use url::Url;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Addresses")]
 pub struct Listen {
-    /// REST, health, metrics and pages listen here
+    /// REST and pages listen here, health and metrics too without --health-addr
     #[arg(long, global = true, env = "CUSTOMERD_HTTP_ADDR", value_name = "IP:PORT", default_value = "127.0.0.1:8080",
           value_parser = address)]
     pub http_addr: SocketAddr,
@@ -22,6 +22,16 @@ pub struct Listen {
     /// [default: http://127.0.0.1:PORT and http://localhost:PORT]
     #[arg(long, global = true, env = "CUSTOMERD_PUBLIC_URL", value_name = "URL", value_delimiter = ',', value_parser = public_url)]
     public_url: Vec<Url>,
+}
+
+/// Where an orchestrator and a scraper ask.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Addresses")]
+pub struct Health {
+    /// Answer /healthz, /readyz and /metrics here, in plain text and apart from callers' connections
+    /// [default: at the REST address, if there is one]
+    #[arg(long, env = "CUSTOMERD_HEALTH_ADDR", value_name = "IP:PORT", value_parser = address)]
+    pub health_addr: Option<SocketAddr>,
 }
 
 impl Listen {
@@ -39,7 +49,7 @@ impl Listen {
     }
 }
 
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "want an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
 }
 

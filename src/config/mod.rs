@@ -19,7 +19,7 @@ pub use clients::ClientArgs;
 pub use database::Database;
 pub use key_file::KeyFile;
 pub use limits::LimitArgs;
-pub use listen::Listen;
+pub use listen::{Health, Listen};
 pub use log::{Log, LogFormat};
 pub use providers::{Kyc, Screening, Sumsub};
 pub use serve::{Only, Serve, Tls, Upstream};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::BoolishValueParser;
 use url::Url;
 
-use super::{CertFiles, ClientArgs, Kyc, LimitArgs, Work};
+use super::{CertFiles, ClientArgs, Health, Kyc, LimitArgs, Work};
 
 /// Settings of the running service.
 #[derive(Debug, Clone, clap::Args)]
@@ -27,6 +27,9 @@ pub struct Serve {
     #[arg(long, env = "CUSTOMERD_CHAINS", value_name = "ID", value_delimiter = ',')]
     pub chains: Vec<String>,
 
+    /// Where health is answered.
+    #[command(flatten)]
+    pub health: Health,
     /// The backend of a REST front.
     #[command(flatten)]
     pub upstream: Upstream,

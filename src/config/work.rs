@@ -1,10 +1,8 @@
 //! What the worker can be told, in `serve` and alone.
 
-use std::net::SocketAddr;
-
 use clap::builder::BoolishValueParser;
 
-use super::{Screening, listen};
+use super::{Health, Screening};
 use crate::domain::account::{Factory, SANDBOX_FACTORY};
 
 /// Settings of the worker.
@@ -33,9 +31,9 @@ pub struct Work {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Worker")]
 pub struct WorkAlone {
-    /// Answer /healthz, /readyz and /metrics here [default: nowhere]
-    #[arg(long, env = "CUSTOMERD_HEALTH_ADDR", value_name = "IP:PORT", value_parser = listen::address)]
-    pub health_addr: Option<SocketAddr>,
+    /// Where health is answered.
+    #[command(flatten)]
+    pub health: Health,
 
     /// What it needs in `serve` too.
     #[command(flatten)]

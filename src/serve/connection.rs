@@ -32,6 +32,7 @@ pub(super) struct Shared<S> {
     pub(super) limits: Limits,
     pub(super) clock: Clock,
     pub(super) http2_only: bool,
+    pub(super) hsts: bool,
     pub(super) clients: Clients,
     pub(super) shutdown: Shutdown,
 }
@@ -65,27 +66,29 @@ where
     S::Future: Send,
 {
     /// Serves the connection until it ends.
-    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, addr: SocketAddr) {
+    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, addr: SocketAddr, activity: Arc<Activity>) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%addr, %error, "the connection was gone at once");
             return;
         }
         let Some(tls) = &self.tls else {
-            return self.speak(stream, Peer { addr, tls: false, certificate: None }).await;
+            return self.speak(stream, Peer { addr, tls: false, certificate: None }, activity).await;
         };
         match self.clock.timeout(self.limits.tls_timeout, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                 let peer = Peer { addr, tls: true, certificate: certificate.map(|it| it.clone().into_owned()) };
-                self.speak(stream, peer).await;
+                self.speak(stream, peer, activity).await;
             }
             Ok(Err(error)) => tracing::debug!(%addr, %error, "TLS handshake failed"),
             Err(_) => tracing::debug!(%addr, "TLS handshake took too long"),
         }
     }
 
-    async fn speak<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, io: I, peer: Peer) {
-        let activity = Arc::new(Activity::new(self.clock.clone()));
+    async fn speak<I>(&self, io: I, peer: Peer, activity: Arc<Activity>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let addr = peer.addr;
         let io = TokioIo::new(Watched { inner: io, activity: Arc::clone(&activity) });
         let service = Exchange {
@@ -93,6 +96,7 @@ where
             peer,
             activity: Arc::clone(&activity),
             http2_only: self.http2_only,
+            hsts: self.hsts,
             clients: self.clients.clone(),
         };
         let mut connection = pin!(self.builder.serve_connection(io, service));
@@ -110,14 +114,18 @@ where
                     connection.as_mut().graceful_shutdown();
                 }
                 cut = activity.watch(&self.limits) => {
-                    // A resting peer is told (GOAWAY, close_notify); one that does not go by itself then is cut.
-                    if cut == Cut::Idle && !leaving {
-                        leaving = true;
-                        connection.as_mut().graceful_shutdown();
-                    } else {
-                        tracing::debug!(%addr, ?cut, "connection cut");
-                        return;
+                    // A peer that rests or does not read is told (GOAWAY, close_notify); one that does not go by itself
+                    // then is cut.
+                    match cut {
+                        Cut::Idle if !leaving => {}
+                        Cut::Unread => activity.close_in(self.limits.stall_timeout),
+                        _ => {
+                            tracing::debug!(%addr, ?cut, "connection cut");
+                            return;
+                        }
                     }
+                    leaving = true;
+                    connection.as_mut().graceful_shutdown();
                 }
             }
         }

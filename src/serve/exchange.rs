@@ -13,7 +13,7 @@ use tower::{Service, ServiceExt as _};
 
 use super::activity::Activity;
 use super::client::{CLIENT_ADDRESS, Clients};
-use super::response::{Begun, Tracked};
+use super::response::{Begun, Tracked, tracked};
 
 /// Who is at the other end of the connection; in the extensions of every request.
 #[derive(Debug, Clone)]
@@ -32,6 +32,7 @@ pub(super) struct Exchange<S> {
     pub(super) peer: Peer,
     pub(super) activity: Arc<Activity>,
     pub(super) http2_only: bool,
+    pub(super) hsts: bool,
     pub(super) clients: Clients,
 }
 
@@ -45,16 +46,16 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let begun = Begun::new(Arc::clone(&self.activity));
+        let (begun, hsts) = (Begun::new(Arc::clone(&self.activity)), self.hsts);
         if self.http2_only && request.version() < Version::HTTP_2 {
             let text = "This is the gRPC listener: it speaks HTTP/2 only. REST has its own.\n";
             let answer = hang_up(StatusCode::HTTP_VERSION_NOT_SUPPORTED, text);
-            return Box::pin(async { Ok(answer.map(|body| Tracked::new(body, begun))) });
+            return Box::pin(async move { Ok(tracked(answer, begun, hsts)) });
         }
         // RFC 9112 section 3.2: with none or two, a proxy before us and we could take it for another host's.
         if request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
             let answer = hang_up(StatusCode::BAD_REQUEST, "HTTP/1.1 requests have exactly one Host header.\n");
-            return Box::pin(async { Ok(answer.map(|body| Tracked::new(body, begun))) });
+            return Box::pin(async move { Ok(tracked(answer, begun, hsts)) });
         }
         // Only a gRPC listener is called by REST fronts.
         let client = self.clients.of(&self.peer, request.headers(), self.http2_only);
@@ -64,7 +65,7 @@ where
         let service = self.service.clone();
         Box::pin(async move {
             let response = service.oneshot(request).await?;
-            Ok(response.map(|body| Tracked::new(body, begun)))
+            Ok(tracked(response, begun, hsts))
         })
     }
 }

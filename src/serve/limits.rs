@@ -11,7 +11,11 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Time a connection may go without a byte in either direction.
     pub idle_timeout: Duration,
-    /// Open connections; more wait in the kernel's accept queue.
+    /// Time in which a peer must take something of a response; then it is told to go, and cut after the same time again.
+    pub stall_timeout: Duration,
+    /// Responses of one connection that may be stalled at once; with more it is cut.
+    pub stalled_responses: usize,
+    /// Open connections. With one more, an idle one of the client that holds most gives way, or the new one is refused.
     pub connections: usize,
     /// Concurrent HTTP/2 streams per connection.
     pub streams: u32,
@@ -51,6 +55,8 @@ impl Default for Limits {
             header_bytes: 16 * 1024,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
+            stall_timeout: Duration::from_secs(30),
+            stalled_responses: 8,
             connections: 4096,
             streams: 256,
             requests: 1024,

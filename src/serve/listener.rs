@@ -11,11 +11,11 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tower::Service;
 
 use super::connection::{Shared, builder};
+use super::connections::Connections;
 use super::{Clients, Limits, Shutdown};
 use crate::clock::Clock;
 
@@ -27,6 +27,7 @@ pub struct Listener {
     limits: Limits,
     tls: Option<Arc<ServerConfig>>,
     http2_only: bool,
+    hsts: bool,
     clients: Clients,
 }
 
@@ -49,7 +50,7 @@ impl Listener {
         let failed = |source| BindError { addr, source };
         let tcp = TcpListener::bind(addr).await.map_err(failed)?;
         let addr = tcp.local_addr().map_err(failed)?;
-        Ok(Self { tcp, addr, clock, limits, tls: None, http2_only: false, clients: Clients::default() })
+        Ok(Self { tcp, addr, clock, limits, tls: None, http2_only: false, hsts: false, clients: Clients::default() })
     }
 
     /// Speaks TLS.
@@ -73,6 +74,14 @@ impl Listener {
         self
     }
 
+    /// Tells browsers to come by https alone (RFC 6797): for a service whose URL is https, even where a proxy before it ends
+    /// TLS.
+    #[must_use]
+    pub fn hsts(mut self, hsts: bool) -> Self {
+        self.hsts = hsts;
+        self
+    }
+
     /// The address bound.
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -85,8 +94,8 @@ impl Listener {
         S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send,
     {
-        let Self { tcp, addr, clock, limits, tls, http2_only, clients } = self;
-        let slots = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+        let Self { tcp, addr, clock, limits, tls, http2_only, hsts, clients } = self;
+        let open = Connections::new(limits.connections);
         let grace = limits.shutdown_grace;
         let shared = Arc::new(Shared {
             service,
@@ -95,6 +104,7 @@ impl Listener {
             limits,
             clock: clock.clone(),
             http2_only,
+            hsts,
             clients,
             shutdown: shutdown.clone(),
         });
@@ -103,13 +113,20 @@ impl Listener {
             let next = tokio::select! {
                 biased;
                 () = shutdown.started() => break,
-                next = accept(&tcp, &slots, &clock) => next,
+                next = accept(&tcp, &clock) => next,
             };
-            let Some((stream, peer, slot)) = next else { break };
+            let (stream, peer) = next;
+            let Some(admitted) = open.admit(peer.ip(), &clock) else {
+                tracing::debug!(%peer, "too many connections: refused");
+                continue;
+            };
             let shared = Arc::clone(&shared);
             connections.spawn(async move {
-                shared.serve(stream, peer).await;
-                drop(slot);
+                tokio::select! {
+                    biased;
+                    () = admitted.gives_way() => {}
+                    () = shared.serve(stream, peer, Arc::clone(&admitted.activity)) => {}
+                }
             });
             while connections.try_join_next().is_some() {}
         }
@@ -123,16 +140,11 @@ impl Listener {
     }
 }
 
-/// The next connection, once there is room for it. None only if the semaphore were closed, which nobody does.
-async fn accept(
-    tcp: &TcpListener,
-    slots: &Arc<Semaphore>,
-    clock: &Clock,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+/// The next connection.
+async fn accept(tcp: &TcpListener, clock: &Clock) -> (TcpStream, SocketAddr) {
     loop {
         match tcp.accept().await {
-            Ok((stream, peer)) => return Some((stream, peer, slot)),
+            Ok(accepted) => return accepted,
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 // Out of descriptors or memory: trying again at once would only spin.

@@ -2,15 +2,18 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use http::Response;
 use http_body::{Frame, SizeHint};
 
 use super::activity::Activity;
+use super::progress::Progress;
+use super::secure;
 
-/// A request is at work for as long as this lives.
+/// A request is in flight while this lives.
 pub(super) struct Begun(Arc<Activity>);
 
 impl Begun {
@@ -26,24 +29,59 @@ impl Drop for Begun {
     }
 }
 
-/// A response body that ends its request when it is dropped.
+/// A response that is being sent: until its body and every chunk of it are gone, which is when its request ends.
+struct Sending {
+    progress: Arc<Progress>,
+    id: u64,
+    begun: Begun,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.begun.0.response_ends(self.id);
+    }
+}
+
+/// A response body whose progress is watched.
 pub(super) struct Tracked {
     body: Body,
-    _begun: Begun,
+    waker: Waker,
+    sending: Arc<Sending>,
 }
 
 impl Tracked {
-    pub(super) fn new(body: Body, begun: Begun) -> Self {
-        Self { body, _begun: begun }
+    fn new(body: Body, begun: Begun) -> Self {
+        let (id, progress) = begun.0.response_begins();
+        let waker = Waker::from(Arc::clone(&progress));
+        Self { body, waker, sending: Arc::new(Sending { progress, id, begun }) }
+    }
+}
+
+/// A response as it leaves: watched, and with the headers that all have.
+pub(super) fn tracked(mut response: Response<Body>, begun: Begun, hsts: bool) -> Response<Tracked> {
+    secure::add(response.headers_mut(), hsts);
+    response.map(|body| Tracked::new(body, begun))
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.sending.progress.body_ends();
     }
 }
 
 impl http_body::Body for Tracked {
-    type Data = Bytes;
+    type Data = Chunk;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, axum::Error>>> {
+        let this = &mut *self;
+        let sending = &this.sending;
+        sending.progress.asked(cx.waker());
+        let polled = Pin::new(&mut this.body).poll_frame(&mut Context::from_waker(&this.waker));
+        polled.map_ok(|frame| {
+            sending.progress.handed_out(frame.data_ref().map_or(0, Bytes::len));
+            frame.map_data(|bytes| Chunk { bytes, sending: Arc::clone(sending) })
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -52,5 +90,32 @@ impl http_body::Body for Tracked {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// A part of a body on its way into the socket.
+pub(super) struct Chunk {
+    bytes: Bytes,
+    sending: Arc<Sending>,
+}
+
+impl Buf for Chunk {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        self.sending.progress.took(count);
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.sending.progress.took(self.bytes.len());
     }
 }

@@ -79,6 +79,16 @@ impl Place {
         Server::start(&mut command, "REST is ready")
     }
 
+    /// The same under these limits of open files, the soft and the hard one.
+    pub fn serve_with_files(&self, soft: u32, hard: u32) -> Server {
+        let customerd = self.customerd();
+        let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" serve");
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &script]).arg(customerd.get_program()).current_dir(self.directory.path()).env_clear();
+        shell.envs(customerd.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Server::start(&mut shell, "REST is ready")
+    }
+
     /// Starts the worker alone and waits until it says that it is ready. Gives where its health is answered, too.
     pub fn worker(&self) -> (Server, SocketAddr) {
         let worker =
@@ -138,6 +148,19 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
+    }
+
+    /// Its soft and its hard limit of open files.
+    pub fn open_files(&self) -> (u32, u32) {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap();
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+        let mut limits = line.split_whitespace().map(|limit| limit.parse().unwrap_or(u32::MAX));
+        (limits.next().unwrap(), limits.next().unwrap())
+    }
+
+    /// What it logged until it was ready.
+    pub fn said(&self) -> &str {
+        &self.said
     }
 
     /// SIGKILL: nothing is finished, nothing flushed.

@@ -115,15 +115,3 @@ async fn a_long_header_list_is_refused() {
     let refused = client.send_request(with(9000)).await;
     assert!(refused.is_err() || refused.unwrap().status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
 }
-
-#[tokio::test]
-async fn connections_beyond_the_cap_wait_their_turn() {
-    let house = open(Limits { connections: 1, ..patient() }, mirror(), |it| it).await;
-    let mut first = h1(connect(house.addr).await).await;
-    assert_eq!(first.send_request(request("/")).await.unwrap().status(), StatusCode::OK);
-    let mut second = h1(connect(house.addr).await).await;
-    let mut waiting = Box::pin(second.send_request(request("/")));
-    assert!(futures::poll!(waiting.as_mut()).is_pending());
-    drop(first);
-    assert_eq!(waiting.await.unwrap().status(), StatusCode::OK);
-}

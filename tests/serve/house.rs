@@ -28,7 +28,17 @@ pub(crate) struct House {
 
 /// Starts one; `shape` may give it TLS and such.
 pub(crate) async fn open(limits: Limits, router: Router, shape: impl FnOnce(Listener) -> Listener) -> House {
-    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), Clock::system(), limits).await.unwrap();
+    open_at(Clock::system(), limits, router, shape).await
+}
+
+/// The same by another clock.
+pub(crate) async fn open_at(
+    clock: Clock,
+    limits: Limits,
+    router: Router,
+    shape: impl FnOnce(Listener) -> Listener,
+) -> House {
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), clock, limits).await.unwrap();
     let (listener, shutdown) = (shape(listener), Shutdown::new());
     let addr = listener.addr();
     House { addr, shutdown: shutdown.clone(), done: tokio::spawn(listener.run(router, shutdown)) }

@@ -7,4 +7,5 @@ mod house;
 mod layers;
 mod shutdown;
 mod signals;
+mod stalled;
 mod tls;

@@ -7,7 +7,11 @@
 use std::marker::PhantomData;
 
 use prost::Message;
-use tonic::codec::{BufferSettings, Codec};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
+use tonic::{Code, Status};
+
+use crate::fail::refusal;
+use crate::gate::reason;
 
 /// First size of a buffer, in bytes.
 const BUFFER: usize = 512;
@@ -32,13 +36,34 @@ where
     type Encode = T;
     type Decode = U;
     type Encoder = tonic_prost::ProstEncoder<T>;
-    type Decoder = tonic_prost::ProstDecoder<U>;
+    type Decoder = ProstDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
         tonic_prost::ProstEncoder::new(BufferSettings::new(BUFFER, YIELD))
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        tonic_prost::ProstDecoder::new(BufferSettings::new(BUFFER, YIELD))
+        ProstDecoder(tonic_prost::ProstDecoder::new(BufferSettings::new(BUFFER, YIELD)))
+    }
+}
+
+/// Decodes `U`. What is no message of that type is `INVALID_ARGUMENT`, with an `ErrorInfo` of the domain `rest-bridge`: whoever
+/// sent it is at fault. tonic's own decoder takes the blame (`INTERNAL`).
+#[derive(Debug)]
+pub struct ProstDecoder<U>(tonic_prost::ProstDecoder<U>);
+
+impl<U: Message + Default> Decoder for ProstDecoder<U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        self.0.decode(buffer).map_err(|error| {
+            let message = format!("The message does not parse: {}", error.message());
+            refusal(Code::InvalidArgument, reason::VALIDATION_FAILED, &message)
+        })
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        self.0.buffer_settings()
     }
 }

@@ -17,7 +17,7 @@ use crate::accept::{Form, is_json};
 use crate::body::Reader;
 use crate::bridge::{Shared, original_uri};
 use crate::deadline;
-use crate::fail::{Result as Decoded, refusal};
+use crate::fail::{Result as Decoded, of_call, refusal};
 use crate::gate::{Early, Gate, Head, Incoming, reason};
 use crate::input::Input;
 use crate::json::Writer;
@@ -76,7 +76,7 @@ impl<G: Gate> Exchange<G> {
         };
         match answer {
             Ok(answer) => self.success(&answer, encode),
-            Err(status) => self.problem(&status),
+            Err(status) => self.problem(&of_call(status)),
         }
     }
 
@@ -94,7 +94,7 @@ impl<G: Gate> Exchange<G> {
         };
         let (metadata, messages, _) = match call(self.shared.transport.clone(), request).await {
             Ok(answer) => answer.into_parts(),
-            Err(status) => return self.problem(&status),
+            Err(status) => return self.problem(&of_call(status)),
         };
         let form = self.form.unwrap_or(Form::Ndjson);
         let mut response = Response::new(Body::empty());

@@ -106,10 +106,21 @@ impl Fail {
     }
 }
 
+/// The `ErrorInfo` domain of what the bridge itself refuses.
+const DOMAIN: &str = "rest-bridge";
+
+/// The status of a call, as its caller sees it: an answer that did not decode is no fault of theirs.
+pub(crate) fn of_call(status: tonic::Status) -> tonic::Status {
+    match status.get_details_error_info() {
+        Some(info) if info.domain == DOMAIN => tonic::Status::internal("the answer is no message of its type"),
+        _ => status,
+    }
+}
+
 /// A status that carries only an `ErrorInfo`: what the bridge itself refuses.
 pub(crate) fn refusal(code: tonic::Code, reason: &str, message: &str) -> tonic::Status {
     let mut details = ErrorDetails::new();
-    details.set_error_info(reason, "rest-bridge", std::collections::HashMap::new());
+    details.set_error_info(reason, DOMAIN, std::collections::HashMap::new());
     tonic::Status::with_error_details(code, message, details)
 }
 

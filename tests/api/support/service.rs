@@ -214,6 +214,11 @@ impl Service {
         }
     }
 
+    /// Where health is answered, on every node that has a listener for it.
+    pub fn health(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().filter_map(|node| node.health).collect()
+    }
+
     /// Time goes by.
     pub fn wait(&self, time: Duration) {
         assert!(self.clock.advance(time));
