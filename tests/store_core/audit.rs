@@ -238,7 +238,7 @@ async fn chains_of_version_1_are_verified_and_sealed(test: TestStore) {
     }
     let newer = scene.sealed(1000).await;
     events::place(scene.store()).await.unwrap();
-    let placed = events::placed(&mut scene.store().reader().await.unwrap()).await.unwrap();
+    let placed = events::last_position(&mut scene.store().reader().await.unwrap(), PROGRAMME).await.unwrap();
     let sealed =
         seals::seal(scene.store(), &scene.clock, |told| assert!(matches!(told, Told::Progress(_)))).await.unwrap();
     assert_eq!((sealed.chains, sealed.broken), (u64::try_from(customers).unwrap(), 0));
@@ -249,7 +249,7 @@ async fn chains_of_version_1_are_verified_and_sealed(test: TestStore) {
     assert_eq!(again.chains, 0);
     events::place(scene.store()).await.unwrap();
     let mut reader = scene.store().reader().await.unwrap();
-    assert_eq!(events::placed(&mut reader).await.unwrap(), placed);
+    assert_eq!(events::last_position(&mut reader, PROGRAMME).await.unwrap(), placed);
     let wanted = Wanted { programme_id: PROGRAMME, entities: Vec::new(), customer_id: None };
     let seen = events::stream(&mut reader, &wanted, 0, 1000).await.unwrap();
     assert_eq!(seen.len(), 3 * (usize::try_from(customers).unwrap() + 1));
