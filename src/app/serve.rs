@@ -118,14 +118,11 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
         tasks.spawn(start.grpc(listener, backend));
     }
     let readiness = Readiness::new(clock.clone(), shutdown.clone(), check);
-    let mut routes_of_health = Some(telemetry::routes(readiness, start.metrics.clone()));
-    if let (Some(listener), Some(routes)) = (health, routes_of_health.take_if(|_| health_addr.is_some())) {
-        tasks.spawn(start.health(listener, routes));
-    }
+    let health_routes = start.health(health, telemetry::routes(readiness, start.metrics.clone()), &mut tasks);
     if let Some(listener) = http {
         let (body_limit, deadline) = (serve.limits.body_limit.0, start.limits.request_deadline);
         let routes = Front { transport, origins, clock, body_limit, deadline }.router();
-        tasks.spawn(start.rest(listener, routes, routes_of_health.unwrap_or_default()));
+        tasks.spawn(start.rest(listener, routes, health_routes));
     }
     if let Some(store) = &store {
         tasks.spawn(until(shutdown.clone(), gauges::run(store.clone(), start.clock.clone())));

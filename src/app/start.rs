@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::task::JoinSet;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tower::{Service, ServiceBuilder};
 
@@ -84,10 +85,12 @@ impl Start<'_> {
         u64::try_from(open.saturating_mul(self.limits.connections)).unwrap_or(u64::MAX)
     }
 
-    /// Health at work, apart from everything that could hold it up.
-    pub(super) fn health(&self, listener: Listener, routes: Router) -> impl Future<Output = ()> + use<> {
+    /// Health at work, apart from everything that could hold it up. Without a listener of its own, gives its routes back.
+    pub(super) fn health(&self, listener: Option<Listener>, routes: Router, tasks: &mut JoinSet<()>) -> Router {
+        let Some(listener) = listener else { return routes };
         let door = ServiceBuilder::new().layer(IdentifyLayer::new(self.clock.clone())).service(routes);
-        run(listener, door, self.shutdown.clone())
+        tasks.spawn(run(listener, door, self.shutdown.clone()));
+        Router::new()
     }
 
     /// The URLs that the front at `http` is known under.
