@@ -71,7 +71,7 @@ async fn https_is_told_where_the_public_url_is(house: House) {
 }
 
 async fn health_has_a_listener_of_its_own(house: House) {
-    let service = house.start_with(&["--health-addr", "127.0.0.1:0", "--max-concurrent-requests", "1"]).await;
+    let service = house.start_with(&["--health-addr", "127.0.0.1:0"]).await;
     assert!(!service.health().is_empty());
     for health in service.health() {
         for path in ["/healthz", "/readyz", "/metrics"] {

@@ -28,7 +28,7 @@ pub use service::{AUTHORITY, House, ORIGIN, START, Service};
 pub use signing::Signing;
 pub use verify::Keys;
 pub use wallet::{Evm, Solana, b64, unb64};
-pub use wire::{Following, Http, exchange, follow};
+pub use wire::{Following, Http, exchange, follow, try_exchange};
 
 /// Makes of every story `async fn name(House)` four tests: `sqlite::name`, `sqlite_split::name`, `postgres::name`,
 /// `postgres_split::name`.
