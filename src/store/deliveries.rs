@@ -22,7 +22,7 @@ use crate::domain::delivery::{Delivery, DeliveryStatus};
 use crate::domain::event::Event;
 use row::DeliveryRow;
 
-/// Adds to the statement that records an event, whose parameters `$1` to `$18` are the columns of `events`, that its
+/// Adds to the statement that records an event, whose parameters `$1` to `$19` are the columns of `events`, that its
 /// deliveries are written: one for each subscription that wants it, disabled or not. For a programme without
 /// subscriptions it ends at an index. The rows changed are the deliveries.
 pub(super) fn of_recorded<'c>(recorded: Query<'c>, event: &Event) -> Query<'c> {
@@ -30,8 +30,8 @@ pub(super) fn of_recorded<'c>(recorded: Query<'c>, event: &Event) -> Query<'c> {
         .then(
             "INSERT INTO deliveries (webhook_id, event_id, webhook_type, entity_id, version, status, attempts, tries, \
              due_since, next_attempt_at, created_at) \
-             SELECT id, $1, $19, $6, $11, 'pending', '[]', 0, $12, $12, $12 FROM webhooks \
-             WHERE programme_id = $2 AND deleted = $20 AND types LIKE $21",
+             SELECT id, $1, $20, $6, $11, 'pending', '[]', 0, $12, $12, $12 FROM webhooks \
+             WHERE programme_id = $2 AND deleted = $21 AND types LIKE $22",
         )
         .bind(event.event_type())
         .bind(false)
