@@ -12,7 +12,7 @@
 //! | [`store`] | the only SQL, on SQLite and PostgreSQL; [`Tx`](store::Tx) *is* the transaction | domain, clock, sealing, signature |
 //! | [`lifecycle`] | what moves entities: moves, what follows from them, the one append to the audit chain | store, domain, clock |
 //! | [`partner`] | a bounded HTTP exchange with a provider | domain |
-//! | [`screening`], [`kyc`] | one trait each, sandbox and real providers | domain, partner |
+//! | [`screening`], [`kyc`] | one trait each, sandbox and real providers; lists as they are published | domain, partner |
 //! | [`outbound`] | the guarded client that webhooks go out with, and their signatures | domain, signature, clock |
 //! | [`service`] | the gRPC services: one line per RPC, one file per RPC | api, domain, lifecycle, store, signature, clock, kyc |
 //! | [`worker`] | claim → do → settle: screening, webhooks, deployments, sweeps | lifecycle, store, domain, kyc, screening, outbound, signature, clock |

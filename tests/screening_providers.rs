@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use customerd::partner::SetupError;
 use customerd::screening::{
-    Chainalysis, ListFile, OUTAGE_ADDRESSES, OUTAGE_TRIES, Outage, REJECTED_ADDRESSES, Sandbox, Screening,
-    ScreeningProvider, Verdict,
+    Chainalysis, ListFile, Lists, OUTAGE_ADDRESSES, OUTAGE_TRIES, Outage, REJECTED_ADDRESSES, Sandbox, Screened,
+    Screening, ScreeningProvider, Verdict,
 };
 use url::Url;
 
@@ -55,6 +55,10 @@ async fn answer(State(it): State<StandIn>, Path(address): Path<String>, headers:
     }
 }
 
+fn verdict(screened: Result<Screened, Outage>) -> Result<Verdict, Outage> {
+    screened.map(|screened| screened.verdict)
+}
+
 impl StandIn {
     async fn start(act: Act) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -70,7 +74,7 @@ impl StandIn {
     }
 
     async fn screened(act: Act) -> Result<Verdict, Outage> {
-        Self::start(act).await.client(KEY, Duration::from_secs(30)).screen(ACCOUNT).await
+        verdict(Self::start(act).await.client(KEY, Duration::from_secs(30)).screen(ACCOUNT).await)
     }
 
     async fn outage(act: Act) -> Outage {
@@ -87,6 +91,8 @@ async fn no_identification_is_clear_and_any_is_a_hit() {
         Hit {
             reason_code: "SANCTIONED_ADDRESS",
             list: "SANCTIONS: OFAC SDN Lazarus",
+            programme: None,
+            entry: None,
         },
     )
     "#);
@@ -165,18 +171,21 @@ async fn test_addresses_are_rejected_in_sandbox_programmes_only() {
     let screening = Screening::default();
     assert!(!screening.is_configured());
     for address in REJECTED_ADDRESSES {
-        let Ok(Verdict::Hit(hit)) = screening.screen(&on_mainnet(address), true).await else { panic!("{address}") };
+        let Ok(Verdict::Hit(hit)) = verdict(screening.screen(&on_mainnet(address), true).await) else {
+            panic!("{address}")
+        };
         assert_eq!(hit.reason_code, "TEST_ADDRESS");
-        assert_eq!(screening.screen(&on_mainnet(address), false).await, Ok(Verdict::Clear));
+        // Nobody can screen customers of live programmes: none of them is cleared.
+        screening.screen(&on_mainnet(address), false).await.unwrap_err();
     }
-    assert_eq!(screening.screen(ACCOUNT, true).await, Ok(Verdict::Clear));
+    assert_eq!(verdict(screening.screen(ACCOUNT, true).await), Ok(Verdict::Clear));
 }
 
 #[tokio::test]
 async fn more_test_addresses_can_be_configured() {
     let (_, address) = ACCOUNT.rsplit_once(':').unwrap();
     let screening = Screening::new(Sandbox::default().reject(&address.to_lowercase()).unwrap());
-    assert!(matches!(screening.screen(ACCOUNT, true).await, Ok(Verdict::Hit(_))));
+    assert!(matches!(verdict(screening.screen(ACCOUNT, true).await), Ok(Verdict::Hit(_))));
     assert_eq!(Sandbox::default().reject(ACCOUNT).unwrap_err(), ACCOUNT);
 }
 
@@ -189,7 +198,7 @@ async fn a_simulated_outage_passes_after_some_tries() {
             for _try in 0..OUTAGE_TRIES {
                 screening.screen(&account, true).await.unwrap_err();
             }
-            assert_eq!(screening.screen(&account, true).await, Ok(Verdict::Clear));
+            assert_eq!(verdict(screening.screen(&account, true).await), Ok(Verdict::Clear));
         }
     }
 }
@@ -201,13 +210,15 @@ async fn the_list_is_asked_first_and_chainalysis_of_those_it_clears() {
     std::fs::write(&path, "0x0000000000000000000000000000000000000001").unwrap();
     let it = StandIn::start(Act::Status(503, None)).await;
     let screening = Screening::default()
-        .with_list(ListFile::open(&path).unwrap())
+        .with_lists(Lists::new(vec![ListFile::open(&path).unwrap()]))
         .with_chainalysis(it.client(KEY, Duration::from_secs(30)));
     assert!(screening.is_configured());
     let listed = "eip155:1:0x0000000000000000000000000000000000000001";
-    assert!(matches!(screening.screen(listed, false).await, Ok(Verdict::Hit(_))));
+    assert!(matches!(verdict(screening.screen(listed, false).await), Ok(Verdict::Hit(_))));
     assert!(it.asked.lock().unwrap().is_empty());
     screening.screen(ACCOUNT, false).await.unwrap_err();
     *it.act.lock().unwrap() = Act::Json(r#"{"identifications":[]}"#);
-    assert_eq!(screening.screen(ACCOUNT, false).await, Ok(Verdict::Clear));
+    let cleared = screening.screen(ACCOUNT, false).await.unwrap();
+    assert_eq!(cleared.verdict, Verdict::Clear);
+    assert!(cleared.by.starts_with("ofac.txt (sha256 ") && cleared.by.ends_with("; Chainalysis"), "{}", cleared.by);
 }

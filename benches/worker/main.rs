@@ -35,7 +35,7 @@ use customerd::domain::customer::{Customer, Move, Status};
 use customerd::domain::event::{Chain, Origin};
 use customerd::domain::programme::Programme;
 use customerd::lifecycle::{Step, moves};
-use customerd::screening::{Chainalysis, Sandbox, Screening};
+use customerd::screening::{Chainalysis, ListFile, Lists, Sandbox, Screening};
 use customerd::store::customers::{self, Filter, Held};
 use customerd::store::programmes::{self, NewProgramme};
 use customerd::store::tasks::{self, Kind, NewTask};
@@ -219,7 +219,11 @@ impl Bench {
     async fn by_worker(self: &Arc<Self>) -> f64 {
         self.fill(Status::Screening, true).await;
         let began = Instant::now();
-        let stop = self.start(Screening::new(Sandbox::default()));
+        // A list, so that the programme is screened whatever kind it is.
+        let list = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(list.path(), "0x0000000000000000000000000000000000000001\n").unwrap();
+        let lists = Lists::new(vec![ListFile::open(list.path()).unwrap()]);
+        let stop = self.start(Screening::new(Sandbox::default()).with_lists(lists));
         self.drained().await;
         let rate = CUSTOMERS as f64 / began.elapsed().as_secs_f64();
         stop();

@@ -13,7 +13,7 @@ use super::front::Front;
 use super::sandbox::ProfileOwner;
 use super::start::{Start, store_check, upstream_check};
 use super::work::worker;
-use super::{Backend, encryption, files, gauges, open_store, sandbox, seal_chains};
+use super::{Backend, encryption, files, gauges, open_store, providers, sandbox, seal_chains};
 use crate::clock::Clock;
 use crate::config::{Common, Only, Serve};
 use crate::serve::{GuardLayer, Limits, Listener, Shutdown, Usage};
@@ -94,6 +94,7 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
         seal_chains(&store).await?;
         let sandbox = start.sandbox(&store, &origins, addr).await?;
         let settings = start.settings(origins.clone())?;
+        providers::announce_kyc(&store, &settings.kyc).await?;
         let api = Api::new(store.clone(), clock.clone(), settings).await?;
         tasks.spawn(until(shutdown.clone(), encryption::follow(store.clone(), common.clone(), clock.clone())));
         tasks.spawn(until(shutdown.clone(), encryption::refresh(api.clone(), clock.clone())));

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use tokio::task::JoinSet;
 use tower::ServiceBuilder;
 
+use super::providers::Missing;
 use super::serve::until;
 use super::start::{run, store_check};
 use super::{encryption, files, gauges, made_if_named, open_store, providers, seal_chains};
@@ -38,7 +39,11 @@ pub(super) async fn worker(store: &Store, work: &Work, clock: Clock) -> anyhow::
     let sender = (client, Signer::new(key.private_key()?, key.kid.clone()));
     let options = WebhookOptions { private_callbacks: work.allow_private_callbacks, rate: work.webhook_rate };
     let webhooks = Webhooks::new(store.clone(), clock.clone(), sender, options);
-    let partners = Partners { screening: providers::screening(&work.screening)?, factory: work.sandbox_factory };
+    let screening = providers::screening(&work.screening)?;
+    if !screening.is_configured() {
+        providers::announce(store, Missing::Screening).await?;
+    }
+    let partners = Partners { screening, factory: work.sandbox_factory };
     Ok(Worker::new(store.clone(), clock, partners, webhooks))
 }
 

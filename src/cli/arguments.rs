@@ -4,9 +4,9 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _};
+use clap::{Arg, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 
-use super::Cli;
+use super::{Cli, Command as Subcommand, unused};
 
 impl Cli {
     /// Reads arguments and environment. Without a subcommand it is `serve`, whose flags may come without its name.
@@ -14,9 +14,25 @@ impl Cli {
     /// # Errors
     /// Wrong usage, or a request for help or the version: clap's own error, which knows how to show itself.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::matched(arguments).map(|(cli, _)| cli)
+    }
+
+    /// Reads like [`read`](Self::read), and refuses what was typed and would not be used.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read), and a flag that such a node does not use.
+    pub fn read_checked(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let (mut cli, matches) = Self::matched(arguments)?;
+        if let (Some(Subcommand::Serve(serve)), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
+            serve.unused = unused::check(serve, matches, &mut command())?;
+        }
+        Ok(cli)
+    }
+
+    fn matched(arguments: impl IntoIterator<Item = OsString>) -> Result<(Self, ArgMatches), clap::Error> {
         let mut arguments: Vec<_> = arguments.into_iter().collect();
         let first = match parse(&arguments) {
-            Ok(cli) if cli.command.is_none() => None,
+            Ok((cli, _)) if cli.command.is_none() => None,
             Err(error) if error.kind() == ErrorKind::UnknownArgument => Some(error),
             done => return done,
         };
@@ -32,14 +48,14 @@ impl Cli {
     }
 }
 
-fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+fn parse(arguments: &[OsString]) -> Result<(Cli, ArgMatches), clap::Error> {
     let matches = command().try_get_matches_from(arguments)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     let given = |id| matches.value_source(id).is_some_and(|source| source != ValueSource::DefaultValue);
     if given("data_dir") || given("database_url") {
         cli.common.database.name();
     }
-    Ok(cli)
+    Ok((cli, matches))
 }
 
 /// The environment variable that a wrong value came from, if it was not typed.

@@ -16,6 +16,7 @@ mod operator;
 mod programme;
 mod serve;
 mod token;
+mod unused;
 mod verify_audit;
 mod wallet;
 mod worker;
@@ -140,7 +141,7 @@ fn note(text: &str) {
 #[expect(clippy::print_stderr, reason = "the end of a command is told to whoever typed it")]
 pub fn main() -> ExitCode {
     let typed: Vec<_> = std::env::args_os().collect();
-    let cli = match Cli::read(typed.clone()) {
+    let cli = match Cli::read_checked(typed.clone()) {
         Ok(cli) => cli,
         Err(error) => {
             // There is nobody left to tell that it could not be told.

@@ -90,13 +90,15 @@ impl Kyc {
     }
 }
 
-/// Sanctions screening: Chainalysis when its key is set, else the list, else the sandbox clears everything.
+/// Sanctions screening: the lists, then Chainalysis when its key is set. Without either, sandbox programmes' customers are
+/// cleared and those of live ones stay in screening.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Screening")]
 pub struct Screening {
-    /// Sanctioned addresses, one CAIP-10 account id or bare address a line, # comments; reloaded when it changes
-    #[arg(long, env = "CUSTOMERD_SCREENING_LIST", value_name = "FILE")]
-    pub screening_list: Option<PathBuf>,
+    /// Sanctions list; repeatable, or separated by commas. OFAC's SDN_ADVANCED.XML, OpenSanctions' entities (JSON lines), or
+    /// one CAIP-10 account id or bare address a line with # comments; read again when it changes
+    #[arg(long, env = "CUSTOMERD_SCREENING_LIST", value_name = "FILE", value_delimiter = ',')]
+    pub screening_list: Vec<PathBuf>,
 
     /// Further addresses that sandbox programmes' customers are rejected for, bare, separated by commas
     #[arg(long, env = "CUSTOMERD_SCREENING_TEST_ADDRESSES", value_name = "ADDRESS", value_delimiter = ',')]

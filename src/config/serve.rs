@@ -48,6 +48,9 @@ pub struct Serve {
     /// What the worker needs.
     #[command(flatten)]
     pub work: Work,
+    /// Variables of the environment that this node does not use: for a warning.
+    #[arg(skip)]
+    pub unused: Vec<String>,
 }
 
 /// One door of two.

@@ -116,7 +116,16 @@ pub struct Callback {
     pub occurred_at_ms: i64,
     /// The decision.
     pub decision: Decision,
+    /// Whether it was made in the partner's test mode: it says nothing about a live programme's customer.
+    pub test_mode: bool,
 }
+
+/// How far ahead of ours a partner's clock may be, in milliseconds. A time beyond it is not believed: nothing that is decided
+/// later could be newer.
+pub const AHEAD_MAX_MS: i64 = 60_000;
+
+/// How many [early](KycState::early) messages are remembered.
+const EARLY_MAX: usize = 16;
 
 /// The stored KYC progress of one customer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +138,8 @@ pub struct KycState {
     pub decided_at_ms: Option<i64>,
     /// [`Callback::event_key`] of the decision in force.
     pub last_event: Option<String>,
+    /// Those of decisions whose time lay too far ahead, newest last.
+    pub early: Vec<String>,
 }
 
 /// Why a callback changed nothing.
@@ -162,6 +173,24 @@ impl KycState {
         }
     }
 
+    /// Weighs a callback that came at `now_ms` against the decision in force. One whose time lies too far ahead counts as made
+    /// when it came, and only the first time: it is repeated without getting newer.
+    pub fn receive(&self, callback: &Callback, now_ms: i64) -> Outcome {
+        if self.early.contains(&callback.event_key) {
+            return Outcome::Ignored(Ignored::Duplicate);
+        }
+        if callback.occurred_at_ms <= now_ms.saturating_add(AHEAD_MAX_MS) {
+            return self.apply(callback);
+        }
+        let mut outcome = self.apply(&Callback { occurred_at_ms: now_ms, ..callback.clone() });
+        if let Outcome::Changed(state) = &mut outcome {
+            state.early.push(callback.event_key.clone());
+            let most = state.early.len().saturating_sub(EARLY_MAX);
+            state.early.drain(..most);
+        }
+        outcome
+    }
+
     /// Weighs a callback against the decision in force.
     pub fn apply(&self, callback: &Callback) -> Outcome {
         if self.last_event.as_deref() == Some(callback.event_key.as_str()) {
@@ -182,6 +211,7 @@ impl KycState {
             reasons: callback.decision.reasons().to_vec(),
             decided_at_ms: Some(callback.occurred_at_ms),
             last_event: Some(callback.event_key.clone()),
+            early: self.early.clone(),
         })
     }
 }
@@ -191,7 +221,14 @@ mod tests {
     use super::*;
 
     fn callback(key: &str, at: i64, decision: Decision) -> Callback {
-        Callback { provider: "test", event_key: key.to_owned(), customer_id: Uuid::nil(), occurred_at_ms: at, decision }
+        Callback {
+            provider: "test",
+            event_key: key.to_owned(),
+            customer_id: Uuid::nil(),
+            occurred_at_ms: at,
+            decision,
+            test_mode: false,
+        }
     }
 
     fn after(callbacks: &[Callback]) -> KycState {
@@ -258,6 +295,26 @@ mod tests {
         assert_eq!(state.decided_at_ms, Some(i64::MIN));
         let approved = after(&[callback("a", 1, Decision::Approved)]);
         assert_eq!(approved.opened(), approved);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_shadows_nothing() {
+        let receive = |state: &KycState, callback: &Callback, now| match state.receive(callback, now) {
+            Outcome::Changed(next) => next,
+            Outcome::Ignored(_) => state.clone(),
+        };
+        let (far, fin) =
+            (callback("far", i64::MAX, Decision::Approved), callback("fin", 2_000, Decision::NeedsInformation(vec![])));
+        let approved = receive(&KycState::default(), &far, 1_000);
+        assert_eq!((approved.status, approved.decided_at_ms), (KycStatus::Approved, Some(1_000)));
+        let asked = receive(&approved, &fin, 2_100);
+        assert_eq!(asked.status, KycStatus::NeedsInformation);
+        // Its repetition is no newer decision.
+        assert_eq!(asked.receive(&far, 300_000), Outcome::Ignored(Ignored::Duplicate));
+        // A clock that is ahead by little still orders what comes out of order.
+        let (older, newer) = (callback("a", 31_000, Decision::Approved), callback("b", 32_000, Decision::InReview));
+        let state = receive(&receive(&KycState::default(), &newer, 1_000), &older, 1_100);
+        assert_eq!(state.status, KycStatus::InReview);
     }
 
     #[test]

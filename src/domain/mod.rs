@@ -22,6 +22,7 @@ pub mod outage;
 pub mod pause;
 pub mod programme;
 pub mod reach;
+pub mod reason;
 pub mod screening;
 pub mod text;
 pub mod timestamp;

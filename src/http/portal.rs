@@ -66,6 +66,7 @@ async fn open(State(mut client): State<Client>, Path(token): Path<String>, reque
         }
         VerificationPage::Approved => VerificationView::Approved,
         VerificationPage::Rejected => VerificationView::Rejected { reasons: &answer.reasons },
+        VerificationPage::NotOpen => VerificationView::NotOpen,
         VerificationPage::Unavailable => {
             VerificationView::Unavailable { again: &again, retry_after_s: answer.retry_after.into() }
         }

@@ -56,6 +56,7 @@ impl Sandbox {
             customer_id,
             occurred_at_ms: now_ms,
             decision: choice.decision(),
+            test_mode: false,
         }
     }
 

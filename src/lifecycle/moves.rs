@@ -17,7 +17,7 @@ use crate::store::{Error, Retry, Tx};
 pub struct Step<'a, M = Move> {
     /// The move: of a customer, an account or a card.
     pub by: M,
-    /// Why, for the audit trail: printable, at most 256 characters.
+    /// Why, for the audit trail: printable. What a caller gives has at most 256 characters; what screening was done by has more.
     pub reason: Option<&'a str>,
     /// Who.
     pub origin: &'a Origin,

@@ -21,7 +21,7 @@ const REASONS_IN_CAUSE: usize = 4;
 pub async fn decide(tx: &mut Tx, held: &mut Held, callback: &Callback, clock: &Clock) -> Result<Outcome, NotMoved> {
     let id = held.customer.id;
     let state = verifications::get_any(tx, id).await?.map(|verification| verification.state).unwrap_or_default();
-    let outcome = state.apply(callback);
+    let outcome = state.receive(callback, clock.now().micros() / 1000);
     if let Outcome::Changed(state) = &outcome {
         let provider = Some(callback.provider.to_owned());
         let verification = Verification { state: state.clone(), provider, updated_at: clock.now() };

@@ -1,5 +1,7 @@
 //! Accounts in the form in which they are compared.
 
+use super::foreign;
+
 /// A blockchain account, whatever the spelling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Address {
@@ -16,7 +18,7 @@ pub(super) enum Entry<'a> {
     Everywhere(Address),
     /// The address on one chain, given as CAIP-2.
     On(&'a str, Address),
-    /// A well-formed CAIP-10 id of a namespace that no customer here can have.
+    /// An address, or a well-formed CAIP-10 id, of a chain that no customer here can have.
     Foreign,
 }
 
@@ -26,8 +28,8 @@ impl<'a> Entry<'a> {
     /// # Errors
     /// A sentence that says what is wrong.
     pub(super) fn parse(text: &'a str) -> Result<Self, &'static str> {
-        let Some((chain, address)) = text.rsplit_once(':') else {
-            return bare(text).map(Self::Everywhere);
+        let Some((chain, address)) = text.rsplit_once(':').filter(|_| !foreign::is_address(text)) else {
+            return bare(text);
         };
         let (namespace, reference) =
             chain.split_once(':').ok_or("an account id has three parts: namespace:reference:address")?;
@@ -46,15 +48,37 @@ impl<'a> Entry<'a> {
     }
 }
 
+impl<'a> Entry<'a> {
+    /// Reads an address that a list gives with the code of its currency, such as `XBT`. The form counts first: a token such
+    /// as USDT is on several chains, and an address that a customer can have is listed whatever the code beside it.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub(super) fn named(currency: &str, text: &'a str) -> Result<Self, &'static str> {
+        match bare(text) {
+            Err(_) if !OURS.contains(&currency) && of(text, 4..=128, |c| c.is_ascii_graphic()) => Ok(Self::Foreign),
+            read => read,
+        }
+    }
+}
+
+/// Currencies of chains that customers can have. Of any other, what does not look like an address of ours is not one.
+const OURS: [&str; 10] = ["ETH", "ETC", "SOL", "USDT", "USDC", "ARB", "BSC", "BNB", "MATIC", "POL"];
+
 fn of(text: &str, length: std::ops::RangeInclusive<usize>, allowed: impl Fn(u8) -> bool) -> bool {
     length.contains(&text.len()) && text.bytes().all(allowed)
 }
 
-fn bare(text: &str) -> Result<Address, &'static str> {
+fn bare<'a>(text: &str) -> Result<Entry<'a>, &'static str> {
     if text.starts_with("0x") || text.starts_with("0X") {
-        evm(text)
-    } else {
-        solana(text).map_err(|_| "neither a 0x address of 20 bytes nor a base58 address of 32 bytes")
+        return evm(text).map(Entry::Everywhere);
+    }
+    match solana(text) {
+        Ok(address) => Ok(Entry::Everywhere(address)),
+        Err(_) if foreign::is_address(text) => Ok(Entry::Foreign),
+        Err(_) => {
+            Err("no address: neither 0x with 40 hexadecimal digits, nor base58 of 32 bytes, nor one of another chain")
+        }
     }
 }
 
@@ -107,12 +131,29 @@ mod tests {
     }
 
     #[test]
+    fn the_form_counts_before_the_currency() {
+        let evm = format!("0x{}", "aB".repeat(20));
+        for currency in ["ETH", "USDT", "XBT", "SUI"] {
+            assert_eq!(Entry::named(currency, &evm), Ok(Entry::Everywhere(Address::Evm([0xab; 20]))));
+        }
+        let tron = "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t";
+        assert_eq!((Entry::named("USDT", tron), Entry::named("TRX", tron)), (Ok(Entry::Foreign), Ok(Entry::Foreign)));
+        assert_eq!(Entry::named("SUI", &format!("0x{}", "0".repeat(64))), Ok(Entry::Foreign));
+        assert_eq!(Entry::named("XVG", "DNyq3eWYbQpyaWi9tBLdWqy1GP8iMZhV9r"), Ok(Entry::Foreign));
+        for (currency, bad) in
+            [("ETH", "0x12"), ("USDT", "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6"), ("XBT", "a b"), ("XBT", "")]
+        {
+            assert!(Entry::named(currency, bad).is_err(), "{currency} {bad}");
+        }
+    }
+
+    #[test]
     fn malformed_entries_are_refused() {
         for bad in [
             "",
             "0x",
             "0x12",
-            "128Lkh3S7CkDTBZ8W7BbpsN3YYizJMp8p6",
+            "128Lkh3S7CkDTBZ8W7BbpsN3YYizJMp8p5",
             "eip155:0x00",
             ":1:x",
             "eip155::0x",
@@ -123,6 +164,7 @@ mod tests {
         ] {
             assert!(Entry::parse(bad).is_err(), "{bad:?}");
         }
+        assert_eq!(Entry::parse("128Lkh3S7CkDTBZ8W7BbpsN3YYizJMp8p6"), Ok(Entry::Foreign));
         let short = format!("eip155:1:0x{}", "0".repeat(39));
         assert_eq!(Entry::parse(&short), Err("an eip155 address has 40 hexadecimal digits"));
     }

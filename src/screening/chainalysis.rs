@@ -8,7 +8,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::address::Entry;
-use super::{Hit, Outage, ScreeningProvider, Verdict, unreadable};
+use super::{Hit, Outage, Screened, ScreeningProvider, Verdict, unreadable};
 use crate::domain::screening::SANCTIONED_ADDRESS;
 use crate::partner::{Partner, Reply, SetupError};
 
@@ -48,7 +48,7 @@ impl Chainalysis {
 }
 
 impl ScreeningProvider for Chainalysis {
-    async fn screen(&self, account: &str) -> Result<Verdict, Outage> {
+    async fn screen(&self, account: &str) -> Result<Screened, Outage> {
         // Parsed first: what goes into the path is then letters and digits only.
         let (Ok(Entry::On(..)), Some((_, address))) = (Entry::parse(account), account.rsplit_once(':')) else {
             return Err(unreadable("Chainalysis"));
@@ -60,7 +60,8 @@ impl ScreeningProvider for Chainalysis {
             .get(url)
             .header("X-API-Key", self.key.clone())
             .header(http::header::ACCEPT, "application/json");
-        verdict(&self.partner.send(request).await?)
+        let verdict = verdict(&self.partner.send(request).await?)?;
+        Ok(Screened { verdict, by: "Chainalysis".to_owned() })
     }
 }
 

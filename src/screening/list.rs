@@ -1,31 +1,43 @@
-//! The file of `--screening-list`.
+//! The lists of `--screening-list`, as they are published: what a file is written in is told by its content.
 //!
-//! Text, one entry a line; blank lines, and everything from `#` to the end of the line, do not count. An entry is
+//! - Plain text, one entry a line; blank lines, and everything from `#` to the end of the line, do not count. An entry is a
+//!   bare address, which matches on every chain of its namespace, or a CAIP-10 account id, `eip155:1:0x…`, which matches on
+//!   that chain only.
+//! - OFAC's SDN_ADVANCED.XML.
+//! - OpenSanctions' entities, a JSON object a line.
 //!
-//! - a bare address: `0x` and 40 hexadecimal digits in any case (matches on every `eip155` chain), or base58 of 32
-//!   bytes (matches on every `solana` chain), or
-//! - a CAIP-10 account id, `eip155:1:0x…`, which matches on that chain only. Ids of other namespaces are accepted and
-//!   match nobody.
-//!
-//! A byte order mark and CRLF are tolerated. One malformed line spoils the file, as does a file without a single
-//! entry: it is more likely half written than meant. At start that is an error; later the old list stays in force and
-//! a warning names the line. Replace the file by renaming a complete one over it.
+//! Addresses of chains that no customer can have are counted and passed over. What is no address of any chain spoils the file,
+//! as does a file without a single address: it is more likely half written than meant. At start that is an error; later the
+//! old list stays in force, with an error in the log at each try. Replace a file by renaming a complete one over it.
 
-use std::collections::{HashMap, HashSet};
-use std::fs::Metadata;
+mod ofac;
+mod opensanctions;
+mod plain;
+mod source;
+mod table;
+
+use std::fmt;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Mutex;
+use metrics::{counter, gauge};
+use sha2::{Digest as _, Sha256};
 
-use super::address::{Address, Entry};
-use super::{Hit, Outage, ScreeningProvider, Verdict, unreadable};
-use crate::domain::screening::SANCTIONED_ADDRESS;
+use super::address::Entry;
+use super::{Outage, Screened, ScreeningProvider, Verdict, unreadable};
+use crate::domain::Timestamp;
+use source::{Format, Source};
+use table::Table;
 
 /// The largest file that is read, in bytes.
 const FILE_MAX: u64 = 512 * 1024 * 1024;
+/// How long after a failed try an unchanged file is tried again.
+const AGAIN: Duration = Duration::from_secs(60);
+/// How this version reads lists. Another number has every customer screened again by lists that did not change.
+const READING: u8 = 1;
 
 /// Why a list file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,16 +51,16 @@ pub enum ListError {
     /// It is larger than 512 MiB.
     #[error("larger than {FILE_MAX} bytes")]
     TooLarge,
-    /// A line is neither an address nor an account id.
+    /// Something in it is not what it should be.
     #[error("line {line}: {problem}")]
     Malformed {
         /// The line, counted from 1.
         line: usize,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: String,
     },
     /// It names nobody.
-    #[error("holds no entry; a list that names nobody would clear everybody")]
+    #[error("holds no address; a list that names nobody would clear everybody")]
     Empty,
 }
 
@@ -57,13 +69,15 @@ pub enum ListError {
 pub struct ListFile {
     path: PathBuf,
     name: String,
-    loaded: Mutex<Loaded>,
+    current: RwLock<Current>,
 }
 
 #[derive(Debug)]
-struct Loaded {
+struct Current {
     /// The file as it was when last read, for good or ill; `None` when it was missing.
     stamp: Option<Stamp>,
+    /// When the last try failed, by the clock of the caller.
+    failed: Option<Duration>,
     list: Arc<List>,
 }
 
@@ -75,11 +89,14 @@ struct Stamp {
     inode: u64,
 }
 
-#[derive(Debug, Default)]
+/// A list in force.
+#[derive(Debug)]
 struct List {
-    everywhere: HashSet<Address>,
-    by_chain: HashMap<Box<str>, HashSet<Address>>,
-    entries: usize,
+    table: Table,
+    sha256: [u8; 32],
+    bytes: u64,
+    /// The file's time of modification.
+    modified: Option<Timestamp>,
 }
 
 impl ListFile {
@@ -89,111 +106,128 @@ impl ListFile {
     /// When the file cannot be used.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, ListError> {
         let path = path.into();
-        let stamp = Stamp::of(&std::fs::metadata(&path)?);
-        let list = read(&path)?;
-        tracing::info!(path = %path.display(), entries = list.entries, "screening list loaded");
+        let (stamp, list) = read(&path)?;
         let name = path.file_name().map_or_else(|| "list".to_owned(), |name| name.to_string_lossy().into_owned());
-        Ok(Self { path, name, loaded: Mutex::new(Loaded { stamp: Some(stamp), list: Arc::new(list) }) })
+        tell("screening list loaded", &path, &list);
+        let current = Current { stamp: Some(stamp), failed: None, list: Arc::new(list) };
+        Ok(Self { path, name, current: RwLock::new(current) })
     }
 
-    /// How many entries are in force.
-    pub async fn entries(&self) -> usize {
-        self.current().await.entries
+    /// How many addresses are in force.
+    pub fn addresses(&self) -> usize {
+        self.list().table.len()
     }
 
-    /// The list in force. Looks at the file's metadata each time (a microsecond), at its content when that changed;
-    /// meanwhile others wait, so that once a change was seen, no later screening is by the old list.
-    async fn current(&self) -> Arc<List> {
-        let mut loaded = self.loaded.lock().await;
-        let found = std::fs::metadata(&self.path);
-        let stamp = found.as_ref().ok().map(Stamp::of);
-        if stamp == loaded.stamp {
-            return Arc::clone(&loaded.list);
+    /// How many addresses were passed over, because no customer can have them.
+    pub fn passed_over(&self) -> usize {
+        self.list().table.foreign()
+    }
+
+    /// Reads the file again if it has changed, or if the last try failed a minute ago. `now` is a monotonic time. Blocks.
+    pub fn reload(&self, now: Duration) {
+        let stamp = std::fs::metadata(&self.path).ok().as_ref().map(Stamp::of);
+        {
+            let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+            let again = current.failed.is_some_and(|failed| now.saturating_sub(failed) >= AGAIN);
+            if stamp == current.stamp && !again {
+                return;
+            }
         }
-        let path = self.path.clone();
-        let outcome = match found {
-            Err(error) => Err(error.into()),
-            Ok(_) => tokio::task::spawn_blocking(move || read(&path))
-                .await
-                .unwrap_or_else(|error| Err(io::Error::other(error).into())),
-        };
-        // Stamped as it was before it was read: a write meanwhile shows as another change.
-        loaded.stamp = stamp;
-        let path = self.path.display();
+        let outcome = read(&self.path);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         match outcome {
-            Ok(list) => {
-                tracing::info!(%path, entries = list.entries, before = loaded.list.entries, "screening list reloaded");
-                loaded.list = Arc::new(list);
+            Ok((stamp, list)) => {
+                tell("screening list reloaded", &self.path, &list);
+                *current = Current { stamp: Some(stamp), failed: None, list: Arc::new(list) };
             }
             Err(error) => {
-                tracing::warn!(%path, %error, entries = loaded.list.entries, "screening list not usable, the old one stays in force");
+                let path = self.path.display();
+                tracing::error!(%path, %error, in_force = %current.list, "screening list not usable: the old one stays in force");
+                counter!("screening_list_reload_failures_total", "list" => path.to_string()).increment(1);
+                (current.stamp, current.failed) = (stamp, Some(now));
             }
         }
-        Arc::clone(&loaded.list)
+    }
+
+    /// Says in `/metrics` how old the list in force is, by the time of its file.
+    pub fn measure(&self, now: Timestamp) {
+        let path = self.path.display().to_string();
+        if let Some(modified) = self.list().modified {
+            gauge!("screening_list_age_seconds", "list" => path.clone()).set(now.since(modified).as_secs_f64());
+        }
+        // There from the start, so that an alert can be made of it.
+        counter!("screening_list_reload_failures_total", "list" => path).increment(0);
+    }
+
+    /// Screens an account by the list in force.
+    ///
+    /// # Errors
+    /// [`Outage`] when the account cannot be read.
+    pub fn find(&self, account: &str) -> Result<Screened, Outage> {
+        let Ok(Entry::On(chain, address)) = Entry::parse(account) else {
+            return Err(unreadable("screening list"));
+        };
+        let list = self.list();
+        let verdict = list.table.find(chain, &address, &self.name).map_or(Verdict::Clear, Verdict::Hit);
+        Ok(Screened { verdict, by: format!("{} ({list})", self.name) })
+    }
+
+    fn list(&self) -> Arc<List> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).list)
     }
 }
 
 impl ScreeningProvider for ListFile {
-    async fn screen(&self, account: &str) -> Result<Verdict, Outage> {
-        let Ok(Entry::On(chain, address)) = Entry::parse(account) else {
-            return Err(unreadable("screening list"));
-        };
-        Ok(if self.current().await.names(chain, &address) {
-            Verdict::Hit(Hit::new(SANCTIONED_ADDRESS, &self.name))
-        } else {
-            Verdict::Clear
-        })
+    async fn screen(&self, account: &str) -> Result<Screened, Outage> {
+        self.find(account)
     }
 }
 
-impl List {
-    fn names(&self, chain: &str, address: &Address) -> bool {
-        self.everywhere.contains(address) || self.by_chain.get(chain).is_some_and(|listed| listed.contains(address))
-    }
-
-    fn parse(bytes: &[u8]) -> Result<Self, ListError> {
-        let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-        let mut list = Self::default();
-        for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
-            let entry = line.split(|&byte| byte == b'#').next().unwrap_or_default().trim_ascii();
-            if entry.is_empty() {
-                continue;
-            }
-            list.add(entry).map_err(|problem| ListError::Malformed { line: index + 1, problem })?;
+/// What the audit trail says of a list.
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256 {}, ", hex::encode(self.sha256))?;
+        if let Some(modified) = self.modified {
+            write!(f, "file of {}, ", modified.json())?;
         }
-        if list.entries == 0 { Err(ListError::Empty) } else { Ok(list) }
-    }
-
-    fn add(&mut self, entry: &[u8]) -> Result<(), &'static str> {
-        let entry = std::str::from_utf8(entry).map_err(|_| "not UTF-8")?;
-        match Entry::parse(entry)? {
-            Entry::Everywhere(address) => {
-                self.everywhere.insert(address);
-            }
-            Entry::On(chain, address) => match self.by_chain.get_mut(chain) {
-                Some(listed) => {
-                    listed.insert(address);
-                }
-                None => {
-                    self.by_chain.insert(chain.into(), HashSet::from([address]));
-                }
-            },
-            Entry::Foreign => {}
-        }
-        self.entries += 1;
-        Ok(())
+        write!(f, "{} bytes, {} addresses", self.bytes, self.table.len())
     }
 }
 
-fn read(path: &Path) -> Result<List, ListError> {
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
+fn tell(what: &str, path: &Path, list: &List) {
+    let (path, addresses, passed_over) = (path.display(), list.table.len(), list.table.foreign());
+    let sha256 = hex::encode(list.sha256);
+    tracing::info!(%path, addresses, passed_over, sha256, "{what}");
+    if addresses == 0 {
+        tracing::warn!(%path, passed_over, "no address of this list is of a chain that customers can have");
+    }
+}
+
+fn read(path: &Path) -> Result<(Stamp, List), ListError> {
+    // Told to be a pipe before it is opened: that would wait for somebody to write.
+    if !std::fs::metadata(path)?.is_file() {
         return Err(ListError::NotAFile);
     }
+    let file = File::open(path)?;
+    // Stamped as it was before it was read: a write meanwhile shows as another change.
+    let metadata = file.metadata()?;
     if metadata.len() > FILE_MAX {
         return Err(ListError::TooLarge);
     }
-    List::parse(&std::fs::read(path)?)
+    let (mut source, mut table) = (Source::new(file), Table::default());
+    match source.format()? {
+        Format::Plain => plain::read(&mut source, &mut table)?,
+        Format::JsonLines => opensanctions::read(&mut source, &mut table)?,
+        Format::Xml => source = ofac::read(source, &mut table)?,
+    }
+    if table.is_empty() {
+        return Err(ListError::Empty);
+    }
+    table.seal();
+    let (sha256, bytes) = source.finish()?;
+    let since_epoch = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let modified = since_epoch.map(|since| Timestamp::EPOCH + since);
+    Ok((Stamp::of(&metadata), List { table, sha256, bytes, modified }))
 }
 
 impl Stamp {
@@ -203,5 +237,54 @@ impl Stamp {
         #[cfg(not(unix))]
         let inode = 0;
         Self { length: metadata.len(), modified: metadata.modified().ok(), inode }
+    }
+}
+
+/// Every list of this node.
+#[derive(Debug, Default)]
+pub struct Lists(Vec<ListFile>);
+
+impl Lists {
+    /// These lists, asked in this order.
+    pub fn new(lists: Vec<ListFile>) -> Self {
+        Self(lists)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each list.
+    pub fn iter(&self) -> impl Iterator<Item = &ListFile> {
+        self.0.iter()
+    }
+
+    /// Reads again what has changed. `now` is a monotonic time. Blocks.
+    pub fn reload(&self, now: Duration) {
+        self.0.iter().for_each(|list| list.reload(now));
+    }
+
+    /// What the lists say, as one number: another whenever the content of one is another. The order does not count.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut hashes: Vec<[u8; 32]> = self.0.iter().map(|list| list.list().sha256).collect();
+        hashes.sort_unstable();
+        let mut hash = Sha256::new_with_prefix([READING]);
+        hashes.iter().for_each(|list| hash.update(list));
+        hash.finalize().into()
+    }
+
+    /// The first list that names an account, if any does.
+    ///
+    /// # Errors
+    /// [`Outage`] when the account cannot be read.
+    pub fn hit(&self, account: &str) -> Result<Option<Screened>, Outage> {
+        for list in &self.0 {
+            let screened = list.find(account)?;
+            if matches!(screened.verdict, Verdict::Hit(_)) {
+                return Ok(Some(screened));
+            }
+        }
+        Ok(None)
     }
 }

@@ -1,19 +1,23 @@
 //! Sanctions screening: is this blockchain account one that nobody may deal with?
 //!
-//! Providers are asked in turn: for a sandbox programme first the test addresses, then the list file, then
-//! Chainalysis. The first hit ends it, and so does an outage: nobody passes because a provider was down.
+//! Providers are asked in turn: for a sandbox programme first the test addresses, then the lists, then Chainalysis. The
+//! first hit ends it, and so does an outage: nobody passes because a provider was down, or because there is none. Only
+//! sandbox programmes are cleared without one.
 
 mod address;
 mod chainalysis;
+mod foreign;
 mod list;
 mod sandbox;
 
+use std::sync::Arc;
+
 pub use chainalysis::Chainalysis;
-pub use list::{ListError, ListFile};
+pub use list::{ListError, ListFile, Lists};
 pub use sandbox::{OUTAGE_ADDRESSES, OUTAGE_TRIES, REJECTED_ADDRESSES, Sandbox};
 
 pub use crate::domain::outage::Outage;
-pub use crate::domain::screening::{Hit, Verdict};
+pub use crate::domain::screening::{Hit, Screened, Verdict};
 
 /// Somebody who can say whether an account is listed.
 pub trait ScreeningProvider {
@@ -21,27 +25,27 @@ pub trait ScreeningProvider {
     ///
     /// # Errors
     /// [`Outage`] when there is no answer; the caller tries again later.
-    fn screen(&self, account: &str) -> impl Future<Output = Result<Verdict, Outage>> + Send;
+    fn screen(&self, account: &str) -> impl Future<Output = Result<Screened, Outage>> + Send;
 }
 
 /// The screening of this installation.
 #[derive(Debug, Default)]
 pub struct Screening {
     sandbox: Sandbox,
-    list: Option<ListFile>,
+    lists: Arc<Lists>,
     chainalysis: Option<Chainalysis>,
 }
 
 impl Screening {
-    /// Screening by the test addresses only: everybody else is cleared.
+    /// Screening by the test addresses only, for sandbox programmes: nobody else is cleared.
     pub fn new(sandbox: Sandbox) -> Self {
-        Self { sandbox, list: None, chainalysis: None }
+        Self { sandbox, ..Self::default() }
     }
 
-    /// Adds a list file.
+    /// Adds lists.
     #[must_use]
-    pub fn with_list(self, list: ListFile) -> Self {
-        Self { list: Some(list), ..self }
+    pub fn with_lists(self, lists: Lists) -> Self {
+        Self { lists: Arc::new(lists), ..self }
     }
 
     /// Adds Chainalysis.
@@ -50,29 +54,50 @@ impl Screening {
         Self { chainalysis: Some(chainalysis), ..self }
     }
 
-    /// Whether customers of live programmes are screened at all. If not, they are all cleared, of which start-up
-    /// should warn.
+    /// The lists, to be read again when they change.
+    pub fn lists(&self) -> &Arc<Lists> {
+        &self.lists
+    }
+
+    /// Whether customers of live programmes can be screened. If not, they stay in screening.
     pub fn is_configured(&self) -> bool {
-        self.list.is_some() || self.chainalysis.is_some()
+        !self.lists.is_empty() || self.chainalysis.is_some()
     }
 
     /// Screens one account of a programme, given as a canonical CAIP-10 id. The test addresses count for sandbox
     /// programmes only.
     ///
     /// # Errors
-    /// [`Outage`] when a provider that had to be asked gave no answer.
-    pub async fn screen(&self, account: &str, sandbox_programme: bool) -> Result<Verdict, Outage> {
-        if sandbox_programme && let hit @ Verdict::Hit(_) = self.sandbox.screen(account).await? {
+    /// [`Outage`] when a provider that had to be asked gave no answer, or a live programme has none to ask.
+    pub async fn screen(&self, account: &str, sandbox_programme: bool) -> Result<Screened, Outage> {
+        if !sandbox_programme && !self.is_configured() {
+            return Err(Outage::new("no screening provider is configured: set --screening-list or --chainalysis-key"));
+        }
+        let mut asked = Vec::new();
+        if sandbox_programme && let Some(hit) = note(&mut asked, self.sandbox.screen(account).await?) {
             return Ok(hit);
         }
-        if let Some(list) = &self.list
-            && let hit @ Verdict::Hit(_) = list.screen(account).await?
+        for list in self.lists.iter() {
+            if let Some(hit) = note(&mut asked, list.screen(account).await?) {
+                return Ok(hit);
+            }
+        }
+        if let Some(chainalysis) = &self.chainalysis
+            && let Some(hit) = note(&mut asked, chainalysis.screen(account).await?)
         {
             return Ok(hit);
         }
-        match &self.chainalysis {
-            Some(chainalysis) => chainalysis.screen(account).await,
-            None => Ok(Verdict::Clear),
+        Ok(Screened { verdict: Verdict::Clear, by: asked.join("; ") })
+    }
+}
+
+/// Notes who was asked. Gives back what is a hit.
+fn note(asked: &mut Vec<String>, screened: Screened) -> Option<Screened> {
+    match screened.verdict {
+        Verdict::Hit(_) => Some(screened),
+        Verdict::Clear => {
+            asked.push(screened.by);
+            None
         }
     }
 }

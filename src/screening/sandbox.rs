@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::address::{Address, Entry};
-use super::{Hit, Outage, ScreeningProvider, Verdict, unreadable};
+use super::{Hit, Outage, Screened, ScreeningProvider, Verdict, unreadable};
 use crate::domain::screening::TEST_ADDRESS;
 
 /// Rejected, on every chain of their namespace:
@@ -27,6 +27,9 @@ pub const OUTAGE_ADDRESSES: [&str; 2] =
 
 /// How many tries in a row fail for one of [`OUTAGE_ADDRESSES`], counted per process.
 pub const OUTAGE_TRIES: u32 = 2;
+
+/// What the test addresses are called in the audit trail.
+const NAME: &str = "sandbox test addresses";
 
 /// Clears everybody but the test addresses.
 #[derive(Debug)]
@@ -64,18 +67,19 @@ fn address(text: &str) -> Option<Address> {
 }
 
 impl ScreeningProvider for Sandbox {
-    async fn screen(&self, account: &str) -> Result<Verdict, Outage> {
+    async fn screen(&self, account: &str) -> Result<Screened, Outage> {
         let Ok(Entry::On(_, address)) = Entry::parse(account) else {
             return Err(unreadable("sandbox screening"));
         };
         if self.rejected.contains(&address) {
-            return Ok(Verdict::Hit(Hit::new(TEST_ADDRESS, "sandbox test addresses")));
+            let verdict = Verdict::Hit(Hit::new(TEST_ADDRESS, NAME));
+            return Ok(Screened { verdict, by: NAME.to_owned() });
         }
         match self.failing.iter().find(|(failing, _)| *failing == address) {
             Some((_, tries)) if tries.fetch_add(1, Ordering::Relaxed) % (OUTAGE_TRIES + 1) < OUTAGE_TRIES => {
                 Err(Outage::new("sandbox screening: simulated outage"))
             }
-            _ => Ok(Verdict::Clear),
+            _ => Ok(Screened { verdict: Verdict::Clear, by: NAME.to_owned() }),
         }
     }
 }

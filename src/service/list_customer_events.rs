@@ -12,6 +12,7 @@ use super::paging;
 use crate::api::v1::{AuditEvent, ListCustomerEventsRequest, ListCustomerEventsResponse};
 use crate::domain::Error;
 use crate::domain::event::Event;
+use crate::domain::reason::{public_actor, public_cause};
 use crate::store::{customers, events};
 
 impl Read for ListCustomerEventsRequest {
@@ -27,7 +28,10 @@ impl Read for ListCustomerEventsRequest {
         // Places have no gaps and start at 1, so the last one tells whether more follow.
         let next_page_token =
             page.last().filter(|event| event.seq > 1).map(|event| token(event.seq)).unwrap_or_default();
-        Ok(ListCustomerEventsResponse { events: page.into_iter().map(audit_event).collect(), next_page_token })
+        // Lists, operators and their words are for operators alone.
+        let shown = if cx.caller.operator().is_some() { audit_event } else { public_event };
+        let events = page.into_iter().map(shown).collect();
+        Ok(ListCustomerEventsResponse { events, next_page_token })
     }
 }
 
@@ -43,6 +47,12 @@ fn before(token: &str) -> Result<Option<i64>, Error> {
     let bytes: Option<[u8; 8]> = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| bytes.try_into().ok());
     let seq = bytes.map(i64::from_be_bytes).filter(|seq| *seq > 1);
     seq.map(Some).ok_or_else(paging::bad_token)
+}
+
+/// The entry as a partner reads it. Its hash stays that of the whole entry: the entries still chain.
+fn public_event(event: Event) -> AuditEvent {
+    let (actor, cause) = (public_actor(&event).to_owned(), public_cause(&event));
+    AuditEvent { actor, cause, ..audit_event(event) }
 }
 
 fn audit_event(event: Event) -> AuditEvent {

@@ -59,7 +59,11 @@ async fn go(api: &Api, subject: &Subject, token: &str) -> Outcome<OpenVerificati
     };
     let kyc = &*api.settings.kyc;
     if matches!(kyc, Kyc::Sandbox(_)) && !subject.by_portal(api) {
-        return Ok(unavailable(&Outage::new("a live programme needs a real verification partner: configure Sumsub")));
+        tracing::warn!(
+            customer = %customer_id,
+            "verification is not open: no provider is configured, and a live programme's customers wait for an operator"
+        );
+        return Ok(page(Page::NotOpen));
     }
     let return_url = api.keys().links.verification(customer_id);
     let now_s = api.clock.now().unix_seconds();

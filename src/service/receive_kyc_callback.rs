@@ -1,6 +1,7 @@
 //! ReceiveKycCallback.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use uuid::Uuid;
 
 use super::api::{Api, Open};
 use super::failure::{Failure, Outcome};
@@ -9,7 +10,7 @@ use crate::domain::kyc::{Callback, Outcome as Weighed};
 use crate::domain::{Code, Error};
 use crate::kyc::{KycProvider as _, Refused};
 use crate::lifecycle::verification;
-use crate::store::{self, Tx, customers};
+use crate::store::{self, Tx, customers, programmes};
 
 impl Open for ReceiveKycCallbackRequest {
     type Reply = ();
@@ -53,6 +54,11 @@ fn headers(fields: &[CallbackHeader]) -> Option<HeaderMap> {
     Some(headers)
 }
 
+/// Whether a programme is a sandbox, and at work.
+async fn in_sandbox(tx: &mut Tx, programme_id: Uuid) -> Outcome<bool> {
+    Ok(programmes::get(tx, programme_id).await?.is_some_and(|programme| programme.sandbox))
+}
+
 struct Receive<'a> {
     api: &'a Api,
     callback: &'a Callback,
@@ -68,6 +74,10 @@ impl store::Change for Receive<'_> {
             tracing::info!(%customer, "a verification callback names no customer of ours");
             return Ok(());
         };
+        if self.callback.test_mode && !in_sandbox(tx, held.customer.programme_id).await? {
+            tracing::warn!(%customer, "a verification callback of the provider's test mode says nothing about a live customer");
+            return Ok(());
+        }
         let weighed = verification::decide(tx, &mut held, self.callback, &self.api.clock).await?;
         match weighed {
             Weighed::Ignored(why) => tracing::info!(%customer, ?why, "a verification callback changed nothing"),

@@ -58,14 +58,12 @@ impl Change for Simulate {
             moves::make(tx, &mut held, Step { by: Move::Clear, ..step }, &self.api.clock).await?;
         }
         moves::make(tx, &mut held, step, &self.api.clock).await?;
-        if self.by == Move::Approve {
-            // In a partner's stead: what a partner asked for before is answered by this.
-            let updated_at = held.customer.updated_at;
-            let decided_at_ms = Some(updated_at.micros() / 1000);
-            let state = KycState { status: KycStatus::Approved, decided_at_ms, ..KycState::default() };
-            let verification = Verification { state, provider: Some("simulator".to_owned()), updated_at };
-            verifications::put(tx, held.customer.id, &verification).await?;
-        }
-        Ok(())
+        // In a provider's stead: what a provider asked for before is answered by this.
+        let status = if self.by == Move::Approve { KycStatus::Approved } else { KycStatus::Rejected };
+        let updated_at = held.customer.updated_at;
+        let decided_at_ms = Some(updated_at.micros() / 1000);
+        let state = KycState { status, decided_at_ms, ..KycState::default() };
+        let verification = Verification { state, provider: Some("simulator".to_owned()), updated_at };
+        Ok(verifications::put(tx, held.customer.id, &verification).await?)
     }
 }

@@ -5,6 +5,7 @@ use super::failure::Outcome;
 use crate::domain::customer::Customer;
 use crate::domain::kyc::KycState;
 use crate::kyc::Kyc;
+use crate::store::verifications::SCREENING;
 use crate::store::{customers, programmes, verifications};
 
 /// The customer that a link's token was made for.
@@ -24,7 +25,12 @@ impl Subject {
         let Some(customer) = customers::get_any(&mut reader, id).await? else { return Ok(None) };
         let Some(programme) = programmes::get(&mut reader, customer.programme_id).await? else { return Ok(None) };
         let known = verifications::get_any(&mut reader, id).await?;
-        let state = known.map(|known| known.state).unwrap_or_default();
+        let ended_by_screening = known.as_ref().is_some_and(|known| known.provider.as_deref() == Some(SCREENING));
+        let mut state = known.map(|known| known.state).unwrap_or_default();
+        if ended_by_screening {
+            // The page is the person's: nothing on it may show that the account is listed. Older versions kept a reason.
+            state.reasons.clear();
+        }
         Ok(Some(Self { customer, state, sandbox: programme.sandbox }))
     }
 

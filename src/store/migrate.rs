@@ -49,6 +49,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0016_request_ids",
     "0017_programmes",
     "0018_plain_cursors",
+    "0019_screening",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {

@@ -58,6 +58,7 @@ pub mod keyring;
 pub mod operators;
 pub mod programmes;
 pub mod reseal;
+pub mod screening_scans;
 pub mod signing_keys;
 pub mod tasks;
 pub mod verifications;

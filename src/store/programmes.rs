@@ -100,6 +100,12 @@ pub async fn any(on: &mut impl Connection) -> Result<bool, Error> {
     Ok(on.query("SELECT id FROM programmes LIMIT 1").optional::<(Uuid,)>().await?.is_some())
 }
 
+/// Whether there is a live programme that is not disabled.
+pub async fn any_live(on: &mut impl Connection) -> Result<bool, Error> {
+    let query = on.query("SELECT id FROM programmes WHERE NOT sandbox AND NOT disabled LIMIT 1");
+    Ok(query.optional::<(Uuid,)>().await?.is_some())
+}
+
 /// All programmes, oldest first.
 pub async fn list(on: &mut impl Connection) -> Result<Vec<Listed>, Error> {
     on.query("SELECT id, name, sandbox, disabled, api_key, created_at FROM programmes ORDER BY created_at, id")

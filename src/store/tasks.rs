@@ -134,6 +134,21 @@ pub async fn claim_for_operator(
     take(tx, tasks, now, lease).await
 }
 
+/// Claims like [`claim`], but of sandbox programmes only. Passes over the due tasks of live ones, which it reads each time.
+pub async fn claim_of_sandboxes(
+    tx: &mut Tx,
+    (kind, now): (Kind, Timestamp),
+    lease: (Uuid, Duration),
+    limit: i64,
+) -> Result<Vec<Task>, Error> {
+    let due = "SELECT id, programme_id, customer_id, entity_id, run_at, attempts, last_error, created_at FROM tasks \
+               WHERE kind = $1 AND run_at <= $2 AND programme_id IN (SELECT id FROM programmes WHERE sandbox) \
+               ORDER BY kind, run_at, id LIMIT $3 + 0";
+    let due = tx.query(due).bind(kind.as_str()).bind(now).bind(limit).for_update_skip_locked();
+    let tasks = due.all().await?;
+    take(tx, tasks, now, lease).await
+}
+
 async fn take(
     tx: &mut Tx,
     mut tasks: Vec<Task>,
@@ -206,6 +221,31 @@ pub async fn due_at(on: &mut impl Connection, kind: Kind) -> Result<Option<Times
         .optional()
         .await?;
     Ok(row.map(|(run_at,)| run_at))
+}
+
+/// When the next task of a kind is due for a sandbox programme.
+pub async fn due_at_of_sandboxes(on: &mut impl Connection, kind: Kind) -> Result<Option<Timestamp>, Error> {
+    let row: Option<(Timestamp,)> = on
+        .query(
+            "SELECT run_at FROM tasks WHERE kind = $1 AND programme_id IN (SELECT id FROM programmes WHERE sandbox) \
+             ORDER BY kind, run_at, id LIMIT 1",
+        )
+        .bind(kind.as_str())
+        .optional()
+        .await?;
+    Ok(row.map(|(run_at,)| run_at))
+}
+
+/// When the oldest task of a kind that waits for another try was written; `None` when none has failed.
+pub async fn retried_since(on: &mut impl Connection, kind: Kind) -> Result<Option<Timestamp>, Error> {
+    let row: Option<(Timestamp,)> = on
+        .query(
+            "SELECT created_at FROM tasks WHERE kind = $1 AND last_error IS NOT NULL ORDER BY kind, created_at LIMIT 1",
+        )
+        .bind(kind.as_str())
+        .optional()
+        .await?;
+    Ok(row.map(|(created_at,)| created_at))
 }
 
 /// How many tasks of a kind wait, claimed ones included. Stops counting at `limit`.

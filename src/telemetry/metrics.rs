@@ -71,7 +71,15 @@ fn describe() {
     describe_histogram!("grpc_request_duration_seconds", "Time until the status was sent");
     describe_gauge!("grpc_requests_in_flight", "RPCs without a status");
     describe_gauge!("worker_queue_depth", "Items waiting, by queue; counting stops at some thousands");
-    describe_gauge!("worker_queue_lag_seconds", "How long the first waiting item has been due, by queue");
+    describe_gauge!(
+        "worker_queue_lag_seconds",
+        "How long the first waiting item has been due, by queue; of tasks also since the first that waits for another try was written"
+    );
+    describe_gauge!("screening_list_age_seconds", "How old the list in force is, by the time of its file");
+    describe_counter!(
+        "screening_list_reload_failures_total",
+        "Tries to read a changed list that failed: the old one stays in force"
+    );
     describe_counter!("worker_items_total", "Items settled, by queue and outcome");
     describe_histogram!("worker_item_duration_seconds", "From the claim of an item to its settlement, by queue");
     describe_counter!("worker_swept_rows_total", "Expired rows removed");

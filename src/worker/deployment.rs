@@ -49,12 +49,12 @@ impl Queue for SandboxDeployments {
     const DEADLINE: Option<Duration> = Some(Duration::from_secs(1));
 
     async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
-        tasks::next_due(&self.store, Kind::SandboxDeployment).await
+        tasks::next_due(&self.store, Kind::SandboxDeployment, false).await
     }
 
     async fn claim(&self, now: Timestamp, limit: usize) -> Result<Taken<Claimed>, Failure> {
         let lease = self.clock.id();
-        let claim = Claim { kind: Kind::SandboxDeployment, now, lease, length: LEASE, limit };
+        let claim = Claim { kind: Kind::SandboxDeployment, sandboxes_only: false, now, lease, length: LEASE, limit };
         let claimed = self.store.transact(&claim).await?;
         if claimed.is_empty() {
             return Ok(Taken::of(Vec::new(), limit));

@@ -21,6 +21,7 @@
 mod checkpoints;
 mod deployment;
 mod engine;
+mod lists;
 mod order;
 mod screening;
 mod sweep;
@@ -64,6 +65,7 @@ impl Worker {
     /// Works until `stop` is done, then finishes what it holds.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) {
         let engine = Engine::new(self.store, self.clock, stop);
+        let screening_lists = std::sync::Arc::clone(self.partners.screening.lists());
         let screening = ScreeningQueue::new(engine.store().clone(), engine.clock().clone(), self.partners.screening);
         let deployments =
             SandboxDeployments::new(engine.store().clone(), engine.clock().clone(), self.partners.factory);
@@ -71,6 +73,7 @@ impl Worker {
             engine.clone().run(screening),
             engine.clone().run(deployments),
             engine.clone().run(self.webhooks),
+            lists::run(&engine, screening_lists),
             order::run(&engine),
             sweep::run(&engine),
             checkpoints::run(&engine)

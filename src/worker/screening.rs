@@ -10,11 +10,10 @@ use super::{Backlog, Failure, Queue, Taken};
 use crate::clock::Clock;
 use crate::domain::customer::{Move, Status};
 use crate::domain::event::Origin;
-use crate::domain::kyc::{KycState, KycStatus, Reason};
-use crate::domain::screening::Hit;
+use crate::domain::kyc::{KycState, KycStatus};
 use crate::domain::{Timestamp, backoff};
 use crate::lifecycle::{NotMoved, Step, moves, verification};
-use crate::screening::{Outage, Screening, Verdict};
+use crate::screening::{Outage, Screened, Screening, Verdict};
 use crate::store::customers::{self, Held};
 use crate::store::tasks::{Kind, Task, retry, settle_screening};
 use crate::store::verifications::{self, Verification};
@@ -47,9 +46,14 @@ impl ScreeningQueue {
         Self { store, clock, screening }
     }
 
-    fn settlement(&self, claimed: &Claimed, answer: Result<Verdict, Outage>) -> Settlement<'_> {
+    /// A node that cannot screen customers of live programmes leaves them to one that can.
+    fn sandboxes_only(&self) -> bool {
+        !self.screening.is_configured()
+    }
+
+    fn settlement(&self, claimed: &Claimed, answer: Result<Screened, Outage>) -> Settlement<'_> {
         let next = match answer {
-            Ok(verdict) => Next::Decide(verdict),
+            Ok(screened) => Next::Decide(screened),
             Err(outage) => {
                 let wait = self.wait(claimed.task.attempts, outage.retry_after);
                 tracing::warn!(
@@ -79,7 +83,7 @@ impl ScreeningQueue {
 
 impl Queue for ScreeningQueue {
     type Item = Claimed;
-    type Done = Result<Verdict, Outage>;
+    type Done = Result<Screened, Outage>;
 
     const NAME: &'static str = "screening";
     const DEADLINE: Option<Duration> = Some(Duration::from_secs(10));
@@ -87,12 +91,13 @@ impl Queue for ScreeningQueue {
     const CONCURRENCY: usize = 128;
 
     async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
-        tasks::next_due(&self.store, Kind::Screening).await
+        tasks::next_due(&self.store, Kind::Screening, self.sandboxes_only()).await
     }
 
     async fn claim(&self, now: Timestamp, limit: usize) -> Result<Taken<Claimed>, Failure> {
         let lease = self.clock.id();
-        let claim = Claim { kind: Kind::Screening, now, lease, length: LEASE, limit };
+        let sandboxes_only = self.sandboxes_only();
+        let claim = Claim { kind: Kind::Screening, sandboxes_only, now, lease, length: LEASE, limit };
         let claimed = self.store.transact(&claim).await?;
         if claimed.is_empty() {
             return Ok(Taken::of(Vec::new(), limit));
@@ -107,7 +112,7 @@ impl Queue for ScreeningQueue {
         Ok(Taken::of(claimed.into_iter().filter_map(with_account).collect(), limit))
     }
 
-    async fn perform(&self, item: &Claimed) -> Result<Verdict, Outage> {
+    async fn perform(&self, item: &Claimed) -> Result<Screened, Outage> {
         self.screening.screen(&item.account, item.sandbox).await
     }
 
@@ -122,7 +127,7 @@ impl Queue for ScreeningQueue {
 }
 
 enum Next {
-    Decide(Verdict),
+    Decide(Screened),
     Retry { at: Timestamp, error: String },
 }
 
@@ -139,43 +144,47 @@ impl Change for Settlement<'_> {
     type Error = NotMoved;
 
     async fn apply(&self, tx: &mut Tx) -> Result<&'static str, NotMoved> {
-        let verdict = match &self.next {
+        let screened = match &self.next {
             Next::Retry { at, error } => {
                 return Ok(if retry(tx, (self.task, self.lease), *at, error).await? { "retry" } else { "lost" });
             }
-            Next::Decide(verdict) => verdict,
+            Next::Decide(screened) => screened,
         };
         let held = customers::lock(tx, self.customer).await?;
         // Read with the customer held: a decision that comes later waits for us, and follows itself.
         let Some(decided) = settle_screening(tx, self.task, self.lease).await? else { return Ok("lost") };
         // Somebody else may have decided meanwhile: the simulator, an operator.
         let Some(mut held) = held.filter(|held| held.customer.status == Status::Screening) else { return Ok("moot") };
-        match verdict {
-            Verdict::Clear => clear(tx, &mut held, (self.clock, decided)).await,
-            Verdict::Hit(hit) => reject(tx, &mut held, hit, self.clock).await,
+        match screened.verdict {
+            Verdict::Clear => clear(tx, &mut held, (screened, decided), self.clock).await,
+            Verdict::Hit(_) => reject(tx, &mut held, screened, self.clock).await.map(|()| "hit"),
         }
     }
 }
 
 /// On to identity verification; where a partner decided early, that is followed at once.
-async fn clear(tx: &mut Tx, held: &mut Held, (clock, decided): (&Clock, bool)) -> Result<&'static str, NotMoved> {
+async fn clear(
+    tx: &mut Tx,
+    held: &mut Held,
+    (screened, decided): (&Screened, bool),
+    clock: &Clock,
+) -> Result<&'static str, NotMoved> {
     let origin = Origin::internal("screening");
-    moves::make(tx, held, Step { by: Move::Clear, reason: None, origin: &origin }, clock).await?;
+    moves::make(tx, held, Step { by: Move::Clear, reason: Some(&screened.by), origin: &origin }, clock).await?;
     if decided && let Some(known) = verifications::get_any(tx, held.customer.id).await? {
         verification::follow(tx, held, &known.state, clock).await?;
     }
     Ok("clear")
 }
 
-async fn reject(tx: &mut Tx, held: &mut Held, hit: &Hit, clock: &Clock) -> Result<&'static str, NotMoved> {
-    let reason = format!("{}: {}", hit.reason_code, hit.list);
+/// Rejects a customer for a hit. What was found stands in the audit trail for operators, and nowhere else.
+pub(super) async fn reject(tx: &mut Tx, held: &mut Held, screened: &Screened, clock: &Clock) -> Result<(), NotMoved> {
+    let Verdict::Hit(hit) = &screened.verdict else { return Ok(()) };
+    let reason = format!("{hit}; by {}", screened.by);
     let origin = Origin::internal("screening");
     moves::make(tx, held, Step { by: Move::Reject, reason: Some(&reason), origin: &origin }, clock).await?;
-    // The list is named in the programme's audit trail, not to the person.
-    let shown = Reason::new("SCREENING_HIT", "This blockchain account cannot be accepted.");
-    let state = KycState { status: KycStatus::Rejected, reasons: vec![shown], ..KycState::default() };
-    let verification =
-        Verification { state, provider: Some("screening".to_owned()), updated_at: held.customer.updated_at };
-    verifications::put(tx, held.customer.id, &verification).await?;
-    Ok("hit")
+    let state = KycState { status: KycStatus::Rejected, ..KycState::default() };
+    let provider = Some(verifications::SCREENING.to_owned());
+    let verification = Verification { state, provider, updated_at: held.customer.updated_at };
+    Ok(verifications::put(tx, held.customer.id, &verification).await?)
 }

@@ -231,7 +231,7 @@ async fn a_failed_deployment_is_final(house: House) {
     rpc.fail_deployment(fail("out of gas")).await.unwrap();
     assert_eq!(status(&partner, account_id).await, ("failed".to_owned(), 3));
     let last = trail(&partner, customer_id).await.pop().unwrap();
-    assert_eq!(last, "account [deployment_failed: out of gas] pending > failed v3");
+    assert_eq!(last, "account [deployment_failed] pending > failed v3");
     partner.delete(&format!("/v1/accounts/{account_id}")).await.refuses(409, "INVALID_STATE_TRANSITION");
 }
 

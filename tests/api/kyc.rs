@@ -5,28 +5,27 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use customerd::screening::{Sandbox, Screening};
 use customerd::worker::{Queue as _, ScreeningQueue};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::screening::listing;
 use crate::sumsub::{self, Fault, Signed, StandIn};
 use crate::support::accounts::{id, trail, virtual_card};
 use crate::support::{Answer, Evm, House, Http, Partner, Service, b64, everywhere, exchange, unb64};
 
 everywhere![
     a_person_goes_through_the_portal_to_active,
-    a_listed_account_is_rejected_with_its_reason,
     an_outage_keeps_the_customer_in_screening_and_is_retried,
     sumsub_decides_by_authentic_callbacks_in_their_order,
+    a_providers_clock_shadows_nothing,
     an_early_decision_is_followed_and_a_late_refusal_ends_everything,
-    further_test_addresses_are_rejected_in_sandboxes,
     a_partner_who_is_down_gets_a_page_and_fails_nothing,
 ];
 
 /// A customer whose challenge is signed.
-async fn proven(partner: &Partner, wallet: &Evm) -> Value {
+pub(crate) async fn proven(partner: &Partner, wallet: &Evm) -> Value {
     let body = json!({"chainId": wallet.account(), "externalId": "u-1"});
     let customer = partner.post("/v1/customers", &body).await.is(201).json();
     let signature = wallet.sign_hex(&unb64(&customer["challenge"]));
@@ -35,18 +34,18 @@ async fn proven(partner: &Partner, wallet: &Evm) -> Value {
     customer
 }
 
-fn path(customer: &Value) -> String {
+pub(crate) fn path(customer: &Value) -> String {
     format!("/v1/customers/{}", customer["id"].as_str().unwrap())
 }
 
 /// The path of its verification link.
-fn link(customer: &Value) -> String {
+pub(crate) fn link(customer: &Value) -> String {
     let url = customer["verificationUrl"].as_str().unwrap();
     url.strip_prefix("https://customers.test").unwrap().to_owned()
 }
 
 /// Asks until the worker has brought the customer there.
-async fn until(partner: &Partner, customer: &Value, status: &str) -> Value {
+pub(crate) async fn until(partner: &Partner, customer: &Value, status: &str) -> Value {
     for _ in 0..2000 {
         let now = partner.get(&path(customer)).await.is(200).json();
         if now["status"] == status {
@@ -56,28 +55,28 @@ async fn until(partner: &Partner, customer: &Value, status: &str) -> Value {
     panic!("never {status}: {:?}", partner.get(&path(customer)).await);
 }
 
-async fn verification(partner: &Partner, customer: &Value) -> (String, Value) {
+pub(crate) async fn verification(partner: &Partner, customer: &Value) -> (String, Value) {
     let answer = partner.get(&format!("{}/verification", path(customer))).await.is(200).json();
     assert_eq!(answer["verificationUrl"], customer["verificationUrl"]);
     (answer["status"].as_str().unwrap().to_owned(), answer["reasons"].clone())
 }
 
 /// Causes in the audit trail, oldest first.
-async fn causes(partner: &Partner, customer: &Value) -> Vec<String> {
+pub(crate) async fn causes(partner: &Partner, customer: &Value) -> Vec<String> {
     let events = partner.get(&format!("{}/events", path(customer))).await.is(200).json();
     let entry = |event: &Value| format!("{}: {}", event["actor"].as_str().unwrap(), event["cause"].as_str().unwrap());
     events["events"].as_array().unwrap().iter().rev().map(entry).collect()
 }
 
 /// What a browser does.
-async fn browse(service: &Service, method: Method, target: &str, form: Option<&str>) -> Answer {
+pub(crate) async fn browse(service: &Service, method: Method, target: &str, form: Option<&str>) -> Answer {
     let fields: Vec<_> =
         form.iter().map(|_| ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())).collect();
     let body = form.unwrap_or_default().as_bytes().to_vec();
     exchange((service.http, Http::One), (&method, target), &fields, body).await
 }
 
-async fn visit(service: &Service, target: &str) -> Answer {
+pub(crate) async fn visit(service: &Service, target: &str) -> Answer {
     browse(service, Method::GET, target, None).await
 }
 
@@ -138,30 +137,6 @@ async fn a_person_goes_through_the_portal_to_active(house: House) {
     browse(&service, Method::DELETE, &portal, None).await.is(405);
 }
 
-async fn a_listed_account_is_rejected_with_its_reason(house: House) {
-    let (listed, clear) = (Evm::new(1), Evm::new(2));
-    let directory = tempfile::tempdir().unwrap();
-    let list = directory.path().join("list.txt");
-    std::fs::write(&list, format!("# by order\n{}\n", listed.account())).unwrap();
-    let service = house.start_with(&["--screening-list", list.to_str().unwrap()]).await;
-    let partner = service.partner("Wallet").await;
-    let customer = proven(&partner, &listed).await;
-    until(&partner, &customer, "rejected").await;
-    let (status, reasons) = verification(&partner, &customer).await;
-    assert_eq!((status.as_str(), reasons), ("rejected", json!(["This blockchain account cannot be accepted."])));
-    assert_eq!(causes(&partner, &customer).await[2], "screening: rejected: SANCTIONED_ADDRESS: list.txt");
-    assert!(visit(&service, &link(&customer)).await.is(200).text().contains("was not approved"));
-
-    let other = service.partner("Other").await;
-    let customer = proven(&other, &clear).await;
-    until(&other, &customer, "verifying").await;
-    // A live programme without a real partner: nobody can approve himself.
-    let portal = link(&customer).replace("/verify/", "/kyc/sandbox/");
-    visit(&service, &portal).await.is(404);
-    browse(&service, Method::POST, &portal, Some("decision=approve")).await.is(404);
-    visit(&service, &link(&customer)).await.is(503);
-}
-
 async fn an_outage_keeps_the_customer_in_screening_and_is_retried(house: House) {
     let asked = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&asked);
@@ -206,7 +181,10 @@ fn at(standin: &StandIn) -> Vec<&str> {
 
 /// The service with the stand-in as its partner, and a customer on the way to it.
 async fn with_sumsub(house: House, standin: &StandIn) -> (Service, Partner, Value) {
-    let service = house.start_with(&at(standin)).await;
+    let list = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(list.path(), format!("{:0<42}", "0x00")).unwrap();
+    let flags = [&at(standin)[..], &["--screening-list", list.path().to_str().unwrap()]].concat();
+    let service = house.start_with(&flags).await;
     standin.seen.lock().unwrap().now_s = service.clock.now().unix_seconds();
     let partner = service.partner("Wallet").await;
     let customer = proven(&partner, &Evm::new(4)).await;
@@ -233,6 +211,12 @@ async fn sumsub_decides_by_authentic_callbacks_in_their_order(house: House) {
     assert_eq!(call_back(&service, &Signed { headers: HeaderMap::new(), ..Signed::new(&green) }).await, 401);
     assert_eq!(partner.get(&path(&customer)).await.json()["version"], 3);
 
+    for change in [json!({"sandboxMode": true}), json!({"levelName": "another"}), json!({"levelName": null})] {
+        let mut approval = sumsub::reviewed(id, 100, json!({"reviewAnswer": "GREEN"}));
+        approval.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        assert_eq!(call_back(&service, &Signed::new(&approval)).await, 200);
+        assert_eq!(partner.get(&path(&customer)).await.json()["version"], 3, "{change} approves nobody");
+    }
     assert_eq!(call_back(&service, &Signed::new(&sumsub::event("applicantPending", id, 200))).await, 200);
     assert_eq!(verification(&partner, &customer).await.0, "in_review");
     assert!(visit(&service, &link(&customer)).await.is(200).text().contains("being reviewed"));
@@ -257,8 +241,29 @@ async fn sumsub_decides_by_authentic_callbacks_in_their_order(house: House) {
     assert_eq!(call_back(&service, &Signed::new(&again)).await, 200);
     assert_eq!(partner.get(&path(&customer)).await.json()["status"], "rejected");
     assert_eq!(verification(&partner, &customer).await.0, "rejected");
+    let mut nobody = sumsub::event("applicantPending", id, 750);
+    nobody["externalUserId"] = Value::Null;
+    assert_eq!(call_back(&service, &Signed::new(&nobody)).await, 200, "it would be repeated for a day");
     let stranger = sumsub::reviewed(Uuid::from_u128(5), 800, json!({"reviewAnswer": "GREEN"}));
     assert_eq!(call_back(&service, &Signed::new(&stranger)).await, 200);
+}
+
+/// A message whose time is far ahead counts once, as made when it came: later ones are newer, and its repetition is not.
+async fn a_providers_clock_shadows_nothing(house: House) {
+    let standin = StandIn::start().await;
+    let (service, partner, customer) = with_sumsub(house, &standin).await;
+    let mut early = sumsub::event("applicantOnHold", id(&customer), 0);
+    early["createdAtMs"] = "9999-12-31 23:59:59.999".into();
+    assert_eq!(call_back(&service, &Signed::new(&early)).await, 200);
+    assert_eq!(verification(&partner, &customer).await.0, "in_review");
+    service.wait(Duration::from_secs(10));
+    let mut asked = sumsub::event("applicantAwaitingUser", id(&customer), 0);
+    asked["createdAtMs"] = (service.clock.now().micros() / 1000 - 5_000).into();
+    assert_eq!(call_back(&service, &Signed::new(&asked)).await, 200);
+    assert_eq!(verification(&partner, &customer).await.0, "needs_information");
+    service.wait(Duration::from_secs(300));
+    assert_eq!(call_back(&service, &Signed::new(&early)).await, 200);
+    assert_eq!(verification(&partner, &customer).await.0, "needs_information");
 }
 
 async fn an_early_decision_is_followed_and_a_late_refusal_ends_everything(house: House) {
@@ -271,8 +276,7 @@ async fn an_early_decision_is_followed_and_a_late_refusal_ends_everything(house:
     assert_eq!(call_back(&service, &Signed::new(&green)).await, 200);
     let now = partner.get(&path(&customer)).await.is(200).json();
     assert_eq!((&now["status"], &now["version"]), (&json!("screening"), &json!(2)), "nobody passes unscreened");
-    let screening = Screening::new(Sandbox::default());
-    let queue = ScreeningQueue::new(service.store.clone(), service.clock.clone(), screening);
+    let queue = ScreeningQueue::new(service.store.clone(), service.clock.clone(), listing("0x00"));
     let item = queue.claim(service.clock.now(), 1).await.unwrap().items.remove(0);
     let verdict = queue.perform(&item).await;
     assert_eq!(queue.settle(item, Some(verdict)).await.unwrap(), "clear");
@@ -287,19 +291,6 @@ async fn an_early_decision_is_followed_and_a_late_refusal_ends_everything(house:
     let ended = ["active > rejected v5", "customer] active > closed v4", "customer] active > terminated v3"];
     assert!(told[told.len() - 3..].iter().zip(ended).all(|(line, end)| line.ends_with(end)), "{told:?}");
     partner.get(&format!("/v1/cards/{card_id}")).await.is(200);
-}
-
-async fn further_test_addresses_are_rejected_in_sandboxes(house: House) {
-    let wallet = Evm::new(6);
-    let account = wallet.account();
-    let (_, address) = account.rsplit_once(':').unwrap();
-    let service = house.start_with(&["--screening-test-addresses", address]).await;
-    let (sandbox, live) = (service.sandbox_partner("Sandbox").await, service.partner("Live").await);
-    let customer = proven(&sandbox, &wallet).await;
-    until(&sandbox, &customer, "rejected").await;
-    assert_eq!(causes(&sandbox, &customer).await[2], "screening: rejected: TEST_ADDRESS: sandbox test addresses");
-    let customer = proven(&live, &wallet).await;
-    until(&live, &customer, "verifying").await;
 }
 
 async fn a_partner_who_is_down_gets_a_page_and_fails_nothing(house: House) {

@@ -51,6 +51,7 @@ mod pan;
 mod process;
 mod race;
 mod revocation;
+mod screening;
 mod secrets;
 mod signature;
 mod signing;

@@ -47,7 +47,7 @@ async fn the_simulator_plays_the_outside_world(house: House) {
     partner.patch(&target).await.refuses(409, "INVALID_STATE_TRANSITION");
     partner.patch(&format!("/v1/simulator/customers/{id}/reject")).await.is(202);
     let expected = [
-        "simulator rejected rejected",
+        "simulator rejected: identity rejected",
         "simulator kyc_approved active",
         "simulator screening_clear verifying",
         "owner ownership_proven screening",
@@ -56,7 +56,7 @@ async fn the_simulator_plays_the_outside_world(house: House) {
     assert_eq!(trail(&partner, &id).await, expected);
     let id = screening(&partner, 2).await;
     partner.patch(&format!("/v1/simulator/customers/{id}/reject")).await.is(202);
-    assert_eq!(trail(&partner, &id).await[0], "simulator rejected rejected");
+    assert_eq!(trail(&partner, &id).await[0], "simulator rejected: identity rejected");
 }
 
 async fn a_live_programme_has_no_simulator(house: House) {

@@ -38,6 +38,7 @@ async fn each_state_of_a_verification_has_its_page() {
     snapshot!("rejected", verification_page(&Rejected { reasons: &reasons }));
     snapshot!("rejected_without_reasons", verification_page(&Rejected { reasons: &[] }));
     snapshot!("unknown_link", verification_page(&UnknownLink));
+    snapshot!("not_open", verification_page(&NotOpen));
     snapshot!("unavailable", verification_page(&Unavailable { again: TOKEN_PATH, retry_after_s: 60 }));
 }
 

@@ -34,6 +34,8 @@ pub enum VerificationView<'a> {
     },
     /// The token is unknown or expired; which of them is not told.
     UnknownLink,
+    /// Nobody verifies this programme's customers yet: an operator decides.
+    NotOpen,
     /// The partner did not answer.
     Unavailable {
         /// The same link, to try again.
@@ -109,6 +111,12 @@ fn message(view: &VerificationView<'_>) -> Message {
                 ],
             )
         },
+        VerificationView::NotOpen => Message::new(
+            Tone::Info,
+            "Verification is not open yet",
+            &["Nothing is lost, and there is nothing you need to do for now. You will hear from the app or site that sent you here.", BACK],
+        )
+        .at_step(3),
         VerificationView::Unavailable { again, .. } => Message::new(
             Tone::Warn,
             "The identity check is not available right now",

@@ -17,8 +17,9 @@ struct Payload {
     #[serde(rename = "type")]
     kind: String,
     applicant_id: Option<String>,
-    external_user_id: Option<String>,
+    external_user_id: Option<Value>,
     level_name: Option<String>,
+    sandbox_mode: Option<Value>,
     review_result: Option<Review>,
     created_at_ms: Option<Value>,
 }
@@ -55,22 +56,37 @@ fn meaning(kind: &str) -> Meaning {
     }
 }
 
+impl Payload {
+    /// Our id of the customer. What names nobody of ours, or nobody at all, is theirs to keep and ours to acknowledge: it would
+    /// be repeated for a day.
+    fn customer(&self) -> Option<Uuid> {
+        Uuid::try_parse(self.external_user_id.as_ref()?.as_str()?).ok()
+    }
+
+    /// Whether the level allows the decision. Only our own level approves; a final rejection counts whatever its level; anything
+    /// else may lack a level, but not have another.
+    fn is_of(&self, our_level: &str, decision: &Decision) -> bool {
+        match (decision, self.level_name.as_deref()) {
+            (Decision::Rejected(_), _) => true,
+            (_, Some(level)) => level == our_level,
+            (decision, None) => *decision != Decision::Approved,
+        }
+    }
+}
+
 /// Reads an authentic body. A review of another level than ours cannot approve, and only a final rejection is heeded.
 pub(super) fn read(body: &[u8], our_level: &str) -> Result<Option<Callback>, Refused> {
     let payload: Payload = serde_json::from_slice(body).map_err(|_| Refused::Malformed("not the documented JSON"))?;
+    let Some(customer_id) = payload.customer() else { return Ok(None) };
     let decision = match meaning(&payload.kind) {
         Meaning::Nothing => return Ok(None),
         Meaning::Is(decision) => decision,
         Meaning::Reviewed => reviewed(payload.review_result.as_ref()),
     };
-    let other_level = payload.level_name.as_deref().is_some_and(|level| level != our_level);
-    if other_level && !matches!(decision, Decision::Rejected(_)) {
-        tracing::warn!(kind = payload.kind, "KYC callback of another verification level ignored");
+    if !payload.is_of(our_level, &decision) {
+        tracing::warn!(kind = payload.kind, "KYC callback of another verification level, or of none, ignored");
         return Ok(None);
     }
-    let customer = payload.external_user_id.as_deref().ok_or(Refused::Malformed("externalUserId is missing"))?;
-    // An applicant that was not created through us: theirs to keep, ours to acknowledge.
-    let Ok(customer_id) = Uuid::try_parse(customer) else { return Ok(None) };
     let occurred_at_ms =
         payload.created_at_ms.as_ref().and_then(instant::millis).ok_or(Refused::Malformed("createdAtMs is no time"))?;
     Ok(Some(Callback {
@@ -79,6 +95,8 @@ pub(super) fn read(body: &[u8], our_level: &str) -> Result<Option<Callback>, Ref
         customer_id,
         occurred_at_ms,
         decision,
+        // Whatever it says there, only its absence and a plain no are live.
+        test_mode: !matches!(payload.sandbox_mode, None | Some(Value::Null | Value::Bool(false))),
     }))
 }
 
@@ -107,7 +125,7 @@ fn event_key(payload: &Payload, occurred_at_ms: i64) -> String {
     for part in [
         payload.kind.as_str(),
         payload.applicant_id.as_deref().unwrap_or_default(),
-        payload.external_user_id.as_deref().unwrap_or_default(),
+        payload.external_user_id.as_ref().and_then(Value::as_str).unwrap_or_default(),
         payload.level_name.as_deref().unwrap_or_default(),
         review.and_then(|review| review.review_answer.as_deref()).unwrap_or_default(),
         review.and_then(|review| review.review_reject_type.as_deref()).unwrap_or_default(),
