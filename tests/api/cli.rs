@@ -170,6 +170,7 @@ async fn operators_are_managed_and_their_acts_told(place: Place) {
 }
 
 async fn a_customer_is_decided_about(place: Place) {
+    use customerd::config::KeyFile;
     use customerd::domain::customer::Move;
     use customerd::domain::event::Origin;
     use customerd::lifecycle::{Step, moves};
@@ -185,6 +186,8 @@ async fn a_customer_is_decided_about(place: Place) {
     assert_eq!(early.status.code(), Some(1));
     assert!(stderr(&early).contains("initiating"), "{}", stderr(&early));
     let store = Store::open(&place.database_url(), StoreOptions::default()).await.unwrap();
+    let key_file = KeyFile::read(&place.directory.path().join("encryption.key")).unwrap().unwrap();
+    store.sealer().use_keys(key_file.keyring());
     let mut tx = store.begin().await.unwrap();
     let mut held = customers::lock(&mut tx, id.parse().unwrap()).await.unwrap().unwrap();
     for by in [Move::ProveOwnership, Move::Clear] {
