@@ -12,9 +12,9 @@ const PROGRESS: u64 = 10_000;
 /// # Errors
 ///
 /// Those of the store.
-pub async fn seal_chains(store: &Store) -> anyhow::Result<()> {
+pub async fn seal_chains(store: &Store, clock: &Clock) -> anyhow::Result<()> {
     let mut told = 0;
-    let sealed = seals::seal(store, &Clock::system(), |it| match it {
+    let sealed = seals::seal(store, clock, |it| match it {
         Told::Broken(fault) => tracing::error!(%fault, "an audit chain does not verify: it is sealed as broken"),
         Told::Progress(sealed) if sealed.chains >= told + PROGRESS => {
             told = sealed.chains;

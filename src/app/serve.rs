@@ -91,7 +91,7 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
     let (transport, check, store, backend, (profile, owner)) = if let Some(addr) = grpc_addr {
         let store = open_store(common, Migrations::Run).await?;
         encryption::seal(&store, common, &clock, encryption::NewKey::WhereNothingIsSealed).await?;
-        seal_chains(&store).await?;
+        seal_chains(&store, &clock).await?;
         let sandbox = start.sandbox(&store, &origins, addr).await?;
         let settings = start.settings(origins.clone())?;
         providers::announce_kyc(&store, &settings.kyc).await?;

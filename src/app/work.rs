@@ -62,7 +62,7 @@ pub async fn work(common: &Common, args: &WorkAlone, clock: Clock, shutdown: Shu
     };
     let store = open_store(common, made_if_named(common)).await?;
     encryption::seal(&store, common, &clock, encryption::NewKey::Never).await?;
-    seal_chains(&store).await?;
+    seal_chains(&store, &clock).await?;
     let worker = worker(&store, &args.work, clock.clone()).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(until(shutdown.clone(), encryption::follow(store.clone(), common.clone(), clock.clone())));
