@@ -170,11 +170,10 @@ async fn operators_are_managed_and_their_acts_told(place: Place) {
 }
 
 async fn a_customer_is_decided_about(place: Place) {
-    use customerd::config::KeyFile;
     use customerd::domain::customer::Move;
     use customerd::domain::event::Origin;
     use customerd::lifecycle::{Step, moves};
-    use customerd::store::{Store, StoreOptions, customers};
+    use customerd::store::{Migrations, customers};
 
     let server = place.serve(&[]);
     let body = format!("{{\"chainId\": \"{}\", \"externalId\": \"u-1\"}}", account("u-1"));
@@ -185,9 +184,11 @@ async fn a_customer_is_decided_about(place: Place) {
     let early = decide(&approve);
     assert_eq!(early.status.code(), Some(1));
     assert!(stderr(&early).contains("initiating"), "{}", stderr(&early));
-    let store = Store::open(&place.database_url(), StoreOptions::default()).await.unwrap();
-    let key_file = KeyFile::read(&place.directory.path().join("encryption.key")).unwrap().unwrap();
-    store.sealer().use_keys(key_file.keyring());
+    // With the encryption key of the data directory, as a command opens it.
+    let (directory, url) = (place.directory.path().to_str().unwrap(), place.database_url());
+    let arguments = ["customerd", "migrate", "--data-dir", directory, "--database-url", &url];
+    let cli = customerd::cli::Cli::read(arguments.iter().map(Into::into)).unwrap();
+    let store = customerd::app::open_store(&cli.common, Migrations::Check).await.unwrap();
     let mut tx = store.begin().await.unwrap();
     let mut held = customers::lock(&mut tx, id.parse().unwrap()).await.unwrap().unwrap();
     for by in [Move::ProveOwnership, Move::Clear] {

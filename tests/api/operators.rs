@@ -368,6 +368,8 @@ async fn operators_decide_about_identities(house: House) {
         (told.events[0].actor.as_str(), told.events[0].cause.as_str()),
         ("operator:judge", "rejected: passport forged")
     );
+    let partners = wallet.get(&format!("/v1/customers/{}/events", verifying[1])).await.is(200);
+    assert!(!partners.text().contains("passport") && !partners.text().contains("judge"), "{partners:?}");
 
     // What a provider decided before, and tells of later, changes nothing; what it decides after that counts.
     let decided = service.clock.now().micros() / 1000;
