@@ -28,6 +28,16 @@ struct Streams {
     messages: Streaming<Event>,
 }
 
+/// The next server-sent event that is no comment.
+async fn frame(frames: &mut Following) -> Option<String> {
+    loop {
+        match frames.until("\n\n").await {
+            Some(comment) if comment.starts_with(':') => {}
+            other => return other,
+        }
+    }
+}
+
 impl Streams {
     async fn open(service: &Service, partner: &Partner) -> Self {
         let follow = async |accept: &str| partner.get("/v1/events").header("accept", accept).follow().await;
@@ -38,9 +48,9 @@ impl Streams {
 
     /// The external id of the next event, the same in each.
     async fn next(&mut self) -> String {
-        let line: Value = serde_json::from_str(&self.lines.until("\n").await.unwrap()).unwrap();
-        let frame = self.frames.until("\n\n").await.unwrap();
-        let data: Value = serde_json::from_str(frame.split_once("data: ").unwrap().1).unwrap();
+        let line: Value = serde_json::from_str(&self.lines.line().await.unwrap()).unwrap();
+        let text = frame(&mut self.frames).await.unwrap();
+        let data: Value = serde_json::from_str(text.split_once("data: ").unwrap().1).unwrap();
         let message = self.messages.message().await.unwrap().unwrap();
         assert_eq!(
             (&line["externalId"], line["externalId"].as_str()),
@@ -51,13 +61,13 @@ impl Streams {
 
     /// Insists that each ends with this code, and nothing after it.
     async fn end_with(mut self, code: &str) {
-        let line: Value = serde_json::from_str(&self.lines.until("\n").await.unwrap()).unwrap();
+        let line: Value = serde_json::from_str(&self.lines.line().await.unwrap()).unwrap();
         assert_eq!((&line["error"]["code"], &line["error"]["status"]), (&json!(code), &json!(401)), "{line}");
-        assert_eq!(self.lines.until("\n").await, None);
-        let frame = self.frames.until("\n\n").await.unwrap();
-        let data: Value = serde_json::from_str(frame.strip_prefix("event: error\ndata: ").unwrap()).unwrap();
+        assert_eq!(self.lines.line().await, None);
+        let text = frame(&mut self.frames).await.unwrap();
+        let data: Value = serde_json::from_str(text.strip_prefix("event: error\ndata: ").unwrap()).unwrap();
         assert_eq!((&data["code"], &data["status"]), (&json!(code), &json!(401)), "{data}");
-        assert_eq!(self.frames.until("\n\n").await, None);
+        assert_eq!(frame(&mut self.frames).await, None);
         self.messages_end_with(code).await;
     }
 
@@ -140,10 +150,10 @@ async fn a_deleted_key_ends_the_streams_that_it_signed(house: House) {
     })
     .await;
     let ends = async {
-        let line: Value = serde_json::from_str(&first.lines.until("\n").await.unwrap()).unwrap();
+        let line: Value = serde_json::from_str(&first.lines.line().await.unwrap()).unwrap();
         assert_eq!(line["error"]["code"], "KEY_UNKNOWN", "{line}");
-        let frame = first.frames.until("\n\n").await.unwrap();
-        assert!(frame.starts_with("event: error\n") && frame.contains("\"KEY_UNKNOWN\""), "{frame}");
+        let text = frame(&mut first.frames).await.unwrap();
+        assert!(text.starts_with("event: error\n") && text.contains("\"KEY_UNKNOWN\""), "{text}");
     };
     in_time(&service, ends).await;
     wallet.customer("u-1").await;
