@@ -29,7 +29,8 @@ fn filter(text: &str) -> Result<String, String> {
     // Fields of spans may hold commas; such directives say their level, or tracing refuses them.
     let bare = |directive: &&str| !directive.contains(['=', '[', ']', '{', '}']);
     for directive in text.split(',').map(str::trim).filter(bare) {
-        if directive.parse::<LevelFilter>().is_err() {
+        // To tracing an empty one is `error`.
+        if directive.is_empty() || directive.parse::<LevelFilter>().is_err() {
             return Err(format!("{directive:?} is no level: {wanted}"));
         }
     }

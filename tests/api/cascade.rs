@@ -186,7 +186,7 @@ async fn rejection_ends_everything(house: House) {
     let before = trail(&partner, customer_id).await.len();
     service.move_customer(customer_id, &[customer::Move::Reject]).await;
     let wanted = [
-        "customer [rejected] active > rejected v5",
+        "customer [rejected: other] active > rejected v5",
         "account [closed: with its customer] active > closed v4",
         "card [terminated: with its customer] issuing > terminated v2",
     ];
