@@ -186,7 +186,10 @@ async fn a_customer_is_decided_about(place: Place) {
     assert!(stderr(&early).contains("initiating"), "{}", stderr(&early));
     // With the encryption key of the data directory, as a command opens it.
     let (directory, url) = (place.directory.path().to_str().unwrap(), place.database_url());
-    let arguments = ["customerd", "migrate", "--data-dir", directory, "--database-url", &url];
+    let mut arguments = vec!["customerd", "migrate", "--data-dir", directory, "--database-url", &url];
+    if let Some(key_file) = &place.key_file {
+        arguments.extend(["--encryption-key-file", key_file.to_str().unwrap()]);
+    }
     let cli = customerd::cli::Cli::read(arguments.iter().map(Into::into)).unwrap();
     let store = customerd::app::open_store(&cli.common, Migrations::Check).await.unwrap();
     let mut tx = store.begin().await.unwrap();

@@ -65,7 +65,7 @@ async fn what_is_not_known_is_told_from_what_is(house: House) {
     );
     let broken = wallet.post("/v1/customers", &json!(0)).body("{\n  \"externalId\": \"ü\" \"chainId\"}").await;
     let broken = broken.blames("", "MALFORMED_JSON").json();
-    assert_eq!(broken["errors"][0]["message"], "a comma or the end is missing at line 2, column 20");
+    assert_eq!(broken["errors"][0]["message"], "a comma or the end is missing at line 2, column 21");
     service.stop().await;
 }
 

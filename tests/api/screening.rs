@@ -83,10 +83,11 @@ async fn whole(service: &Service, partner: &Partner, customer_id: Uuid) -> Vec<S
 /// Without a provider a live customer is cleared by no node, however often it works; a node that has one does it at once.
 async fn a_live_customer_is_cleared_by_nobody(house: House) {
     let service = house.start().await;
-    let (live, sandbox) = (service.partner("Live").await, service.sandbox_partner("Sandbox").await);
+    let live = service.partner("Live").await;
     let waits = proven(&live, &Evm::new(1)).await;
     for number in 2..4 {
         // Behind it in the queue, and done all the same.
+        let sandbox = service.sandbox_partner(&format!("Sandbox {number}")).await;
         let passes = proven(&sandbox, &Evm::new(number)).await;
         until(&sandbox, &passes, "verifying").await;
         service.wait(Duration::from_secs(1000));
