@@ -1,7 +1,8 @@
 //! gRPC messages that do not parse are the caller's fault, and are answered as such, with the details of every error.
 //!
-//! tonic calls it INTERNAL when a message is cut off, is missing, or has another flag than 0 and 1 before it; so the framing is
-//! followed here as well (gRPC over HTTP/2, "Length-Prefixed-Message"). What is whole and no protobuf the codec refuses.
+//! tonic calls it INTERNAL when a message is cut off, is missing, has another flag than 0 and 1 before it, or is marked as
+//! compressed on a call that names no `grpc-encoding`; so the framing is followed here as well (gRPC over HTTP/2,
+//! "Length-Prefixed-Message"). What is whole and no protobuf the codec refuses.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -59,7 +60,9 @@ where
         let id = request.extensions().get::<RequestId>().cloned();
         let broken = Arc::new(AtomicBool::new(false));
         let followed = Arc::clone(&broken);
-        let request = request.map(|body| Followed { body, messages: Messages::default(), broken: followed });
+        let compressed = request.headers().contains_key("grpc-encoding");
+        let messages = Messages { compressed, ..Messages::default() };
+        let request = request.map(|body| Followed { body, messages, broken: followed });
         let answer = self.inner.call(request);
         Box::pin(async move {
             let response = answer.await?;
@@ -100,6 +103,8 @@ fn refusal(detail: String, id: Option<&RequestId>) -> Status {
 #[derive(Debug, Default)]
 struct Messages {
     head: [u8; 5],
+    /// Whether messages may be marked as compressed.
+    compressed: bool,
     read: usize,
     left: usize,
     count: usize,
@@ -113,7 +118,7 @@ impl Messages {
                 let count = bytes.len().min(self.head.len() - self.read);
                 self.head[self.read..self.read + count].copy_from_slice(&bytes[..count]);
                 (self.read, bytes) = (self.read + count, &bytes[count..]);
-                if self.head[0] > 1 {
+                if self.head[0] > u8::from(self.compressed) {
                     return false;
                 }
                 if self.read < self.head.len() {
@@ -191,6 +196,9 @@ mod tests {
             let mut messages = Messages::default();
             assert!(messages.take(bytes) && !messages.is_whole(), "{bytes:?}");
         }
-        assert!(!Messages::default().take(&[2]));
+        assert!(!Messages::default().take(&[1]));
+        let mut compressed = Messages { compressed: true, ..Messages::default() };
+        assert!(compressed.take(&[1, 0, 0, 0, 0]) && compressed.is_whole());
+        assert!(!compressed.take(&[2]));
     }
 }

@@ -188,7 +188,7 @@ impl<'a> Scene<'a> {
         assert!(
             status.is_some_and(|status| !["2", "13", "15"].contains(&status)) && head.status == 200,
             "message {number} of {path} is answered {status:?}, {:?}: {}",
-            trailers.get("grpc-message"),
+            head.headers.get("grpc-message").or_else(|| trailers.get("grpc-message")),
             message.escape_ascii()
         );
     }
