@@ -24,7 +24,7 @@ pub enum Keys {
         key: Which,
         /// How long what the old key has signed goes on being accepted; 0s after it was lost [default: jwt 1h, webhook 24h,
         /// links 30d]
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", value_parser = Span::or_none)]
         overlap: Option<Span>,
     },
 }

@@ -41,6 +41,18 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        Self::or_none(text)
+            .and_then(|span| if span.0.is_zero() { Err("want more than zero".to_owned()) } else { Ok(span) })
+    }
+}
+
+impl Span {
+    /// The same where no time at all, such as `0s`, means something.
+    ///
+    /// # Errors
+    ///
+    /// The text is no time.
+    pub fn or_none(text: &str) -> Result<Self, String> {
         let (number, unit) = split(text);
         let millis = match unit {
             "ms" => 1,
@@ -51,11 +63,8 @@ impl FromStr for Span {
             _ => return Err("want a time with its unit, such as 500ms, 10s, 5m, 1h or 90d".to_owned()),
         };
         let number: u64 = number.parse().map_err(|_| format!("`{number}` is not a whole number"))?;
-        match number.checked_mul(millis) {
-            Some(0) => Err("want more than zero".to_owned()),
-            Some(millis) => Ok(Self(Duration::from_millis(millis))),
-            None => Err("too long".to_owned()),
-        }
+        let millis = number.checked_mul(millis).ok_or("too long")?;
+        Ok(Self(Duration::from_millis(millis)))
     }
 }
 
@@ -115,6 +124,7 @@ mod tests {
         for text in ["", "10", "0s", "-1s", "1.5s", "10 s", "1w", "s", "99999999999999999999h", "18446744073709551615h"]
         {
             assert!(text.parse::<Span>().is_err(), "{text}");
+            assert_eq!(Span::or_none(text).ok(), (text == "0s").then_some(Span(Duration::ZERO)), "{text}");
         }
         assert_eq!(Span(Duration::from_millis(1500)).to_string(), "1500ms");
     }
