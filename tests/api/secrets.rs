@@ -56,7 +56,7 @@ async fn use_everything(place: &Place, partner: &mut Partner) -> Vec<Needle> {
     for (name, answer) in [("the webhook's first secret", &webhook), ("the webhook's second secret", &rotated)] {
         shown.push(Needle::webhook(name, answer["secret"].as_str().unwrap()));
     }
-    let secret = "chosen by the partner, long enough 0123456789";
+    let secret = "chosen-by-the-partner-long-enough-0123456789";
     let credentials = json!({"apiKey": "9b3c2d1e-0000-4000-8000-0000000000a3", "apiSecret": secret});
     partner.put("/v1/auth/credentials", &credentials).await.is(204);
     shown.push(Needle::text("the chosen secret", secret));

@@ -73,6 +73,7 @@ async fn sealed(store: &Store) -> Vec<Vec<u8>> {
         "SELECT secret FROM service_keyring",
         "SELECT sealed_secret FROM webhooks",
         "SELECT sealed_reply FROM idempotency_keys",
+        "SELECT sealed_key FROM audit_keys",
     ] {
         let rows: Vec<(Vec<u8>,)> = reader.query(sql).all().await.unwrap();
         all.extend(rows.into_iter().map(|row| row.0));
@@ -137,7 +138,7 @@ async fn what_was_kept_in_the_clear_is_sealed_when_a_key_comes(test: TestStore) 
         assert!(old.signs() && now.verifies_until == Some(NOW + old.purpose.overlap()));
         assert_eq!(now.secret.expose_secret(), old.secret.expose_secret());
     }
-    assert_eq!(after.iter().filter(|key| key.signs()).count(), 4);
+    assert_eq!(after.iter().filter(|key| key.signs()).count(), 5);
     // Once more changes nothing.
     drop(reader);
     let all = sealed(store).await;
@@ -150,11 +151,11 @@ async fn everything_is_sealed_again_under_another_key(test: TestStore) {
     store.sealer().use_keys(keys(&[1]));
     let (programme_id, ids) = fill(store, &clock).await;
     store.sealer().use_keys(keys(&[2, 1]));
-    assert_eq!(reseal::reseal(store).await.unwrap(), 4 + 3 + 1);
+    assert_eq!(reseal::reseal(store).await.unwrap(), 5 + 3 + 1);
     assert_eq!(reseal::reseal(store).await.unwrap(), 0);
     store.sealer().use_keys(keys(&[2]));
     let mut reader = store.reader().await.unwrap();
-    assert_eq!(keyring::load(&mut reader, NOW).await.unwrap().len(), 4);
+    assert_eq!(keyring::load(&mut reader, NOW).await.unwrap().len(), 5);
     assert!(webhooks::get_owned(&mut reader, programme_id, ids[0]).await.unwrap().is_some());
     assert!(idempotency::get(&mut reader, slot(programme_id)).await.unwrap().is_some());
     drop(reader);
@@ -162,5 +163,5 @@ async fn everything_is_sealed_again_under_another_key(test: TestStore) {
     store.sealer().use_keys(keys(&[3]));
     assert!(matches!(reseal::reseal(store).await, Err(Error::Sealed(_))));
     store.sealer().use_keys(keys(&[3, 2]));
-    assert_eq!(reseal::reseal(store).await.unwrap(), 8);
+    assert_eq!(reseal::reseal(store).await.unwrap(), 9);
 }

@@ -178,7 +178,7 @@ async fn a_database_in_the_clear_is_sealed_at_its_first_start(house: House) {
     assert_eq!(webhook.secret.expose_secret(), WHSEC);
     assert_eq!(webhook.previous_secret.unwrap().secret.expose_secret(), WHSEC);
     let live = keyring::load(&mut reader, service.clock.now()).await.unwrap();
-    assert_eq!(live.len(), 8, "an old and a new key of each purpose");
+    assert_eq!(live.len(), 9, "an old and a new key of each purpose, and one for cursors, which had none");
     drop(reader);
 
     // After the overlap a minted token is refused for good, whatever its life.
@@ -186,8 +186,8 @@ async fn a_database_in_the_clear_is_sealed_at_its_first_start(house: House) {
     for exp in [now + 3661 + 60, now + 3661 + 3600] {
         assert_eq!(grpc.list_customers(request(&mint(exp))).await.unwrap_err().code(), Code::Unauthenticated);
     }
-    let url = service.stop().await.database_url().to_owned();
-    let after = Bytes::of(&url).await;
+    let house = service.stop().await;
+    let after = Bytes::of(house.database_url()).await;
     after.must_hold("u-before");
     after.must_not_hold(&clear);
     assert_eq!(live.iter().filter(|key| key.purpose == Purpose::Jwt && key.signs()).count(), 1);
