@@ -59,9 +59,13 @@ async fn right(
     (known, now): (Option<&Credentials>, Timestamp),
 ) -> Outcome<bool> {
     let hash = known.map(|known| known.api_secret_hash.clone());
-    if let Some(hash) = &hash
-        && api.recent_secrets.knows((who.api_key, hash), &secret, now)
-    {
+    let knows = || hash.as_ref().is_some_and(|hash| api.recent_secrets.knows((who.api_key, hash), &secret, now));
+    if knows() {
+        return Ok(true);
+    }
+    let lock = api.recent_secrets.in_flight((who.api_key, hash.as_deref().unwrap_or_default()), &secret);
+    let _checking = lock.lock().await;
+    if knows() {
         return Ok(true);
     }
     api.guesses.reserve(&who, now)?;

@@ -1,7 +1,7 @@
 //! Secrets that were right a moment ago, so that a partner who signs in again costs no second password hash.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -21,11 +21,17 @@ const LIMIT: usize = 10_000;
 pub(crate) struct RecentSecrets {
     key: hmac::Key,
     tags: Mutex<HashMap<Uuid, (hmac::Tag, Timestamp)>>,
+    /// A lock for every secret that is being checked.
+    in_flight: Mutex<HashMap<Vec<u8>, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 impl RecentSecrets {
     pub(crate) fn new(clock: &Clock) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &clock.random::<32>()), tags: Mutex::default() }
+        Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, &clock.random::<32>()),
+            tags: Mutex::default(),
+            in_flight: Mutex::default(),
+        }
     }
 
     /// Whether `secret` was found to be the one behind `hash` lately.
@@ -33,6 +39,25 @@ impl RecentSecrets {
         let tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
         let live = tags.get(&api_key).filter(|(_, at)| now.since(*at) < LIFE);
         live.is_some_and(|(tag, _)| hmac::verify(&self.key, &content(hash, secret), tag.as_ref()).is_ok())
+    }
+
+    /// The lock under which this secret is checked for this API key: a partner whose nodes all sign in at once has it checked
+    /// once, and the others find it here. Nobody waits for another secret.
+    pub(crate) fn in_flight(
+        &self,
+        (api_key, hash): (Uuid, &str),
+        secret: &SecretString,
+    ) -> Arc<tokio::sync::Mutex<()>> {
+        let content = [api_key.as_bytes().as_slice(), &content(hash, secret)].concat();
+        let tag = hmac::sign(&self.key, &content).as_ref().to_vec();
+        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = in_flight.get(&tag).and_then(Weak::upgrade) {
+            return lock;
+        }
+        in_flight.retain(|_, lock| lock.strong_count() > 0);
+        let lock = Arc::default();
+        in_flight.insert(tag, Arc::downgrade(&lock));
+        lock
     }
 
     /// Remembers that `secret` is the one behind `hash`.
@@ -67,6 +92,20 @@ mod tests {
         assert!(!recent.knows((key, "$other"), &"right".into(), start), "the credentials have changed");
         assert!(!recent.knows((Uuid::from_u128(2), "$hash"), &"right".into(), start));
         assert!(!recent.knows((key, "$hash"), &"right".into(), start + LIFE));
+    }
+
+    #[test]
+    fn only_the_same_secret_waits_for_itself() {
+        let recent = RecentSecrets::new(&Clock::manual(Timestamp::EPOCH, 1));
+        let key = Uuid::from_u128(1);
+        let lock = recent.in_flight((key, "$hash"), &"a".into());
+        assert!(Arc::ptr_eq(&lock, &recent.in_flight((key, "$hash"), &"a".into())));
+        for other in [recent.in_flight((key, "$hash"), &"b".into()), recent.in_flight((Uuid::nil(), ""), &"a".into())] {
+            assert!(!Arc::ptr_eq(&lock, &other));
+        }
+        drop(lock);
+        recent.in_flight((key, "$hash"), &"c".into());
+        assert_eq!(recent.in_flight.lock().unwrap().len(), 1, "what is over is forgotten");
     }
 
     #[test]

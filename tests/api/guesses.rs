@@ -2,6 +2,7 @@
 
 use customerd::api::v1::CreateTokenRequest;
 use customerd::api::v1::auth_service_client::AuthServiceClient;
+use customerd::app::create_programme;
 use futures::StreamExt as _;
 use tonic::Code;
 
@@ -12,6 +13,7 @@ everywhere![
     of_parallel_guesses_no_more_are_checked_than_of_others,
     guesses_over_grpc_are_counted_too,
     the_owner_is_not_locked_out,
+    all_nodes_of_a_partner_may_sign_in_at_once,
     strangers_with_random_keys_make_nobody_fail,
 ];
 
@@ -66,6 +68,19 @@ async fn the_owner_is_not_locked_out(house: House) {
     for _ in 0..10 {
         wallet.ask_token(&wallet.api_key, &wallet.api_secret).await.is(200);
         wallet.ask_token(&wallet.api_key, WRONG).await.refuses(429, "AUTHENTICATION_THROTTLED");
+    }
+    service.stop().await;
+}
+
+/// None of them is known to be right when they come.
+async fn all_nodes_of_a_partner_may_sign_in_at_once(house: House) {
+    let service = house.start().await;
+    let addresses = (String::new(), String::new());
+    let profile = create_programme(&service.store, &service.clock, ("Wallet", true), addresses).await.unwrap();
+    let wallet = Partner::new(service.http, service.clock.clone(), &profile);
+    let calls = (0..30).map(|_| wallet.ask_token(&wallet.api_key, &wallet.api_secret));
+    for answer in futures::future::join_all(calls).await {
+        answer.is(200);
     }
     service.stop().await;
 }
