@@ -127,8 +127,9 @@ impl Stream {
         Self { body, response }
     }
 
+    /// Sends bytes of the body; a request that was refused already takes none.
     pub fn send(&self, bytes: &[u8]) {
-        self.body.unbounded_send(Ok(Bytes::copy_from_slice(bytes))).unwrap();
+        let _ = self.body.unbounded_send(Ok(Bytes::copy_from_slice(bytes)));
     }
 
     /// The response, which ends by itself.
