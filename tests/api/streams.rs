@@ -36,8 +36,13 @@ async fn events(partner: &Partner, query: &str, last: Option<&str>) -> Following
 
 /// The id and the customer of the next event or comment; no customer for a comment.
 async fn frame(stream: &mut Following) -> (String, Option<String>) {
-    let frame = stream.until("\n\n").await.unwrap();
-    let id = frame.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
+    // The bridge's own sign of life has no id: it comes on a machine that is slow, by its own timer.
+    let (frame, id) = loop {
+        let frame = stream.until("\n\n").await.unwrap();
+        if let Some(id) = frame.lines().find_map(|line| line.strip_prefix("id: ")).map(str::to_owned) {
+            break (frame, id);
+        }
+    };
     let data = frame.lines().find_map(|line| line.strip_prefix("data: "));
     let name = |data| serde_json::from_str::<Value>(data).unwrap()["externalId"].as_str().unwrap().to_owned();
     (id, data.map(name))
