@@ -25,7 +25,7 @@ const DOMAIN: &str = "customerd";
 /// The domain under which the codec refuses.
 const CODEC: &str = "rest-bridge";
 
-/// Makes [`Malformed`].
+/// Makes the layer that answers for messages that do not parse.
 #[derive(Debug, Clone)]
 pub struct MalformedLayer;
 
