@@ -1,6 +1,6 @@
 //! The gRPC metadata keys of ours. Nothing else of a REST request reaches the services.
 
-/// The address of whoever called, as the listener found it: on every call, over REST too, and never the caller's own word.
+/// The caller's address as the listener found it: on every call, over REST too, and never what the caller claims.
 pub const CLIENT_ADDRESS: &str = "x-client-address";
 /// `Bearer <token>`: a programme's JWT, or an operator's token.
 pub const AUTHORIZATION: &str = "authorization";

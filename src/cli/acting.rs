@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::store::acts::{Act, DONE};
 
-/// An act of whoever typed the command, on `target_id`: what comes before the dot of `act` is its type. Record it with
+/// An act of the user who ran the command, on `target_id`: what comes before the dot of `act` is its type. Record it with
 /// [`record`](crate::store::acts::record) in the transaction of the change.
 pub(super) fn act(clock: &Clock, act: &str, target_id: &str) -> Act {
     // The user that the process runs as: the environment could say anything.

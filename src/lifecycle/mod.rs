@@ -1,4 +1,4 @@
-//! What moves entities: every change of a customer, an account or a card, whoever makes it, with what follows from it, in the
+//! What moves entities: every change of a customer, an account or a card, by any actor, with what follows from it, in the
 //! caller's transaction.
 //!
 //! The mover locks the customer's row; it is the one lock of everything that the customer owns. A [`Recorder`] is the only way

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 /// What a request that waits for its body takes of the memory for bodies, besides its header fields: its task and buffers.
 const WAITING: usize = 4096;
 
-/// What a request with a body has and waits for; shared by the body and by whoever awaits the response.
+/// What a request with a body has and waits for; shared by the body and by the task that awaits the response.
 pub(super) struct Ticket {
     budget: Arc<Budget>,
     client: Client,
@@ -131,7 +131,7 @@ impl<B> Counted<B> {
         self
     }
 
-    /// Nothing more has come. Whoever waits longer than a turn of the connection pays for it, and is timed.
+    /// Nothing more has arrived. A request that waits longer than one turn of the connection is charged and timed.
     fn wait(&mut self, cx: &mut Context<'_>) -> Result<(), Status> {
         let mut state = self.ticket.lock();
         state.awaited = true;

@@ -171,7 +171,7 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Followed<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        // The end is to be seen: whoever is told of it before would not ask for it.
+        // A reader that is told of the end in advance never polls for it, and the framing could not be checked.
         false
     }
 

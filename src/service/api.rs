@@ -305,7 +305,7 @@ pub(super) fn request_id(metadata: &MetadataMap) -> Option<String> {
     text(metadata, metadata::REQUEST_ID)
 }
 
-/// The address of whoever called.
+/// The caller's address.
 pub(super) fn client(metadata: &MetadataMap) -> Option<String> {
     text(metadata, metadata::CLIENT_ADDRESS)
 }

@@ -25,7 +25,7 @@ pub(crate) struct Context<'a> {
     /// When the call came.
     pub(crate) now: Timestamp,
     pub(crate) request_id: Option<String>,
-    /// The address of whoever called.
+    /// The caller's address.
     pub(crate) client: Option<String>,
 }
 
