@@ -1,12 +1,13 @@
 //! Whether a customer's trail of events is whole, and says what the rows say.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::Timestamp;
-use super::commitment::{Body, CustomerKey};
+use super::commitment::{Body, CustomerKey, personal};
 use super::event::{Chain, Event, SEAL, Sealed};
 
 /// A fault in a customer's trail.
@@ -41,6 +42,34 @@ pub struct Entity {
     pub status: String,
     /// Its version.
     pub version: i64,
+    /// Its personal data, by the names of members of its events; those without a value are left out.
+    pub personal: BTreeMap<String, Value>,
+}
+
+impl Entity {
+    /// What an event says of its entity.
+    fn after(event: &Event) -> Self {
+        let body = Body::read(&event.body);
+        let members = body.iter().flat_map(Body::members);
+        let personal = members
+            .filter(|(name, _)| personal(&event.entity_type, name))
+            .map(|(name, text)| (name.to_owned(), serde_json::from_str(text).unwrap_or_default()))
+            .filter(|(_, value): &(String, Value)| !value.is_null())
+            .collect();
+        Self {
+            entity_type: event.entity_type.clone(),
+            id: event.entity_id,
+            status: event.to.clone(),
+            version: event.version,
+            personal,
+        }
+    }
+
+    /// The names of personal members whose values differ.
+    fn altered<'a>(&'a self, other: &'a Self) -> Vec<&'a str> {
+        let names = self.personal.keys().chain(other.personal.keys().filter(|name| !self.personal.contains_key(*name)));
+        names.filter(|name| self.personal.get(*name) != other.personal.get(*name)).map(String::as_str).collect()
+    }
 }
 
 /// A customer's trail while it is read, oldest event first. Takes as much memory as the customer has entities.
@@ -51,6 +80,8 @@ pub struct Trail {
     /// The time of the last event where its hash is of version 2: only from there on do times never go back.
     last: Option<Timestamp>,
     entities: HashMap<Uuid, Entity>,
+    /// Whether an event holds personal data that no key proves.
+    unproven: bool,
     faults: Vec<Fault>,
 }
 
@@ -58,7 +89,7 @@ impl Trail {
     /// Nothing read yet. With the customer's key, commitments are held against the values that they are for.
     pub fn new(customer_id: Uuid, key: Option<CustomerKey>) -> Self {
         let end = Chain { key, ..Chain::default() };
-        Self { customer_id, end, last: None, entities: HashMap::new(), faults: Vec::new() }
+        Self { customer_id, end, last: None, entities: HashMap::new(), unproven: false, faults: Vec::new() }
     }
 
     /// Reads the next event. Each is held against the one before as it is stored, so that one alteration is one fault.
@@ -96,16 +127,12 @@ impl Trail {
             let (from, status) = (event.from.as_deref().unwrap_or("nothing"), status.as_deref().unwrap_or("nothing"));
             self.fault(at, format!("the {} comes from {from}, but was {status}", event.entity_type));
         }
-        let entity = Entity {
-            entity_type: event.entity_type.clone(),
-            id: event.entity_id,
-            status: event.to.clone(),
-            version: event.version,
-        };
+        let entity = Entity::after(event);
+        self.unproven |= event.hash_version == 2 && self.end.key.is_none() && !entity.personal.is_empty();
         self.entities.insert(event.entity_id, entity);
     }
 
-    /// Whether a value is not the one that was committed to. Without a key nobody can tell.
+    /// Whether a value is not the one that was committed to. Without a key nobody can tell; such values must be erased.
     fn uncommitted(&self, event: &Event) -> bool {
         let Some(key) = self.end.key.filter(|_| event.hash_version == 2) else { return false };
         let body = Body::read(&event.body);
@@ -150,12 +177,13 @@ impl Trail {
         }
         for row in rows {
             let told = self.entities.remove(&row.id);
-            if told.as_ref() != Some(row) {
-                let told = told
-                    .map_or_else(|| "nothing".to_owned(), |told| format!("{}, version {}", told.status, told.version));
-                let Entity { entity_type, id, status, version } = row;
-                self.fault(None, format!("{entity_type} {id} is {status}, version {version}; its events say {told}"));
-            }
+            self.row(row, told.as_ref());
+        }
+        if chain.is_some() && self.unproven {
+            self.fault(
+                None,
+                "its key is gone, but its events still hold personal data, which nothing proves".to_owned(),
+            );
         }
         if chain.is_some() {
             let mut gone: Vec<Entity> = std::mem::take(&mut self.entities).into_values().collect();
@@ -165,6 +193,25 @@ impl Trail {
             }
         }
         self.faults
+    }
+
+    /// Holds the row of an entity against what its last event says. Without the customer's key its personal data is erased
+    /// from the events, so that there is nothing to hold it against.
+    fn row(&mut self, row: &Entity, told: Option<&Entity>) {
+        let Entity { entity_type, id, status, version, .. } = row;
+        let same = |told: &&Entity| (&told.entity_type, &told.status, told.version) == (entity_type, status, *version);
+        let Some(told) = told.filter(same) else {
+            let told =
+                told.map_or_else(|| "nothing".to_owned(), |told| format!("{}, version {}", told.status, told.version));
+            return self
+                .fault(None, format!("{entity_type} {id} is {status}, version {version}; its events say {told}"));
+        };
+        if self.end.key.is_none() && told.personal.is_empty() {
+            return;
+        }
+        for name in row.altered(told) {
+            self.fault(None, format!("the {name} of {entity_type} {id} is not what its events say: it was altered"));
+        }
     }
 
     /// Something else is wrong with the customer.

@@ -12,7 +12,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::event::EntityType;
+use super::event::{EntityType, Hash};
 
 /// Bytes of a commitment.
 pub const COMMITMENT: usize = 32;
@@ -21,6 +21,8 @@ pub const KEY: usize = 32;
 
 /// Sets these HMACs apart from every other use of the key.
 const DOMAIN: &[u8] = b"customerd commitment 1";
+/// Sets these HMACs apart as well.
+const PUBLIC_HASH: &[u8] = b"customerd public hash 1";
 
 /// The key of one customer, under which its personal data is committed to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,20 @@ impl CustomerKey {
             all.extend_from_slice(tag.sign().as_ref());
         }
         all
+    }
+
+    /// An event's hash as partners read it: HMAC-SHA256 of it. It changes whenever the hash does, and the hashes of a trail
+    /// still chain; but nobody learns by trying which actor and which cause the hash covers, which partners may not read. The
+    /// zeros before a first event stay zeros.
+    pub fn public_hash(&self, hash: &Hash) -> Hash {
+        if *hash == Hash::default() {
+            return *hash;
+        }
+        let mut tag = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.0));
+        tag.update(PUBLIC_HASH);
+        tag.update(hash);
+        // A tag of SHA-256 has the length of a hash.
+        tag.sign().as_ref().try_into().unwrap_or_default()
     }
 }
 
@@ -148,6 +164,14 @@ mod tests {
         // The same value under another name.
         let swapped = commitments(1, (ID, "customer"), &body.replace("\"c\"", "\"u-1\""));
         assert_ne!(swapped[..COMMITMENT], swapped[COMMITMENT..]);
+    }
+
+    #[test]
+    fn a_public_hash_depends_on_the_key_and_the_hash() {
+        let (one, two) = (CustomerKey::new([1; KEY]), CustomerKey::new([2; KEY]));
+        let all = [one.public_hash(&[1; 32]), one.public_hash(&[2; 32]), two.public_hash(&[1; 32]), [1; 32]];
+        assert!((0..all.len()).all(|at| !all[at + 1..].contains(&all[at])));
+        assert_eq!(one.public_hash(&[0; 32]), [0; 32]);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use super::get_customer::not_found;
 use super::paging;
 use crate::api::v1::{AuditEvent, ListCustomerEventsRequest, ListCustomerEventsResponse};
 use crate::domain::Error;
-use crate::domain::event::Event;
+use crate::domain::commitment::CustomerKey;
+use crate::domain::event::{Event, SEAL};
 use crate::domain::reason::{public_actor, public_cause};
 use crate::store::{customers, events};
 
@@ -23,13 +24,14 @@ impl Read for ListCustomerEventsRequest {
         let before = before(&self.page_token)?;
         let id = convert::id(&self.customer_id, not_found())?;
         let mut reader = cx.api.store.reader().await?;
-        customers::get_owned(&mut reader, cx.programme().id, id).await?.ok_or_else(not_found)?;
+        let key = customers::key_owned(&mut reader, cx.programme().id, id).await?.ok_or_else(not_found)?;
         let page = events::trail(&mut reader, id, before, size).await?;
         // Places have no gaps and start at 1, so the last one tells whether more follow.
         let next_page_token =
             page.last().filter(|event| event.seq > 1).map(|event| token(event.seq)).unwrap_or_default();
         // Lists, operators and their words are for operators alone.
-        let shown = if cx.caller.operator().is_some() { audit_event } else { public_event };
+        let full = cx.caller.operator().is_some();
+        let shown = |event| if full { audit_event(event) } else { public_event(event, key.as_ref()) };
         let events = page.into_iter().map(shown).collect();
         Ok(ListCustomerEventsResponse { events, next_page_token })
     }
@@ -49,10 +51,19 @@ fn before(token: &str) -> Result<Option<i64>, Error> {
     seq.map(Some).ok_or_else(paging::bad_token)
 }
 
-/// The entry as a partner reads it. Its hash stays that of the whole entry: the entries still chain.
-fn public_event(event: Event) -> AuditEvent {
+/// The entry as a partner reads it. Its hashes are those of the whole entry under the customer's key: the entries still chain,
+/// and nobody finds by trying what the hash covers. With the key gone they would tell, and are left out. Hashes of version 1
+/// stay as they are: partners read the whole entries then.
+fn public_event(event: Event, key: Option<&CustomerKey>) -> AuditEvent {
     let (actor, cause) = (public_actor(&event).to_owned(), public_cause(&event));
-    AuditEvent { actor, cause, ..audit_event(event) }
+    let hash = |version, hash| match key {
+        _ if version == 1 => hex::encode(hash),
+        Some(key) => hex::encode(key.public_hash(&hash)),
+        None => String::new(),
+    };
+    let before = if event.entity_type == SEAL { 1 } else { event.hash_version };
+    let (previous_hash, hash) = (hash(before, event.previous_hash), hash(event.hash_version, event.hash));
+    AuditEvent { actor, cause, previous_hash, hash, ..audit_event(event) }
 }
 
 fn audit_event(event: Event) -> AuditEvent {

@@ -111,7 +111,7 @@ mod subject;
 
 pub use api::{Api, Settings};
 pub use caller::{OPERATOR_TOKEN, token_hash};
-pub use password::hash as hash_secret;
+pub use password::hash_once as hash_secret;
 
 use tonic::{Request, Response, Status};
 

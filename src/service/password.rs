@@ -36,18 +36,30 @@ static BUFFERS: LazyLock<Arc<Buffers>> = LazyLock::new(|| {
 /// # Errors
 ///
 /// `UNAVAILABLE` when too many wait already.
-pub async fn hash(secret: SecretString, salt: [u8; 16]) -> Result<String, Error> {
+pub(super) async fn hash(secret: SecretString, salt: [u8; 16]) -> Result<String, Error> {
     // Whoever sets a secret has been authenticated. They share a turn with those of whom nobody says where they come from.
     let who = Applicant { client: Client::NONE, api_key: Uuid::nil() };
-    blocking(&BUFFERS, who, move |blocks| {
-        let (params, salt) = (Params::default(), Salt::new(&salt).map_err(|_| Error::internal())?);
-        let hash = Some(output(&params, (&secret, &salt), blocks)?);
-        let version = Some(Version::default().into());
-        let params = ParamsString::try_from(&params).map_err(|_| Error::internal())?;
-        let phc = PasswordHash { algorithm: Algorithm::default().ident(), version, params, salt: Some(salt), hash };
-        Ok(phc.to_string())
-    })
-    .await?
+    blocking(&BUFFERS, who, move |blocks| phc(&secret, salt, blocks)).await?
+}
+
+/// [`hash`] for a start and for commands, which hash one secret and perhaps never another: its memory goes back to the system.
+///
+/// # Errors
+///
+/// `INTERNAL` where Argon2 fails.
+pub async fn hash_once(secret: SecretString, salt: [u8; 16]) -> Result<String, Error> {
+    let buffers = Buffers::new(1, 1);
+    let who = Applicant { client: Client::NONE, api_key: Uuid::nil() };
+    blocking(&buffers, who, move |blocks| phc(&secret, salt, blocks)).await?
+}
+
+fn phc(secret: &SecretString, salt: [u8; 16], blocks: &mut [Block]) -> Result<String, Error> {
+    let (params, salt) = (Params::default(), Salt::new(&salt).map_err(|_| Error::internal())?);
+    let hash = Some(output(&params, (secret, &salt), blocks)?);
+    let version = Some(Version::default().into());
+    let params = ParamsString::try_from(&params).map_err(|_| Error::internal())?;
+    let phc = PasswordHash { algorithm: Algorithm::default().ident(), version, params, salt: Some(salt), hash };
+    Ok(phc.to_string())
 }
 
 /// Whether `secret` is the one behind `hash`. Without a hash: never, in the same time.

@@ -7,6 +7,7 @@ pub mod seals;
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::value::row;
@@ -40,6 +41,8 @@ row! {
         id: Uuid,
         status: String,
         version: i64,
+        external_id: String,
+        chain_id: String,
         event_seq: i64,
         event_head: Vec<u8>,
         event_key: Option<Vec<u8>>,
@@ -63,8 +66,14 @@ impl AuditRow {
     }
 
     fn entity(&self) -> Entity {
-        let (status, version) = (self.status.clone(), self.version);
-        Entity { entity_type: "customer".to_owned(), id: self.id, status, version }
+        let personal = [("externalId", &self.external_id), ("chainId", &self.chain_id)];
+        Entity {
+            entity_type: "customer".to_owned(),
+            id: self.id,
+            status: self.status.clone(),
+            version: self.version,
+            personal: personal.into_iter().map(|(name, text)| (name.to_owned(), text.as_str().into())).collect(),
+        }
     }
 }
 
@@ -75,6 +84,26 @@ row! {
         id: Uuid,
         status: String,
         version: i64,
+        chain_id: Option<String>,
+        name: Option<String>,
+        billing_address: Option<String>,
+        shipping_address: Option<String>,
+    }
+}
+
+impl ChildRow {
+    fn entity(self) -> Entity {
+        // An address that somebody has made unreadable is none that an event says.
+        let address = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
+        let personal = [
+            ("chainId", self.chain_id.map(Value::String)),
+            ("name", self.name.map(Value::String)),
+            ("billingAddress", self.billing_address.map(address)),
+            ("shippingAddress", self.shipping_address.map(address)),
+        ];
+        let personal = personal.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+        let Self { entity_type, id, status, version, .. } = self;
+        Entity { entity_type, id, status, version, personal }
     }
 }
 
@@ -83,18 +112,18 @@ row! {
 async fn children(on: &mut impl Connection, (first, last): (Uuid, Uuid)) -> Result<BTreeMap<Uuid, Vec<Entity>>, Error> {
     let rows: Vec<ChildRow> = on
         .query(
-            "SELECT customer_id, 'account' AS entity_type, id, status, version FROM accounts \
-             WHERE customer_id BETWEEN $1 AND $2 UNION ALL \
-             SELECT a.customer_id, 'card' AS entity_type, c.id, c.status, c.version \
-             FROM accounts a JOIN cards c ON c.account_id = a.id WHERE a.customer_id BETWEEN $1 AND $2",
+            "SELECT customer_id, 'account' AS entity_type, id, status, version, chain_id, NULL AS name, \
+             NULL AS billing_address, NULL AS shipping_address FROM accounts WHERE customer_id BETWEEN $1 AND $2 UNION ALL \
+             SELECT a.customer_id, 'card' AS entity_type, c.id, c.status, c.version, NULL AS chain_id, c.name, \
+             c.billing_address, c.shipping_address FROM accounts a JOIN cards c ON c.account_id = a.id WHERE a.customer_id BETWEEN $1 AND $2",
         )
         .bind(first)
         .bind(last)
         .all()
         .await?;
     let mut found: BTreeMap<Uuid, Vec<Entity>> = BTreeMap::new();
-    for ChildRow { customer_id, entity_type, id, status, version } in rows {
-        found.entry(customer_id).or_default().push(Entity { entity_type, id, status, version });
+    for row in rows {
+        found.entry(row.customer_id).or_default().push(row.entity());
     }
     Ok(found)
 }
@@ -111,7 +140,8 @@ pub async fn verify(store: &Store, mut on: impl FnMut(Found) + Send) -> Result<R
         let mut reader = store.reader().await?;
         let rows: Vec<AuditRow> = reader
             .query(
-                "SELECT id, status, version, event_seq, event_head, event_key FROM customers WHERE id > $1 ORDER BY id LIMIT $2",
+                "SELECT id, status, version, external_id, chain_id, event_seq, event_head, event_key FROM customers \
+                 WHERE id > $1 ORDER BY id LIMIT $2",
             )
             .bind(after)
             .bind(PAGE)
@@ -165,7 +195,9 @@ async fn again(store: &Store, customer_id: Uuid) -> Result<Vec<Fault>, Error> {
 
 async fn held(tx: &mut Tx, customer_id: Uuid) -> Result<Vec<Fault>, Error> {
     let row: Option<AuditRow> = tx
-        .query("SELECT id, status, version, event_seq, event_head, event_key FROM customers WHERE id = $1")
+        .query(
+            "SELECT id, status, version, external_id, chain_id, event_seq, event_head, event_key FROM customers WHERE id = $1",
+        )
         .bind(customer_id)
         .for_update()
         .optional()

@@ -77,6 +77,7 @@ row! {
         event_head: Vec<u8>,
         event_at: Option<Timestamp>,
         event_key: Option<Vec<u8>>,
+        hash_version: i32,
         challenge: Option<Vec<u8>>,
         challenge_expires_at: Option<Timestamp>,
     }
@@ -93,10 +94,22 @@ pub(super) fn seal_key(on: &impl Connection, id: Uuid, key: &CustomerKey) -> Res
 
 /// Opens a customer's key.
 pub(super) fn open_key(on: &impl Connection, id: Uuid, sealed: &[u8]) -> Result<CustomerKey, Error> {
-    let opened = on.sealer().open_any(key_place(&id), sealed)?;
+    let opened = on.sealer().open(key_place(&id), sealed)?;
     let bytes =
         opened.expose_secret().try_into().map_err(|_| Error::unreadable("customers.event_key", "its length"))?;
     Ok(CustomerKey::new(bytes))
+}
+
+/// The key of a programme's customer, where it is not destroyed; the outer `None` where there is no such customer.
+pub async fn key_owned(
+    on: &mut impl Connection,
+    programme_id: Uuid,
+    id: Uuid,
+) -> Result<Option<Option<CustomerKey>>, Error> {
+    let query = on.query("SELECT event_key FROM customers WHERE id = $1 AND programme_id = $2").bind(id);
+    let row: Option<(Option<Vec<u8>>,)> = query.bind(programme_id).optional().await?;
+    let Some((sealed,)) = row else { return Ok(None) };
+    Ok(Some(sealed.map(|sealed| open_key(on, id, &sealed)).transpose()?))
 }
 
 /// Seals customers' keys again: a batch of them, after a customer.
@@ -212,7 +225,7 @@ pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
             // Rows of before there was event_at have none until their first change.
             "SELECT id, programme_id, external_id, chain_id, status, created_at, updated_at, version, event_seq, event_head, \
              COALESCE(event_at, (SELECT MAX(created_at) FROM events WHERE customer_id = customers.id)) AS event_at, \
-             event_key, challenge, challenge_expires_at FROM customers WHERE id = $1",
+             event_key, hash_version, challenge, challenge_expires_at FROM customers WHERE id = $1",
         )
         .bind(id)
         .for_update()
@@ -222,6 +235,10 @@ pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
     let head = Hash::try_from(row.event_head.as_slice())
         .map_err(|_| Error::unreadable("customers.event_head", &row.event_head.len().to_string()))?;
     let key = row.event_key.map(|sealed| open_key(tx, row.id, &sealed)).transpose()?;
+    if key.is_none() && row.hash_version == 2 {
+        // Its chain would go on without commitments, as if nobody had to prove its personal data any more.
+        return Err(Error::unreadable("customers.event_key", "NULL"));
+    }
     let challenge =
         row.challenge.zip(row.challenge_expires_at).map(|(text, expires_at)| Challenge { text, expires_at });
     let customer = CustomerRow {

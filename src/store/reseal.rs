@@ -64,7 +64,7 @@ pub async fn seal_clear(store: &Store, clock: &Clock) -> Result<bool, Error> {
         let fresh = ServiceKey::fresh(purpose, clock)?;
         store.transact(&ReplaceClear(fresh)).await?;
     }
-    audit::keys::signing_key(store, clock).await?;
+    audit::keys::replace_clear(store, clock).await?;
     // The keyring first: it tells which key the rest needs.
     reseal_keyring(store, Which::Clear).await?;
     reseal_rest(store, Which::Clear).await?;

@@ -12,7 +12,7 @@ const EVERY: Duration = Duration::from_secs(30);
 
 /// Makes checkpoints now and then, until the engine stops.
 pub(super) async fn run(engine: &Engine) {
-    let mut seen = 0;
+    let mut seen = newest(engine).await.unwrap_or_default();
     while engine.pause(EVERY).await {
         if let Err(error) = turn(engine, &mut seen).await {
             tracing::warn!(%error, "cannot make a checkpoint of the audit trail");
@@ -21,15 +21,19 @@ pub(super) async fn run(engine: &Engine) {
 }
 
 async fn turn(engine: &Engine, seen: &mut i64) -> Result<(), Error> {
-    let newest = checkpoints::last(&mut engine.store().reader().await?).await?.map_or(0, |last| last.seq);
-    if std::mem::replace(seen, newest) < newest {
+    let newest = newest(engine).await?;
+    if std::mem::replace(seen, newest) < newest || !checkpoints::is_due(engine.store()).await? {
         return Ok(());
     }
-    // Asked for each time: an encryption key that comes lets another one sign.
     let key = keys::signing_key(engine.store(), engine.clock()).await?;
     for checkpoint in checkpoints::make(engine.store(), &key, engine.clock()).await? {
         *seen = checkpoint.seq;
         tracing::info!(checkpoint = checkpoint.json(), "checkpoint of the audit trail");
     }
     Ok(())
+}
+
+/// The number of the newest checkpoint; 0 without any.
+async fn newest(engine: &Engine) -> Result<i64, Error> {
+    Ok(checkpoints::last(&mut engine.store().reader().await?).await?.map_or(0, |last| last.seq))
 }

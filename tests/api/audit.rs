@@ -64,6 +64,10 @@ async fn the_command_finds_what_was_deleted(house: House) {
     let partner = service.partner("Wallet").await;
     let customer = partner.customer("u-1").await;
     let id: uuid::Uuid = customer["id"].as_str().unwrap().parse().unwrap();
+    let (code, printed) = verify(service.house(), &[]);
+    let expected =
+        "customers: 1, events: 1, checkpoints: 0; nothing was altered, but no checkpoint covers the events since ";
+    assert!(code == Some(0) && printed.starts_with(expected), "{printed}");
     let key = keys::signing_key(&service.store, &service.clock).await.unwrap();
     let made = checkpoints::make(&service.store, &key, &service.clock).await.unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -83,6 +87,12 @@ async fn the_command_finds_what_was_deleted(house: House) {
     // With the checkpoints gone as well, only the copy shows it.
     let mut tx = store.begin().await.unwrap();
     tx.query("DELETE FROM audit_checkpoints").execute().await.unwrap();
+    tx.commit().await.unwrap();
+    let (code, printed) = verify(service.house(), &[]);
+    assert_eq!(code, Some(1), "the key that signed them is still there");
+    assert!(printed.starts_with("checkpoints were signed here, but there are neither"), "{printed}");
+    let mut tx = store.begin().await.unwrap();
+    tx.query("DELETE FROM audit_keys").execute().await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(verify(service.house(), &[]), nothing);
     let (code, printed) = verify(service.house(), &copy);

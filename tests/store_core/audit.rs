@@ -20,6 +20,7 @@ use crate::support::stores::{TestStore, on_both};
 on_both![
     every_altered_column_of_an_event_is_found,
     an_erased_customers_chain_still_verifies,
+    rows_say_what_their_events_say,
     times_that_go_back_are_found,
     chains_of_version_1_are_verified_and_sealed,
     a_chain_that_does_not_verify_is_sealed_as_broken,
@@ -124,8 +125,8 @@ impl Scene {
     /// What checkpoints tell: how many there are, and the faults.
     pub(crate) async fn missing(&self, copies: &[Checkpoint]) -> (u64, Vec<String>) {
         let mut faults = Vec::new();
-        let count = checkpoints::verify(self.store(), copies, |fault| faults.push(fault)).await.unwrap();
-        (count, faults)
+        let covered = checkpoints::verify(self.store(), copies, |fault| faults.push(fault)).await.unwrap();
+        (covered.checkpoints, faults)
     }
 }
 
@@ -200,8 +201,9 @@ async fn an_erased_customers_chain_still_verifies(test: TestStore) {
     assert_eq!(scene.run(text, id).await, 3);
     // While the key is there, a value that is gone is one that was altered.
     let (_, faults) = scene.faults().await;
-    assert_eq!(faults.len(), 3, "{faults:?}");
-    assert!(faults.iter().all(|fault| fault.contains("is not what it was committed to")), "{faults:?}");
+    let (events, row) = faults.split_at(3);
+    assert!(events.iter().all(|fault| fault.contains("is not what it was committed to")), "{faults:?}");
+    assert!(row.iter().all(|fault| fault.contains("is not what its events say")) && row.len() == 2, "{faults:?}");
     assert_eq!(scene.run("UPDATE customers SET event_key = NULL WHERE id = $1", id).await, 1);
     assert_eq!(scene.faults().await, (Read { customers: 2, events: 6 }, Vec::new()));
     assert_eq!(scene.missing(&before).await, (1, Vec::new()));
@@ -209,6 +211,30 @@ async fn an_erased_customers_chain_still_verifies(test: TestStore) {
     let left = events::trail(&mut reader, id, None, 10).await.unwrap();
     assert!(left.iter().all(|event| !event.body.contains("u-1") && event.commitments.len() == 64));
     assert_eq!(events::trail(&mut reader, other, None, 10).await.unwrap().len(), 3);
+}
+
+async fn rows_say_what_their_events_say(test: TestStore) {
+    let scene = Scene::new(test).await;
+    let (listed, renamed, keyless) = (scene.sealed(1).await, scene.sealed(2).await, scene.sealed(3).await);
+    for (sql, id, what) in [
+        ("UPDATE customers SET chain_id = 'eip155:1:0x00' WHERE id = $1", listed, "the chainId of customer"),
+        ("UPDATE customers SET external_id = 'u-7' WHERE id = $1", renamed, "the externalId of customer"),
+        // Who destroys the key to alter what it proves has to erase it.
+        ("UPDATE customers SET event_key = NULL, external_id = 'u-9' WHERE id = $1", keyless, "its key is gone, but"),
+    ] {
+        assert_eq!(scene.run(sql, id).await, 1);
+        let (_, faults) = scene.faults().await;
+        assert!(faults.iter().any(|it| it.contains(&id.to_string()) && it.contains(what)), "{what}: {faults:?}");
+    }
+    let alter = "UPDATE events SET body = replace(body, '\"u-3\"', '\"u-9\"') WHERE customer_id = $1";
+    assert_eq!(scene.run(alter, keyless).await, 3);
+    let (_, faults) = scene.faults().await;
+    assert!(faults.iter().any(|it| it.contains(&keyless.to_string())), "{faults:?}");
+    // Nothing is appended to a chain that has lost its key.
+    let mut tx = scene.store().begin().await.unwrap();
+    let error = customers::lock(&mut tx, keyless).await.unwrap_err();
+    assert!(error.to_string().contains("customers.event_key"), "{error}");
+    tx.rollback().await.unwrap();
 }
 
 async fn times_that_go_back_are_found(test: TestStore) {

@@ -3,8 +3,12 @@
 use customerd::domain::checkpoint::Checkpoint;
 use customerd::domain::customer::Move;
 use customerd::sealing::{EncryptionKey, Keyring};
+use customerd::signature::{Algorithm, PrivateKey};
 use customerd::store::Connection as _;
+use customerd::store::audit::checkpoints::Covered;
 use customerd::store::audit::{Read, checkpoints, keys};
+use customerd::store::reseal;
+use secrecy::ExposeSecret as _;
 
 use crate::audit::Scene;
 use crate::support::stores::{TestStore, on_both};
@@ -15,7 +19,9 @@ on_both![
     a_copy_shows_a_tail_that_was_cut_with_its_checkpoints,
     makers_at_once_make_one_chain_of_checkpoints,
     a_key_that_lay_in_the_clear_signs_no_more,
+    a_key_that_somebody_put_there_is_not_trusted,
     nothing_is_verified_where_there_is_nothing,
+    what_no_checkpoint_covers_is_told,
 ];
 
 async fn what_was_deleted_is_found_with_the_time_since_when(test: TestStore) {
@@ -117,6 +123,12 @@ async fn a_copy_shows_a_tail_that_was_cut_with_its_checkpoints(test: TestStore) 
     scene.checkpoint().await;
     let (_, faults) = scene.missing(&copies).await;
     assert!(faults.iter().any(|fault| fault.contains("it is not the one that was copied")), "{faults:?}");
+    // Nor does the copy of the one that was made in its place.
+    let made = checkpoints::last(&mut scene.store().reader().await.unwrap()).await.unwrap();
+    let log: Vec<_> = copies.into_iter().chain(made).collect();
+    let (_, faults) = scene.missing(&log).await;
+    assert!(faults[0].starts_with("checkpoint 2 was copied as made at "), "{faults:?}");
+    assert!(faults.iter().any(|fault| fault.contains("it is not the one that was copied")), "{faults:?}");
 }
 
 async fn makers_at_once_make_one_chain_of_checkpoints(test: TestStore) {
@@ -138,12 +150,73 @@ async fn nothing_is_verified_where_there_is_nothing(test: TestStore) {
     assert!(scene.checkpoint().await.is_empty());
 }
 
+async fn a_key_that_somebody_put_there_is_not_trusted(test: TestStore) {
+    let scene = Scene::new(test).await;
+    scene.store().sealer().use_keys(Keyring::new(vec![EncryptionKey::new([7; 32])]));
+    scene.sealed(1).await;
+    scene.checkpoint().await;
+    // Who writes to the database, but has no encryption key, adds a key of their own and signs with it.
+    let theirs = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+    let pem = [b"\0", theirs.to_pem().expose_secret().as_bytes()].concat();
+    let mut tx = scene.store().begin().await.unwrap();
+    tx.query("INSERT INTO audit_keys (seq, sealed_key, created_at) SELECT 2, $1, created_at FROM audit_keys")
+        .bind(pem.clone())
+        .execute()
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    scene.sealed(2).await;
+    checkpoints::make(scene.store(), &theirs, &scene.clock).await.unwrap();
+    for _ in 0..2 {
+        let (_, faults) = scene.missing(&[]).await;
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(faults[0].contains("audit_keys.sealed_key is not sealed"), "{faults:?}");
+        assert!(
+            faults[1].contains("checkpoint 2 of ") && faults[1].contains("not by this service's key"),
+            "{faults:?}"
+        );
+        // Sealing what is in the clear does not seal it for them, and it signs nothing.
+        reseal::seal_clear(scene.store(), &scene.clock).await.unwrap();
+        let ours = keys::signing_key(scene.store(), &scene.clock).await.unwrap();
+        assert_ne!(ours.public_key().thumbprint(), theirs.public_key().thumbprint());
+    }
+}
+
+async fn what_no_checkpoint_covers_is_told(test: TestStore) {
+    let scene = Scene::new(test).await;
+    let covered = async |copies: &[Checkpoint]| {
+        let mut faults = Vec::new();
+        (checkpoints::verify(scene.store(), copies, |fault| faults.push(fault)).await.unwrap(), faults)
+    };
+    assert_eq!(covered(&[]).await, (Covered::default(), Vec::new()));
+    let first = scene.clock.now();
+    let id = scene.sealed(1).await;
+    assert_eq!(covered(&[]).await, (Covered { checkpoints: 0, until: Some(first) }, Vec::new()));
+    assert!(checkpoints::is_due(scene.store()).await.unwrap());
+    scene.checkpoint().await;
+    assert!(!checkpoints::is_due(scene.store()).await.unwrap());
+    assert_eq!(covered(&[]).await, (Covered { checkpoints: 1, until: None }, Vec::new()));
+    let second = scene.clock.now();
+    scene.moved(id, &[Move::Approve]).await;
+    assert_eq!(covered(&[]).await, (Covered { checkpoints: 1, until: Some(second) }, Vec::new()));
+    // Everything is gone but the key that has signed.
+    for sql in ["DELETE FROM tasks", "DELETE FROM events", "DELETE FROM customers", "DELETE FROM audit_checkpoints"] {
+        let mut tx = scene.store().begin().await.unwrap();
+        tx.query(sql).execute().await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let (none, faults) = covered(&[]).await;
+    assert_eq!(none, Covered::default());
+    assert!(faults[0].contains("neither checkpoints nor events"), "{faults:?}");
+}
+
 async fn a_key_that_lay_in_the_clear_signs_no_more(test: TestStore) {
     let scene = Scene::new(test).await;
     scene.sealed(1).await;
     scene.checkpoint().await;
     let old = keys::signing_key(scene.store(), &scene.clock).await.unwrap();
     scene.store().sealer().use_keys(Keyring::new(vec![EncryptionKey::new([7; 32])]));
+    reseal::seal_clear(scene.store(), &scene.clock).await.unwrap();
     scene.sealed(2).await;
     scene.checkpoint().await;
     assert_eq!(scene.missing(&[]).await, (2, Vec::new()));

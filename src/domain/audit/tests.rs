@@ -24,7 +24,16 @@ fn story() -> (Vec<Event>, Chain, Entity) {
         let draft = customer.event(Some(from), by.as_str());
         events.push(chain.append(Uuid::from_u128(id), draft, &origin));
     }
-    let row = Entity { entity_type: "customer".into(), id: CUSTOMER, status: "verifying".into(), version: 3 };
+    let row = Entity {
+        entity_type: "customer".into(),
+        id: CUSTOMER,
+        status: "verifying".into(),
+        version: 3,
+        personal: BTreeMap::from([
+            ("externalId".into(), customer.external_id.into()),
+            ("chainId".into(), customer.chain_id.into()),
+        ]),
+    };
     (events, chain, row)
 }
 
@@ -88,6 +97,10 @@ fn a_cut_end_shows_and_so_does_a_row_that_differs() {
     ];
     assert_eq!(faults(&events, Some(chain), &[row]), expected);
     let (events, chain, row) = story();
+    let mut other = row.clone();
+    other.personal.insert("chainId".into(), "eip155:1:0x408f000000000000000000000000000000004FF4".into());
+    let expected = format!("{WHO}the chainId of customer {id} is not what its events say: it was altered");
+    assert_eq!(faults(&events, Some(chain), &[other]), [expected]);
     let active = Entity { status: "active".into(), ..row };
     let expected = format!("{WHO}customer {id} is active, version 3; its events say verifying, version 3");
     assert_eq!(faults(&events, Some(chain), &[active]), [expected]);

@@ -53,6 +53,16 @@ pub async fn last(on: &mut impl Connection) -> Result<Option<Checkpoint>, Error>
     Ok(row.map(Checkpoint::from))
 }
 
+/// Whether there are events that no checkpoint covers.
+pub async fn is_due(store: &Store) -> Result<bool, Error> {
+    events::place(store).await?;
+    let mut reader = store.reader().await?;
+    let covered = last(&mut reader).await?.map_or(0, |last| last.extent.position);
+    let query = reader.query("SELECT position FROM events WHERE position > $1 ORDER BY position LIMIT 1").bind(covered);
+    let next: Option<(i64,)> = query.optional().await?;
+    Ok(next.is_some())
+}
+
 /// Makes checkpoints up to the last committed event; those that were made. One that another node makes at the same time is
 /// made once.
 pub async fn make(store: &Store, key: &PrivateKey, clock: &Clock) -> Result<Vec<Checkpoint>, Error> {
@@ -144,18 +154,50 @@ impl Missing {
     }
 }
 
+/// What [`verify`] read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Covered {
+    /// Checkpoints.
+    pub checkpoints: u64,
+    /// The time of the oldest event that is behind all of them: a deletion among those does not show.
+    pub until: Option<Timestamp>,
+}
+
 /// Verifies every checkpoint, and what they say of the events, against the database and against copies that were kept
-/// elsewhere; tells `fault` what is wrong. How many checkpoints there are.
+/// elsewhere; tells `fault` what is wrong.
 ///
 /// # Errors
 ///
 /// Those of the store.
-pub async fn verify(store: &Store, copies: &[Checkpoint], fault: impl FnMut(String) + Send) -> Result<u64, Error> {
+pub async fn verify(
+    store: &Store,
+    copies: &[Checkpoint],
+    mut fault: impl FnMut(String) + Send,
+) -> Result<Covered, Error> {
     let mut reader = store.reader().await?;
-    let keys = keys::public_keys(&mut reader).await?;
-    let mut copies: BTreeMap<i64, &Checkpoint> = copies.iter().map(|copy| (copy.seq, copy)).collect();
+    let mut keys = Vec::new();
+    for key in keys::public_keys(&mut reader).await? {
+        match key {
+            Ok(key) => keys.push(key),
+            Err(error) => fault(format!("a key that signs checkpoints cannot be trusted: {error}")),
+        }
+    }
+    let mut by_seq: BTreeMap<i64, Vec<&Checkpoint>> = BTreeMap::new();
+    for copy in copies {
+        // All of them count: what was made anew was logged as well, after the one whose place it has.
+        let same = by_seq.entry(copy.seq).or_default();
+        if !same.contains(&copy) {
+            same.push(copy);
+        }
+    }
+    for (seq, same) in by_seq.iter().filter(|(_, same)| same.len() > 1) {
+        let times: Vec<_> = same.iter().map(|copy| copy.created_at.json()).collect();
+        fault(format!("checkpoint {seq} was copied as made at {}: it was made again", times.join(" and at ")));
+    }
+    let mut copies = by_seq;
+    let made = !keys.is_empty();
     let mut walk = Walk { keys, before: None, fault };
-    let mut count = 0;
+    let mut covered = Covered::default();
     loop {
         let after = walk.before.as_ref().map_or(0, |before| before.seq).max(0);
         let rows: Vec<CheckpointRow> = reader
@@ -167,16 +209,16 @@ pub async fn verify(store: &Store, copies: &[Checkpoint], fault: impl FnMut(Stri
             .bind(PAGE)
             .all()
             .await?;
-        count += rows.len() as u64;
+        covered.checkpoints += rows.len() as u64;
         let full = rows.len() as i64 == PAGE;
         for stored in rows.into_iter().map(Checkpoint::from) {
             // Copies of what is not there any more.
             let kept = copies.split_off(&stored.seq);
-            for copy in std::mem::replace(&mut copies, kept).into_values() {
+            for copy in std::mem::replace(&mut copies, kept).into_values().flatten() {
                 walk.copy(&mut reader, copy).await?;
             }
-            if copies.remove(&stored.seq).is_some_and(|copy| *copy != stored) {
-                walk.fault(&stored, "it is not the one that was copied: it was made anew");
+            if copies.remove(&stored.seq).is_some_and(|same| same.iter().any(|copy| **copy != stored)) {
+                walk.fault(&stored, "it is not the one that was copied: it was made again");
             }
             walk.next(&mut reader, stored).await?;
         }
@@ -184,10 +226,22 @@ pub async fn verify(store: &Store, copies: &[Checkpoint], fault: impl FnMut(Stri
             break;
         }
     }
-    for copy in copies.into_values() {
+    for copy in copies.into_values().flatten() {
         walk.copy(&mut reader, copy).await?;
     }
-    Ok(count)
+    let position = walk.before.as_ref().map_or(0, |before| before.extent.position);
+    covered.until = uncovered(&mut reader, position).await?;
+    if made && covered == Covered::default() {
+        (walk.fault)("checkpoints were signed here, but there are neither checkpoints nor events: deleted".to_owned());
+    }
+    Ok(covered)
+}
+
+/// The time of the oldest event behind a position; one that seals a chain is behind none, and the chain covers it.
+async fn uncovered(on: &mut impl Connection, position: i64) -> Result<Option<Timestamp>, Error> {
+    let query = on.query("SELECT MIN(created_at) FROM events WHERE position > $1 OR position IS NULL");
+    let (oldest,): (Option<Timestamp>,) = query.bind(position).one().await?;
+    Ok(oldest)
 }
 
 /// Checkpoints while they are read, oldest first.
