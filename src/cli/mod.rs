@@ -131,14 +131,13 @@ fn print(text: &str) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// Tells whoever typed the command something beside the result.
-#[expect(clippy::print_stderr, reason = "not part of the result")]
+/// Tells whoever typed the command something beside the result. Unlike `eprintln!` it goes on where stderr is closed: there is
+/// nobody left to tell.
 fn note(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Runs the command line that this process was started with. Results go to stdout; failures and logs to stderr.
-#[expect(clippy::print_stderr, reason = "the end of a command is told to whoever typed it")]
 pub fn main() -> ExitCode {
     let typed: Vec<_> = std::env::args_os().collect();
     let cli = match Cli::read_checked(typed.clone()) {
@@ -147,7 +146,7 @@ pub fn main() -> ExitCode {
             // There is nobody left to tell that it could not be told.
             let _ = error.print();
             if let Some(variable) = arguments::blamed(&error, &typed) {
-                eprintln!("The value comes from the environment: {variable}.");
+                note(&format!("The value comes from the environment: {variable}."));
             }
             return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
         }
@@ -155,7 +154,7 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("customerd: {}", told(&error));
+            note(&format!("customerd: {}", told(&error)));
             ExitCode::FAILURE
         }
     }

@@ -12,7 +12,8 @@ use tracing_subscriber::fmt::{MakeWriter, fmt};
 use crate::clock::Clock;
 use crate::config::{Log, LogFormat};
 
-/// Starts logging to stderr, for the life of the process. In colour only on a terminal, and not where `NO_COLOR` is set.
+/// Starts logging to stderr, for the life of the process. In colour only on a terminal, and not where `NO_COLOR` is set. Lines
+/// that cannot be written are lost: the service goes on when nobody reads its log any more.
 ///
 /// # Errors
 /// The filter cannot be read, or logging has been started before.
@@ -38,7 +39,13 @@ where
         format!("cannot read the log filter {:?}: want such as info,customerd::serve=debug", log.log)
     })?;
     let (clock, writer) = to;
-    let builder = fmt().with_writer(writer).with_timer(Time(clock.clone())).with_env_filter(filter);
+    let builder = fmt()
+        .with_writer(writer)
+        .with_timer(Time(clock.clone()))
+        .with_env_filter(filter)
+        // It would be told on stderr by `eprintln!`, which panics where stderr is what cannot be written, and so end the task
+        // that logs: the one that waits for SIGTERM too.
+        .log_internal_errors(false);
     Ok(match log.log_format {
         LogFormat::Human => Box::new(builder.with_ansi(colour).finish()),
         LogFormat::Json => Box::new(builder.with_ansi(false).json().flatten_event(true).with_span_list(false).finish()),

@@ -60,6 +60,7 @@ mod sizes;
 mod statuses;
 mod streams;
 mod subscriptions;
+mod unread;
 mod version_before;
 mod webhooks;
 mod worker;

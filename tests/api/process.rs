@@ -1,9 +1,9 @@
 //! `customerd` as a process: started, called, killed.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Lines};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::thread::JoinHandle;
 
 use customerd::app::Profile;
@@ -71,15 +71,35 @@ impl Place {
         self.directory.path().join("sandbox.json")
     }
 
-    /// Starts the service and waits until it says that it is ready.
-    pub fn serve(&self, flags: &[&str]) -> Server {
+    /// `customerd` as a service that may be called here or by its name.
+    fn service(&self) -> Command {
         let local = format!("http://{}", self.http);
         let mut command = self.customerd();
-        command.args(["--public-url", &local, "--public-url", ORIGIN, "serve"]).args(flags);
-        Server::start(&mut command, "REST is ready")
+        command.args(["--public-url", &local, "--public-url", ORIGIN, "serve"]);
+        command
     }
 
-    /// The same under these limits of open files, the soft and the hard one.
+    /// Starts the service and waits until it says that it is ready.
+    pub fn serve(&self, flags: &[&str]) -> Server {
+        Server::start(self.service().args(flags), "REST is ready")
+    }
+
+    /// Starts the service and waits until it says this, which is before it is ready.
+    pub fn serve_until(&self, said: &str) -> Server {
+        Server::start(&mut self.service(), said)
+    }
+
+    /// Starts the service; when it is ready, nobody reads its log any more.
+    pub fn serve_unread(&self) -> Server {
+        Server::unread(&mut self.service(), "REST is ready")
+    }
+
+    /// Starts the worker alone; when it is ready, nobody reads its log any more.
+    pub fn work_unread(&self) -> Server {
+        Server::unread(self.customerd().arg("worker"), "the worker is ready")
+    }
+
+    /// Starts the service under these limits of open files, the soft and the hard one.
     pub fn serve_with_files(&self, soft: u32, hard: u32) -> Server {
         let customerd = self.customerd();
         let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" serve");
@@ -129,6 +149,21 @@ pub struct Server {
 
 impl Server {
     fn start(command: &mut Command, ready: &str) -> Self {
+        let (child, lines, said) = Self::ready(command, ready);
+        // Its log is read to the end, so that it never waits for us.
+        let rest = move || lines.map_while(Result::ok).fold(String::new(), |rest, line| rest + &line + "\n");
+        Self { child, said, log: Some(std::thread::spawn(rest)) }
+    }
+
+    /// Starts it and, when it is ready, closes the pipe that its log goes to.
+    fn unread(command: &mut Command, ready: &str) -> Self {
+        let (child, lines, said) = Self::ready(command, ready);
+        drop(lines);
+        Self { child, said, log: None }
+    }
+
+    /// Starts it and reads its log until it says this.
+    fn ready(command: &mut Command, ready: &str) -> (Child, Lines<BufReader<ChildStderr>>, String) {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut said = String::new();
@@ -138,9 +173,7 @@ impl Server {
                 None => panic!("it did not start: {said}"),
             }
         }
-        // Its log is read to the end, so that it never waits for us.
-        let rest = move || lines.map_while(Result::ok).fold(String::new(), |rest, line| rest + &line + "\n");
-        Self { child, said, log: Some(std::thread::spawn(rest)) }
+        (child, lines, said)
     }
 
     /// Its resident memory, MiB.
