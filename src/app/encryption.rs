@@ -161,9 +161,10 @@ pub(crate) async fn rotate(store: &Store, common: &Common, clock: &Clock) -> any
         clock.sleep(LEARNT).await;
         let keys = [next].into_iter().chain(file.keys).collect();
         KeyFile { keys, next: None }.replace(&path)?;
-        clock.sleep(LEARNT).await;
-        unlock(store, common).await?;
     }
+    // Whether the file was changed now or by a run that was stopped right after: from here on no node seals under the old key.
+    clock.sleep(LEARNT).await;
+    unlock(store, common).await?;
     let mut sealed = 0;
     // What a slow node sealed under the old key meanwhile is found by the next round.
     loop {

@@ -74,7 +74,7 @@ pub async fn seal_clear(store: &Store, clock: &Clock) -> Result<bool, Error> {
             Ok(true)
         }
         Err(error) => {
-            tracing::warn!(%error, "traces of what was kept in the clear are still in the database's files");
+            tracing::warn!(%error, "traces of what was kept in the clear are still in the database's files: the next start tries again");
             Ok(false)
         }
     }

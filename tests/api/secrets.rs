@@ -3,17 +3,20 @@
 mod bytes;
 mod in_the_clear;
 mod rotated;
+mod stopped;
 
 use std::path::Path;
 
 use customerd::app::Profile;
 use customerd::clock::Clock;
 use customerd::config::KeyFile;
-use customerd::sealing::EncryptionKey;
+use customerd::sealing::{EncryptionKey, Place as PlaceOf};
+use customerd::store::audit::keys;
 use customerd::store::keyring::{self, Purpose};
-use customerd::store::{Store, StoreOptions};
+use customerd::store::{Connection as _, Store, StoreOptions};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::process::{Place, in_processes, mode, stderr, stdout};
 use crate::support::{Partner, account};
@@ -91,6 +94,27 @@ async fn service_keys(url: &str, key_file: &Path) -> Vec<Needle> {
     needles
 }
 
+/// The keys of customers, under which the personal fields of their events are committed to, and the key that signs checkpoints.
+/// Without a key file as they lie in the clear.
+async fn audit_keys(url: &str, key_file: Option<&Path>) -> Vec<Needle> {
+    let store = Store::open(url, StoreOptions::default()).await.unwrap();
+    if let Some(key_file) = key_file {
+        store.sealer().use_keys(KeyFile::read(key_file).unwrap().unwrap().keyring());
+    }
+    let signing = keys::signing_key(&store, &Clock::system()).await.unwrap().to_pem();
+    let mut needles = vec![Needle::text("the key of checkpoints", signing.expose_secret().lines().nth(1).unwrap())];
+    let mut reader = store.reader().await.unwrap();
+    let rows: Vec<(Uuid, Vec<u8>)> = reader.query("SELECT id, event_key FROM customers").all().await.unwrap();
+    assert!(!rows.is_empty());
+    for (id, sealed) in rows {
+        let key = store.sealer().open(PlaceOf::new("customers", "event_key", id.as_bytes()), &sealed).unwrap();
+        needles.push(Needle::bytes("a customer's key", key.expose_secret()));
+    }
+    drop(reader);
+    store.close().await.unwrap();
+    needles
+}
+
 fn key_file(place: &Place) -> std::path::PathBuf {
     place.key_file.clone().unwrap_or_else(|| place.directory.path().join("encryption.key"))
 }
@@ -100,7 +124,8 @@ async fn a_full_run_leaves_no_secret_in_the_database(place: Place) {
     assert_eq!(mode(&key_file(&place)), 0o600);
     let mut partner = place.partner().await;
     let shown = use_everything(&place, &mut partner).await;
-    let keys = service_keys(&place.database_url(), &key_file(&place)).await;
+    let mut keys = service_keys(&place.database_url(), &key_file(&place)).await;
+    keys.extend(audit_keys(&place.database_url(), Some(&key_file(&place))).await);
     // As a thief finds them: with the log that no checkpoint has emptied.
     server.kill();
     let bytes = Bytes::of(&place.database_url()).await;
@@ -162,8 +187,10 @@ async fn postgres_without_a_key_is_for_sandboxes_until_it_gets_one() {
     assert_eq!(live.status.code(), Some(1));
     assert!(stderr(&live).contains("customerd keygen --encryption"), "{}", stderr(&live));
     assert!(server.stop_and_tell().contains("secrets are kept in the clear"));
+    let kept = audit_keys(&place.database_url(), None).await;
     let bytes = Bytes::of(&place.database_url()).await;
     assert!(bytes.found(&shown).contains("the webhook's second secret"), "without a key they lie in the clear");
+    assert_eq!(bytes.found(&kept).len(), 2, "these too");
 
     // With a key everything is sealed, and nothing is left of what was not.
     place.key_file = key_file;
@@ -172,5 +199,7 @@ async fn postgres_without_a_key_is_for_sandboxes_until_it_gets_one() {
     let live = place.run(&["programme", "create", "--name", "Wallet"]);
     assert!(live.status.success(), "{}", stderr(&live));
     assert_eq!(server.stop(), Some(0));
-    Bytes::of(&place.database_url()).await.must_not_hold(&shown);
+    let bytes = Bytes::of(&place.database_url()).await;
+    bytes.must_not_hold(&shown);
+    bytes.must_not_hold(&kept);
 }

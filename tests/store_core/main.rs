@@ -11,6 +11,7 @@ mod postgres_limits;
 mod programmes;
 mod retried;
 mod sealed;
+mod sealed_stopped;
 mod shared_commits;
 mod sqlite_file;
 #[path = "../support/mod.rs"]

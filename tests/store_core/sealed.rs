@@ -2,10 +2,14 @@
 
 use customerd::clock::Clock;
 use customerd::domain::callback_url::CallbackUrl;
+use customerd::domain::commitment::CustomerKey;
+use customerd::domain::customer::{Customer, Status};
+use customerd::domain::event::Chain;
 use customerd::domain::reach::Reach;
 use customerd::domain::webhook::{Settings, Subscription, WebhookType};
 use customerd::domain::{Timestamp, programme::Programme};
 use customerd::sealing::{EncryptionKey, Keyring};
+use customerd::store::customers::{self, Held};
 use customerd::store::idempotency::{self, Slot, Stored};
 use customerd::store::programmes::{self, NewProgramme};
 use customerd::store::{Connection as _, Error, Store, keyring, reseal, webhooks};
@@ -20,20 +24,25 @@ on_both![
     everything_is_sealed_again_under_another_key,
 ];
 
-const NOW: Timestamp = Timestamp::from_unix_seconds(1_795_347_600);
+pub(crate) const NOW: Timestamp = Timestamp::from_unix_seconds(1_795_347_600);
 const LATER: Timestamp = Timestamp::from_unix_seconds(1_795_351_200);
 
-fn keys(bytes: &[u8]) -> Keyring {
+pub(crate) fn keys(bytes: &[u8]) -> Keyring {
     Keyring::new(bytes.iter().map(|byte| EncryptionKey::new([*byte; 32])).collect())
 }
 
-fn slot(programme_id: Uuid) -> Slot {
+pub(crate) fn slot(programme_id: Uuid) -> Slot {
     Slot { programme_id, key: Uuid::from_u128(1), now: NOW, expires_at: LATER }
 }
 
-/// A programme with three subscriptions and a stored reply; the ids of the subscriptions.
-async fn fill(store: &Store, clock: &Clock) -> (Uuid, Vec<Uuid>) {
+/// The service's keys, and what [`entities`] makes.
+pub(crate) async fn fill(store: &Store, clock: &Clock) -> (Uuid, Vec<Uuid>) {
     keyring::ensure(store, clock).await.unwrap();
+    entities(store, clock).await
+}
+
+/// A programme with three subscriptions, a customer and a stored reply; the ids of programme and subscriptions.
+pub(crate) async fn entities(store: &Store, clock: &Clock) -> (Uuid, Vec<Uuid>) {
     let programme = Programme { id: clock.id(), name: "Wallet".into(), sandbox: false };
     let mut tx = store.begin().await.unwrap();
     let new = NewProgramme { programme: &programme, api_key: clock.id(), api_secret_hash: "-", at: NOW };
@@ -62,11 +71,23 @@ async fn fill(store: &Store, clock: &Clock) -> (Uuid, Vec<Uuid>) {
     }
     let stored = Stored { fingerprint: vec![1], status: 0, reply: b"whsec_reply".to_vec() };
     assert!(idempotency::put(&mut tx, slot(programme.id), &stored, None).await.unwrap());
+    let customer = Customer {
+        id: clock.id(),
+        programme_id: programme.id,
+        external_id: "u-1".to_owned(),
+        chain_id: format!("eip155:1:0x{:040x}", 1),
+        status: Status::Initiating,
+        created_at: NOW,
+        updated_at: NOW,
+        version: 1,
+    };
+    let chain = Chain { key: Some(CustomerKey::new([5; 32])), ..Chain::default() };
+    assert!(customers::insert(&mut tx, &Held { customer, chain, challenge: None }).await.unwrap());
     tx.commit().await.unwrap();
     (programme.id, ids)
 }
 
-async fn sealed(store: &Store) -> Vec<Vec<u8>> {
+pub(crate) async fn sealed(store: &Store) -> Vec<Vec<u8>> {
     let mut reader = store.reader().await.unwrap();
     let mut all = Vec::new();
     for sql in [
@@ -74,6 +95,7 @@ async fn sealed(store: &Store) -> Vec<Vec<u8>> {
         "SELECT sealed_secret FROM webhooks",
         "SELECT sealed_reply FROM idempotency_keys",
         "SELECT sealed_key FROM audit_keys",
+        "SELECT event_key FROM customers",
     ] {
         let rows: Vec<(Vec<u8>,)> = reader.query(sql).all().await.unwrap();
         all.extend(rows.into_iter().map(|row| row.0));
@@ -151,7 +173,7 @@ async fn everything_is_sealed_again_under_another_key(test: TestStore) {
     store.sealer().use_keys(keys(&[1]));
     let (programme_id, ids) = fill(store, &clock).await;
     store.sealer().use_keys(keys(&[2, 1]));
-    assert_eq!(reseal::reseal(store).await.unwrap(), 5 + 3 + 1);
+    assert_eq!(reseal::reseal(store).await.unwrap(), 5 + 3 + 1 + 1);
     assert_eq!(reseal::reseal(store).await.unwrap(), 0);
     store.sealer().use_keys(keys(&[2]));
     let mut reader = store.reader().await.unwrap();
@@ -163,5 +185,5 @@ async fn everything_is_sealed_again_under_another_key(test: TestStore) {
     store.sealer().use_keys(keys(&[3]));
     assert!(matches!(reseal::reseal(store).await, Err(Error::Sealed(_))));
     store.sealer().use_keys(keys(&[3, 2]));
-    assert_eq!(reseal::reseal(store).await.unwrap(), 9);
+    assert_eq!(reseal::reseal(store).await.unwrap(), 10);
 }

@@ -24,13 +24,13 @@ everywhere![a_database_in_the_clear_is_sealed_at_its_first_start];
 
 /// The last migration of the version before.
 const LAST: i64 = 10;
-const JWT: [u8; 32] = *b"the jwt key that lay in clear 32";
+pub(super) const JWT: [u8; 32] = *b"the jwt key that lay in clear 32";
 const LINKS: [u8; 32] = *b"the links key that was in clear.";
 const FINGERPRINT: [u8; 32] = *b"the fingerprint key, in clear 32";
-const WHSEC: &str = "whsec_TUZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3c=";
+pub(super) const WHSEC: &str = "whsec_TUZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3c=";
 const REPLY: &[u8] = b"\x0a\x1bwhsec_shown once to a caller";
-const PROGRAMME: Uuid = Uuid::from_u128(0x019a_0000_0000_7000_8000_0000_0000_0001);
-const WEBHOOK: Uuid = Uuid::from_u128(0x019a_0000_0000_7000_8000_0000_0000_0002);
+pub(super) const PROGRAMME: Uuid = Uuid::from_u128(0x019a_0000_0000_7000_8000_0000_0000_0001);
+pub(super) const WEBHOOK: Uuid = Uuid::from_u128(0x019a_0000_0000_7000_8000_0000_0000_0002);
 const CUSTOMER: Uuid = Uuid::from_u128(0x019a_0000_0000_7000_8000_0000_0000_0003);
 
 /// Values as the dialect writes them.
@@ -103,7 +103,7 @@ fn migrator(database: &str) -> Migrator {
 }
 
 /// Fills the house's empty database as the version before would have.
-async fn fill(url: &str, pem: &str) {
+pub(super) async fn fill(url: &str, pem: &str) {
     if let Some(path) = url.strip_prefix("sqlite://") {
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
@@ -119,6 +119,18 @@ async fn fill(url: &str, pem: &str) {
         connection.execute("ANALYZE").await.unwrap();
         connection.close().await.unwrap();
     }
+}
+
+/// What lay in the clear.
+pub(super) fn clear(pem: &str) -> Vec<Needle> {
+    vec![
+        Needle::bytes("the jwt key", &JWT),
+        Needle::bytes("the links key", &LINKS),
+        Needle::bytes("the fingerprint key", &FINGERPRINT),
+        Needle::text("the webhook key", pem.lines().nth(1).unwrap()),
+        Needle::webhook("the webhook's secret", WHSEC),
+        Needle::bytes("the stored reply", &REPLY[2..]),
+    ]
 }
 
 /// A token as whoever has the key mints it.
@@ -140,14 +152,7 @@ async fn a_database_in_the_clear_is_sealed_at_its_first_start(house: House) {
     let pem = PrivateKey::generate(Algorithm::Ed25519).unwrap().to_pem();
     let thumbprint = PrivateKey::parse(pem.expose_secret()).unwrap().public_key().thumbprint();
     fill(house.database_url(), pem.expose_secret()).await;
-    let clear = [
-        Needle::bytes("the jwt key", &JWT),
-        Needle::bytes("the links key", &LINKS),
-        Needle::bytes("the fingerprint key", &FINGERPRINT),
-        Needle::text("the webhook key", pem.expose_secret().lines().nth(1).unwrap()),
-        Needle::webhook("the webhook's secret", WHSEC),
-        Needle::bytes("the stored reply", &REPLY[2..]),
-    ];
+    let clear = clear(pem.expose_secret());
     let before = Bytes::of(house.database_url()).await;
     assert_eq!(before.found(&clear).len(), clear.len(), "they lay in the clear");
 

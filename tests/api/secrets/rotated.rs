@@ -3,10 +3,13 @@
 use serde_json::{Value, json};
 
 use super::key_file;
-use crate::process::{Place, stderr, stdout};
+use crate::process::{Place, in_processes, stderr, stdout};
 use crate::support::Partner;
 
-fn rotate(place: &Place, arguments: &[&str]) -> Value {
+in_processes![the_command_rotates_each_key_and_tells_of_it];
+
+/// `customerd keys rotate`; what it printed.
+pub(super) fn rotate(place: &Place, arguments: &[&str]) -> Value {
     let done = place.run(&[&["keys", "rotate"], arguments].concat());
     assert!(done.status.success(), "{}", stderr(&done));
     serde_json::from_str(&stdout(&done)).unwrap()
@@ -99,4 +102,48 @@ async fn every_key_rotates_under_two_nodes_that_serve() {
     std::fs::write(&path, keys[1]).unwrap();
     let refused = first.run(&["serve"]);
     assert!(stderr(&refused).contains("which is not in"), "{}", stderr(&refused));
+}
+
+/// The keys of a purpose as they are listed: id and state.
+fn listed(place: &Place, purpose: &str) -> Vec<(String, String)> {
+    let keys = stdout(&place.run(&["keys", "list"]));
+    let keys = keys.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    keys.filter(|key| key["purpose"] == purpose).map(|key| (text(&key["kid"]), text(&key["state"]))).collect()
+}
+
+async fn the_command_rotates_each_key_and_tells_of_it(place: Place) {
+    let server = place.serve(&[]);
+    let state = |kid: &Value, state: &str| (kid.as_str().unwrap().to_owned(), state.to_owned());
+    for purpose in ["jwt", "webhook", "links"] {
+        let before = listed(&place, purpose);
+        let made = rotate(&place, &[purpose]);
+        assert_eq!(made["purpose"], purpose);
+        assert!(made["earlierVerifyUntil"].is_string(), "{made}");
+        let old = state(&before[0].0.as_str().into(), "verifies");
+        assert_eq!((before.len(), listed(&place, purpose)), (1, vec![state(&made["kid"], "signs"), old]));
+        // One that was lost is gone at once, and those before it.
+        let made = rotate(&place, &[purpose, "--overlap", "0s"]);
+        assert_eq!(listed(&place, purpose), [state(&made["kid"], "signs")]);
+    }
+    let before = listed(&place, "encryption");
+    let made = rotate(&place, &["encryption"]);
+    assert_eq!((before.len(), &made["unused"]), (1, &json!([before[0].0])));
+    let old = state(&before[0].0.as_str().into(), "opens");
+    assert_eq!(listed(&place, "encryption"), [state(&made["kid"], "seals"), old]);
+    for (wrong, code, said) in [
+        (&["encryption", "--overlap", "1h"][..], 1, "--overlap"),
+        (&["cursor"][..], 2, "possible values: jwt, webhook, links, encryption"),
+    ] {
+        let refused = place.run(&[&["keys", "rotate"], wrong].concat());
+        assert_eq!(refused.status.code(), Some(code), "{wrong:?}");
+        assert!(stderr(&refused).contains(said), "{}", stderr(&refused));
+    }
+    let acts = stdout(&place.run(&["audit", "acts"]));
+    let acts = acts.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut rotations: Vec<_> =
+        acts.filter(|act| act["act"] == "key.rotate").map(|act| act["targetId"].clone()).collect();
+    rotations.reverse();
+    assert_eq!(json!(rotations), json!(["jwt", "jwt", "webhook", "webhook", "links", "links", "encryption"]));
+    assert_eq!(server.stop(), Some(0));
 }
