@@ -1,19 +1,24 @@
 //! Bodies that do not come, come slowly or are many: what they take, and what everybody else gets.
 
+use std::future::IntoFuture as _;
 use std::time::Duration;
 
-use customerd::api::v1::ListCustomersRequest;
 use customerd::api::v1::customer_service_client::CustomerServiceClient;
+use customerd::api::v1::{CreateCustomerRequest, ListCustomersRequest};
+use customerd::store::{Connection as _, Dialect, Tx};
 use http::Method;
 use http_body_util::BodyExt as _;
+use serde_json::json;
+use tonic::{Code, Request};
 
 use crate::support::half::head;
-use crate::support::{Call, Half, House, Partner, Service, Stream, everywhere};
+use crate::support::{Call, Half, House, Partner, Service, Stream, account, everywhere};
 
 everywhere![
     requests_that_are_not_whole_take_no_slot,
     memory_for_bodies_has_a_limit,
     one_client_takes_no_more_than_its_share,
+    one_client_leaves_slots_to_others,
     a_front_is_not_counted_but_its_clients_are,
     headers_are_judged_before_the_body_is_there,
     a_body_that_is_not_announced_is_judged_by_its_first_byte,
@@ -140,6 +145,72 @@ async fn one_client_takes_no_more_than_its_share(house: House) {
     for half in halves.into_iter().chain([other, liar]) {
         half.finish().await.refuses(400, "VALIDATION_FAILED");
     }
+}
+
+/// Everything that writes waits until this is dropped; what reads does not.
+async fn writers_wait(service: &Service) -> Tx {
+    let mut tx = service.store.begin().await.unwrap();
+    let sql = match service.store.dialect() {
+        Dialect::Sqlite => "UPDATE programmes SET name = name",
+        Dialect::Postgres => "LOCK TABLE customers IN SHARE ROW EXCLUSIVE MODE",
+    };
+    tx.query(sql).execute().await.unwrap();
+    tx
+}
+
+/// Slots, on either listener: with its share at work a client is told to wait, and the next one is served.
+async fn one_client_leaves_slots_to_others(house: House) {
+    const SHARE: usize = 4;
+    let proxied = ["--trusted-proxies", "127.0.0.1", "--client-address-header", "X-Forwarded-For"];
+    let limits = ["--max-concurrent-requests", "8", "--client-share", "50%", "--database-pool-size", "16"];
+    let service = house.start_with(&[&limits[..], &proxied].concat()).await;
+    let wallet = service.partner("Wallet").await;
+    let (greedy, other) = ("203.0.113.9", "198.51.100.7");
+    let new = |name: String| json!({"chainId": account(&name), "externalId": name});
+    let until_taken = async |listener: usize| {
+        while service.used()[listener].slots != SHARE {
+            tokio::task::yield_now().await;
+        }
+    };
+
+    let list = |client| wallet.get("/v1/customers").header("x-forwarded-for", client);
+    let held = writers_wait(&service).await;
+    let create =
+        |number| wallet.post("/v1/customers", &new(format!("rest-{number}"))).header("x-forwarded-for", greedy);
+    let calls = futures::future::join_all((0..SHARE).map(|number| create(number).into_future()));
+    let (answers, ()) = tokio::join!(calls, async {
+        until_taken(0).await;
+        assert_eq!(list(greedy).await.refuses(429, "RATE_LIMITED").header("retry-after"), Some("1"));
+        list(other).await.is(200);
+        drop(held);
+    });
+    answers.into_iter().for_each(|answer| drop(answer.is(201)));
+    list(greedy).await.is(200);
+
+    let named = |mut request: Request<ListCustomersRequest>, client: &'static str| {
+        request.metadata_mut().insert("x-client-address", client.parse().unwrap());
+        request
+    };
+    let grpc = CustomerServiceClient::new(service.channel().await);
+    let list = async |client| {
+        let answer = grpc.clone().list_customers(named(wallet.rpc(ListCustomersRequest::default()), client)).await;
+        answer.map(|_| ()).map_err(|status| status.code())
+    };
+    let held = writers_wait(&service).await;
+    let create = async |number: usize| {
+        let name = format!("grpc-{number}");
+        let mut request = wallet.rpc(CreateCustomerRequest { chain_id: account(&name), external_id: name });
+        request.metadata_mut().insert("x-client-address", greedy.parse().unwrap());
+        grpc.clone().create_customer(request).await.map(|_| ()).map_err(|status| status.code())
+    };
+    let (answers, ()) = tokio::join!(futures::future::join_all((0..SHARE).map(create)), async {
+        until_taken(1).await;
+        assert_eq!(list(greedy).await, Err(Code::ResourceExhausted));
+        assert_eq!(list(other).await, Ok(()));
+        drop(held);
+    });
+    assert_eq!(answers, [Ok(()); SHARE]);
+    assert_eq!(list(greedy).await, Ok(()));
 }
 
 async fn a_front_is_not_counted_but_its_clients_are(house: House) {

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use customerd::api::v1::admin_service_client::AdminServiceClient;
 use customerd::api::v1::webhook_service_client::WebhookServiceClient;
-use customerd::api::v1::{Event, WatchEventsRequest};
+use customerd::api::v1::{Event, RevokeOperatorRequest, RotateOperatorRequest, WatchEventsRequest};
+use customerd::domain::operator::Role;
 use customerd::signature::Algorithm;
-use customerd::store::{Tx, programmes, signing_keys};
+use customerd::store::{Tx, operators, programmes, signing_keys};
 use serde_json::{Value, json};
 use tonic::{Code, Streaming};
 use tonic_types::StatusExt as _;
@@ -17,6 +19,8 @@ everywhere![
     a_disabled_programme_has_no_streams,
     a_deleted_key_ends_the_streams_that_it_signed,
     a_token_that_expires_ends_none,
+    a_revoked_operator_has_no_streams,
+    streams_that_nobody_can_check_end,
 ];
 
 const SECRET: &str = "a-secret-of-more-than-32-visible-characters";
@@ -60,23 +64,28 @@ impl Streams {
     }
 
     /// Insists that each ends with this code, and nothing after it.
-    async fn end_with(mut self, code: &str) {
+    async fn end_with(self, code: &str) {
+        self.end_as((401, Code::Unauthenticated), code).await;
+    }
+
+    async fn end_as(mut self, (status, grpc): (u16, Code), code: &str) {
         let line: Value = serde_json::from_str(&self.lines.line().await.unwrap()).unwrap();
-        assert_eq!((&line["error"]["code"], &line["error"]["status"]), (&json!(code), &json!(401)), "{line}");
+        assert_eq!((&line["error"]["code"], &line["error"]["status"]), (&json!(code), &json!(status)), "{line}");
         assert_eq!(self.lines.line().await, None);
         let text = frame(&mut self.frames).await.unwrap();
         let data: Value = serde_json::from_str(text.strip_prefix("event: error\ndata: ").unwrap()).unwrap();
-        assert_eq!((&data["code"], &data["status"]), (&json!(code), &json!(401)), "{data}");
+        assert_eq!((&data["code"], &data["status"]), (&json!(code), &json!(status)), "{data}");
         assert_eq!(frame(&mut self.frames).await, None);
-        self.messages_end_with(code).await;
+        ended(&mut self.messages, grpc, code).await;
     }
+}
 
-    async fn messages_end_with(&mut self, code: &str) {
-        let status = self.messages.message().await.unwrap_err();
-        let reason = status.get_details_error_info().map(|info| info.reason);
-        assert_eq!((status.code(), reason.as_deref()), (Code::Unauthenticated, Some(code)));
-        assert!(self.messages.message().await.unwrap().is_none());
-    }
+/// Insists that a stream ends with this code, and nothing after it.
+async fn ended(messages: &mut Streaming<Event>, code: Code, wanted: &str) {
+    let status = messages.message().await.unwrap_err();
+    let reason = status.get_details_error_info().map(|info| info.reason);
+    assert_eq!((status.code(), reason.as_deref()), (code, Some(wanted)), "{status:?}");
+    assert!(messages.message().await.unwrap().is_none());
 }
 
 /// Lets time go by, a second after another, until something has come to its end.
@@ -178,4 +187,57 @@ async fn a_token_that_expires_ends_none(house: House) {
     wallet.customer("u-2").await;
     assert_eq!(streams.next().await, "u-2");
     service.stop().await;
+}
+
+/// By another node or the command line, by an administrator over gRPC, and by a new token: within a second each.
+async fn a_revoked_operator_has_no_streams(house: House) {
+    let service = house.start().await;
+    let wallet = service.partner("Wallet").await;
+    let desk = service.operator("desk").await;
+    let mut admin = AdminServiceClient::new(service.channel().await);
+    let mut streams = Vec::new();
+    for name in ["elsewhere", "here", "rotated", "kept"] {
+        let operator = service.operator_as(name, Role::Viewer, &[]).await;
+        let mut client = WebhookServiceClient::new(service.channel().await);
+        let watch = operator.rpc(wallet.programme_id, WatchEventsRequest::default());
+        streams.push(client.watch_events(watch).await.unwrap().into_inner());
+    }
+    wallet.customer("u-1").await;
+    for stream in &mut streams {
+        assert_eq!(stream.message().await.unwrap().unwrap().external_id.as_deref(), Some("u-1"));
+    }
+    let mut streams = streams.into_iter();
+    change(&service, async |tx| {
+        let mut operator = operators::lock(tx, "elsewhere").await.unwrap().unwrap();
+        operator.revoke(service.clock.now()).unwrap();
+        operators::update(tx, &operator, None).await.unwrap();
+    })
+    .await;
+    // One second of the service's clock, and no more.
+    service.wait(Duration::from_secs(1));
+    ended(&mut streams.next().unwrap(), Code::Unauthenticated, "UNAUTHENTICATED").await;
+    let revoke = RevokeOperatorRequest { name: "here".to_owned() };
+    admin.revoke_operator(desk.rpc_of_all(revoke)).await.unwrap();
+    let mut here = streams.next().unwrap();
+    in_time(&service, ended(&mut here, Code::Unauthenticated, "UNAUTHENTICATED")).await;
+    let rotate = RotateOperatorRequest { name: "rotated".to_owned() };
+    admin.rotate_operator(desk.rpc_of_all(rotate)).await.unwrap();
+    let mut rotated = streams.next().unwrap();
+    in_time(&service, ended(&mut rotated, Code::Unauthenticated, "UNAUTHENTICATED")).await;
+    wallet.customer("u-2").await;
+    let mut kept = streams.next().unwrap();
+    assert_eq!(kept.message().await.unwrap().unwrap().external_id.as_deref(), Some("u-2"));
+    drop(kept);
+    service.stop().await;
+}
+
+/// The database is gone, and with it whatever would say that a caller may go on.
+async fn streams_that_nobody_can_check_end(house: House) {
+    let service = house.start_with(&["--no-worker"]).await;
+    let wallet = service.partner("Wallet").await;
+    let mut streams = Streams::open(&service, &wallet).await;
+    wallet.customer("u-1").await;
+    assert_eq!(streams.next().await, "u-1");
+    service.store.close().await.unwrap();
+    in_time(&service, streams.end_as((503, Code::Unavailable), "UNAVAILABLE")).await;
 }
