@@ -2,14 +2,19 @@
 
 use customerd::domain::Timestamp;
 use customerd::store::Connection as _;
-use customerd::store::audit::{checkpoints, keys};
+use customerd::store::audit::{checkpoints as trail, keys};
 use futures::future;
 use serde_json::json;
 use std::time::Duration;
 
-use crate::support::{House, everywhere};
+use crate::support::{House, Service, everywhere};
 
-everywhere![times_never_go_back_along_a_chain, the_command_finds_what_was_deleted];
+everywhere![
+    times_never_go_back_along_a_chain,
+    the_command_finds_what_was_deleted,
+    checkpoints_are_made_while_events_come,
+    two_nodes_make_one_chain_of_checkpoints,
+];
 
 /// Callers whose requests begin in one order and get at the customer's row in another.
 const CALLERS: usize = 12;
@@ -69,7 +74,7 @@ async fn the_command_finds_what_was_deleted(house: House) {
         "customers: 1, events: 1, checkpoints: 0; nothing was altered, but no checkpoint covers the events since ";
     assert!(code == Some(0) && printed.starts_with(expected), "{printed}");
     let key = keys::signing_key(&service.store, &service.clock).await.unwrap();
-    let made = checkpoints::make(&service.store, &key, &service.clock).await.unwrap();
+    let made = trail::make(&service.store, &key, &service.clock).await.unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), made[0].json()).unwrap();
     let copy = ["--checkpoint", file.path().to_str().unwrap()];
@@ -99,4 +104,58 @@ async fn the_command_finds_what_was_deleted(house: House) {
     assert_eq!(code, Some(1));
     assert!(printed.contains("it was copied and is not in the database"), "{printed}");
     service.stop().await;
+}
+
+async fn checkpoints(service: &Service) -> i64 {
+    let mut reader = service.store.reader().await.unwrap();
+    let (count,): (i64,) = reader.query("SELECT count(*) FROM audit_checkpoints").one().await.unwrap();
+    count
+}
+
+/// Half a minute goes by, as often as a node asks; whether a checkpoint was made in it. The nodes get time of this machine to do it.
+async fn half_a_minute(service: &Service) -> bool {
+    let before = checkpoints(service).await;
+    service.wait(Duration::from_secs(30));
+    for _ in 0..500 {
+        if checkpoints(service).await > before {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    false
+}
+
+/// Within a minute of the service's clock, and only where something was committed.
+async fn checkpoints_are_made_while_events_come(house: House) {
+    let service = house.start().await;
+    let partner = service.partner("Wallet").await;
+    for _ in 0..3 {
+        assert!(!half_a_minute(&service).await, "nothing was committed");
+    }
+    for number in 1..=3 {
+        partner.customer(&format!("u-{number}")).await;
+        assert!(half_a_minute(&service).await || half_a_minute(&service).await, "none within a minute");
+        assert_eq!(checkpoints(&service).await, number);
+    }
+    for _ in 0..3 {
+        assert!(!half_a_minute(&service).await, "nothing was committed since");
+    }
+    let house = service.stop().await;
+    let whole = (Some(0), "customers: 3, events: 3, checkpoints: 3; the audit trail is whole\n".to_owned());
+    assert_eq!(verify(&house, &[]), whole);
+}
+
+async fn two_nodes_make_one_chain_of_checkpoints(house: House) {
+    let mut service = house.start().await;
+    service.beside(&[]).await;
+    let partner = service.partner("Wallet").await;
+    for number in 1..=4 {
+        partner.customer(&format!("u-{number}")).await;
+        assert!(half_a_minute(&service).await || half_a_minute(&service).await, "none within a minute");
+    }
+    let made = checkpoints(&service).await;
+    assert_eq!(made, 4, "many nodes do not make many");
+    let house = service.stop().await;
+    let whole = format!("customers: 4, events: 4, checkpoints: {made}; the audit trail is whole\n");
+    assert_eq!(verify(&house, &[]), (Some(0), whole));
 }

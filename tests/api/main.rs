@@ -52,6 +52,7 @@ mod process;
 mod race;
 mod revocation;
 mod screening;
+mod screening_lists;
 mod secrets;
 mod signature;
 mod signing;

@@ -71,7 +71,7 @@ async fn a_listed_account_is_rejected_and_only_operators_read_why(house: House) 
 }
 
 /// The audit trail as an operator reads it, oldest first.
-async fn whole(service: &Service, partner: &Partner, customer_id: Uuid) -> Vec<String> {
+pub(crate) async fn whole(service: &Service, partner: &Partner, customer_id: Uuid) -> Vec<String> {
     let operator = service.operator(&format!("reader-{}", service.clock.nonce(8))).await;
     let mut rpc = CustomerServiceClient::new(service.channel().await);
     let request = ListCustomerEventsRequest { customer_id: customer_id.to_string(), ..Default::default() };

@@ -195,6 +195,14 @@ impl Service {
         Channel::from_shared(format!("http://{}", self.grpc)).unwrap().connect().await.unwrap()
     }
 
+    /// Starts another node on the same database, with further flags; where its REST is. It stops with the others.
+    pub async fn beside(&mut self, flags: &[&str]) -> SocketAddr {
+        let node = self.house.node(&self.clock, &self.shutdown, flags).await;
+        let http = node.http.unwrap();
+        self.nodes.push(node);
+        http
+    }
+
     /// Whether the front is a process of its own, as far as it can tell.
     pub fn is_split(&self) -> bool {
         self.house.split
