@@ -36,6 +36,17 @@ pub fn made_if_named(common: &Common) -> Migrations {
 ///
 /// What is wrong with it, and what to do.
 pub async fn open_store(common: &Common, migrations: Migrations) -> anyhow::Result<Store> {
+    let store = open_locked(common, migrations).await?;
+    encryption::unlock(&store, common).await?;
+    Ok(store)
+}
+
+/// Opens it without the encryption key, for what neither reads nor writes sealed values.
+///
+/// # Errors
+///
+/// What is wrong with the database, and what to do.
+pub(crate) async fn open_locked(common: &Common, migrations: Migrations) -> anyhow::Result<Store> {
     let database = &common.database;
     let options = StoreOptions {
         migrations,
@@ -45,8 +56,5 @@ pub async fn open_store(common: &Common, migrations: Migrations) -> anyhow::Resu
         ..StoreOptions::default()
     };
     let url = database.url();
-    let store =
-        Store::open(url.expose_secret(), options).await.with_context(|| format!("database {}", database.shown()))?;
-    encryption::unlock(&store, common).await?;
-    Ok(store)
+    Store::open(url.expose_secret(), options).await.with_context(|| format!("database {}", database.shown()))
 }

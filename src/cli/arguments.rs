@@ -78,7 +78,7 @@ fn command() -> Command {
         let (headings, arguments): (&[&str], &[&str]) = match subcommand.get_name() {
             "serve" | "help" => return subcommand,
             "worker" => (&["Database", "Logs"], &[]),
-            "migrate" | "verify-audit" | "operator" | "customer" | "audit" => (&["Database"], &[]),
+            "migrate" | "backup" | "verify-audit" | "operator" | "customer" | "audit" => (&["Database"], &[]),
             "programme" => (&["Database", "Addresses"], &[]),
             "call" | "token" | "listen" => (&[], &["data_dir"]),
             _ => (&[], &[]),

@@ -5,6 +5,7 @@
 mod acting;
 mod arguments;
 mod audit;
+mod backup;
 mod call;
 mod customer;
 mod environment;
@@ -61,6 +62,22 @@ pub enum Command {
     Worker(Box<WorkAlone>),
     /// Bring the database up to date and end
     Migrate,
+    /// Copy the database to a file while it is in use (SQLite)
+    ///
+    /// The copy is consistent and holds everything that was acknowledged before the command began. Copying customerd.db with cp
+    /// does not do this: what was committed lately is in customerd.db-wal, and a copy of customerd.db alone loses it.
+    ///
+    /// FILE appears when the copy is complete and on disk, readable by its owner alone; until then it is FILE.part. A FILE that
+    /// exists is refused.
+    ///
+    /// The encryption key is not in the copy: without it no service starts on the copy, and what is sealed there is lost. Keep a
+    /// copy of the key file, apart from the backups.
+    ///
+    /// To restore: stop every node, move customerd.db, customerd.db-wal and customerd.db-shm away, put FILE in the place of
+    /// customerd.db and the key file in its own place, and start. Never leave the old customerd.db-wal beside a restored file.
+    ///
+    /// On PostgreSQL this prints the commands of pg_dump and pg_restore that do the same, and exits with 2.
+    Backup(backup::Backup),
     /// Recompute every customer's audit trail and compare it with what is stored
     VerifyAudit(verify_audit::VerifyAudit),
     /// Partners and their credentials
@@ -107,6 +124,7 @@ impl Command {
             Self::Serve(args) => serve::run(*args, common).await,
             Self::Worker(args) => worker::run(&args, common).await,
             Self::Migrate => migrate::run(common).await,
+            Self::Backup(args) => return backup::run(&args, common).await,
             Self::VerifyAudit(args) => return verify_audit::run(&args, common).await,
             Self::Programme(command) => programme::run(command, common).await,
             Self::Operator(command) => operator::run(command, common).await,

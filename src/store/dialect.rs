@@ -10,6 +10,15 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// The database that a URL names, by its scheme.
+    pub fn of_url(url: &str) -> Option<Self> {
+        match url.split_once("://")? {
+            ("sqlite", _) => Some(Self::Sqlite),
+            ("postgres" | "postgresql", _) => Some(Self::Postgres),
+            _ => None,
+        }
+    }
+
     /// What names the database in logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {

@@ -72,11 +72,12 @@ pub(super) async fn open(connection: &mut impl Migrate, dialect: Dialect, how: M
     match how {
         Migrations::Run => run(connection, dialect).await,
         // Without the bookkeeping table, nothing was applied.
-        Migrations::Existing if applied(connection).await.unwrap_or(0) == 0 => {
+        Migrations::Existing | Migrations::Ignore if applied(connection).await.unwrap_or(0) == 0 => {
             Err(Error::Open(absent("the database has no tables of customerd")))
         }
         Migrations::Existing => run(connection, dialect).await,
         Migrations::Check => check(connection, dialect).await,
+        Migrations::Ignore => Ok(()),
     }
 }
 

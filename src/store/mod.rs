@@ -116,6 +116,8 @@ pub enum Migrations {
     Existing,
     /// Refuse a database that lacks any, with [`Error::Behind`].
     Check,
+    /// Leave a database of this service as it is, of whatever version; anything else is refused with [`Error::Open`].
+    Ignore,
 }
 
 impl Default for StoreOptions {
@@ -284,6 +286,23 @@ impl Store {
             Database::Sqlite(store) => store.remove_traces().await,
             Database::Postgres(store) => store.remove_traces().await,
         }
+    }
+
+    /// Writes a copy of an SQLite database, as it is when this is called, to the empty file at the absolute path `file`.
+    /// Other transactions go on meanwhile; the write-ahead log grows until the copy is finished. The copy is not synced.
+    pub async fn copy_to(&self, file: &str) -> Result<(), Error> {
+        match &self.0.database {
+            Database::Sqlite(store) => store.copy_to(file).await,
+            Database::Postgres(_) => Err(Error::Open("PostgreSQL is copied by pg_dump".to_owned())),
+        }
+    }
+
+    /// About how many bytes a copy of an SQLite database has.
+    pub async fn copy_size(&self) -> Result<u64, Error> {
+        let sql = "SELECT (page_count - freelist_count) * page_size \
+                   FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
+        let (bytes,): (i64,) = self.reader().await?.query(sql).one().await?;
+        Ok(bytes.unsigned_abs())
     }
 
     /// Which database it is.

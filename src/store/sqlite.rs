@@ -31,7 +31,7 @@ pub(super) struct SqliteStore {
 impl SqliteStore {
     pub(super) async fn open(path: &Path, options: &StoreOptions) -> Result<Self, Error> {
         let run = options.migrations == Migrations::Run;
-        if options.migrations == Migrations::Existing && !path.exists() {
+        if matches!(options.migrations, Migrations::Existing | Migrations::Ignore) && !path.exists() {
             return Err(Error::Open(migrate::absent(&format!("there is no file {}", path.display()))));
         }
         if run && let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
@@ -90,6 +90,13 @@ impl SqliteStore {
             0 => Ok(()),
             _ => Err(Error::Unavailable("the write-ahead log is in use by another process".to_owned())),
         }
+    }
+
+    /// VACUUM INTO reads one state of the database and waits for no writer. A relative path could be taken for a URI.
+    pub(super) async fn copy_to(&self, file: &str) -> Result<(), Error> {
+        let mut connection = self.options.connect().await?;
+        sqlx::query("VACUUM INTO $1").bind(file).execute(&mut connection).await?;
+        Ok(connection.close().await?)
     }
 
     pub(super) async fn close(&self) -> Result<(), Error> {

@@ -16,6 +16,7 @@ mod support;
 mod accounts;
 mod audit;
 mod auth;
+mod backup;
 mod bodies;
 mod browser;
 mod cards;
