@@ -104,7 +104,12 @@ async fn calls_without_a_body_take_none(house: House) {
         wallet.call(method, target).body("{}").await.blames("body", "UNKNOWN_FIELD");
     }
     wallet.get("/v1/customers").await.is(200);
-    wallet.get("/v1/customers/x?a=b").await.blames("a", "UNKNOWN_PARAMETER");
+    let none = wallet.get("/v1/customers/x?a=b").await.blames("a", "UNKNOWN_PARAMETER");
+    assert_eq!(none.json()["errors"][0]["message"], "this call takes no query parameters");
+    let list = wallet.get("/v1/customers?page=2").await.blames("page", "UNKNOWN_PARAMETER");
+    let known = "this query parameter is not known here; known are pageSize, pageToken, status, chainId, externalId, \
+                 createdAfter, createdBefore";
+    assert_eq!(list.json()["errors"][0]["message"], known);
 }
 
 async fn programmes_have_a_rate(house: House) {

@@ -253,7 +253,8 @@ impl<'a> Codecs<'a> {
             };
             let _ = write!(out, "{spellings} => {call}.at({:?})?,", field.json_name());
         }
-        out.push_str("_ => return Err(Fail::unknown_field(&key)), } } Ok(()) }");
+        let known: Vec<_> = fields.iter().map(|field| format!("{:?}", field.json_name())).collect();
+        let _ = write!(out, "_ => return Err(r.unknown(&key, &[{}])), }} }} Ok(()) }}", known.join(", "));
         let _ = write!(
             out,
             "/// Writes a `{full}`.\npub fn write_{name}(w: &mut Writer, m: &{path}) {{ w.begin_object();",

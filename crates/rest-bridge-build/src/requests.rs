@@ -19,7 +19,11 @@ pub(crate) fn decoder(codecs: &Codecs<'_>, index: usize, binding: &Binding) -> R
             let of = crate::model::message_kind(&binding.rpc.input(), binding.rpc.full_name())?;
             let _ = match of {
                 Kind::Message(_) => {
-                    write!(out, "input.body(|r| {{ {} Ok(()) }})?;", codecs.read_root(&binding.rpc.input()))
+                    let read = codecs.read_root(&binding.rpc.input());
+                    match quoted(&binding.path) {
+                        in_path if in_path.is_empty() => write!(out, "input.body(|r| {{ {read} Ok(()) }})?;"),
+                        in_path => write!(out, "input.body_beside(&[{in_path}], |r| {{ {read} Ok(()) }})?;"),
+                    }
                 }
                 other => write!(out, "input.body(|r| {{ *m = {}; Ok(()) }})?;", codecs.read(&other)),
             };
@@ -42,6 +46,11 @@ pub(crate) fn decoder(codecs: &Codecs<'_>, index: usize, binding: &Binding) -> R
     }
     out.push_str("Ok(()) }");
     Ok(out)
+}
+
+/// The JSON names of the fields, as a list of literals.
+fn quoted(paths: &[FieldPath]) -> String {
+    paths.iter().map(|path| format!("{:?}", path.json())).collect::<Vec<_>>().join(", ")
 }
 
 /// The place of the message that holds the last field of a path.
@@ -105,7 +114,7 @@ fn query(codecs: &Codecs<'_>, binding: &Binding) -> Result<String> {
         let assign = codecs.assign(&place(path), field, &codecs.parse(&kind(&value_of(field))?))?;
         let _ = write!(out, "{spellings} => (|| -> Result<()> {{ {once} {assign} Ok(()) }})().at({:?}),", path.json());
     }
-    out.push_str("_ => Err(Fail::unknown_parameter(name)), } })?;");
+    let _ = write!(out, "_ => Err(Fail::unknown_parameter(name, &[{}])), }} }})?;", quoted(&binding.query));
     Ok(out)
 }
 

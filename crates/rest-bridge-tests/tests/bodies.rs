@@ -27,6 +27,8 @@ async fn the_body_is_the_message_or_a_field() {
 async fn what_the_path_gives_the_body_must_not() {
     let mut talk = Talk::new();
     talk.json("POST /v1/shelves/s/books", r#"{"shelf":"t"}"#).await;
+    // Nor is it among the known fields.
+    talk.json("POST /v1/shelves/s/books", r#"{"shelv":"t"}"#).await;
     talk.json("PUT /v1/echo/x/blue", r#"{"nested":{"leaf":{"text":"y"}}}"#).await;
     talk.json("PUT /v1/echo/x/blue", r#"{"color":"green"}"#).await;
     talk.json("PUT /v1/echo/x/blue", r#"{"nested":{"leaf":{"number":"1"}}}"#).await;

@@ -56,18 +56,27 @@ impl Fail {
         Box::new(Self { path: String::new(), reason, description: description.into() })
     }
 
-    /// A JSON member that the message does not have.
+    /// A JSON member that the message does not have; `known` are those that it has.
     #[cold]
     #[must_use]
-    pub fn unknown_field(name: &str) -> Box<Self> {
-        Self::new(Reason::UnknownField, "this field is not known here").below(name)
+    pub fn unknown_field<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Box<Self> {
+        let known: Vec<_> = known.into_iter().collect();
+        let description = match known[..] {
+            [] => "this object has no fields".to_owned(),
+            _ => format!("this field is not known here; known are {}", known.join(", ")),
+        };
+        Self::new(Reason::UnknownField, description).below(name)
     }
 
-    /// A query parameter that the call does not have.
+    /// A query parameter that the call does not have; `known` are those that it has.
     #[cold]
     #[must_use]
-    pub fn unknown_parameter(name: &str) -> Box<Self> {
-        Self::new(Reason::UnknownParameter, "this query parameter is not known here").below(name)
+    pub fn unknown_parameter(name: &str, known: &[&str]) -> Box<Self> {
+        let description = match known {
+            [] => "this call takes no query parameters".to_owned(),
+            _ => format!("this query parameter is not known here; known are {}", known.join(", ")),
+        };
+        Self::new(Reason::UnknownParameter, description).below(name)
     }
 
     /// A second member of a oneof.
@@ -109,10 +118,10 @@ impl Fail {
 /// The `ErrorInfo` domain of what the bridge itself refuses.
 const DOMAIN: &str = "rest-bridge";
 
-/// The status of a call, as its caller sees it: an answer that did not decode is no fault of theirs.
+/// The status of a call, as its caller sees it: a response that does not decode is not the caller's fault.
 pub(crate) fn of_call(status: tonic::Status) -> tonic::Status {
     match status.get_details_error_info() {
-        Some(info) if info.domain == DOMAIN => tonic::Status::internal("the answer is no message of its type"),
+        Some(info) if info.domain == DOMAIN => tonic::Status::internal("the response is not a message of its type"),
         _ => status,
     }
 }

@@ -22,10 +22,22 @@ impl<'a> Input<'a> {
     /// # Errors
     /// Those of `read`, or data after the value.
     pub fn body(&self, read: impl FnOnce(&mut Reader<'a>) -> Result<()>) -> Result<()> {
+        self.body_beside(&[], read)
+    }
+
+    /// Reads the body of a call whose path gives the fields `in_path`.
+    ///
+    /// # Errors
+    /// As [`body`](Self::body).
+    pub fn body_beside(
+        &self,
+        in_path: &'static [&'static str],
+        read: impl FnOnce(&mut Reader<'a>) -> Result<()>,
+    ) -> Result<()> {
         if self.body.is_empty() {
             return Ok(());
         }
-        let mut reader = Reader::new(self.body);
+        let mut reader = Reader::new(self.body).beside(in_path);
         read(&mut reader)?;
         reader.finish()
     }
@@ -87,7 +99,7 @@ impl<'a> Input<'a> {
     /// # Errors
     /// There is one.
     pub fn no_query(&self) -> Result<()> {
-        self.query(|name, _| Err(Fail::unknown_parameter(name)))
+        self.query(|name, _| Err(Fail::unknown_parameter(name, &[])))
     }
 
     /// The `Last-Event-ID` header, with which an event source resumes.

@@ -15,13 +15,28 @@ pub struct Reader<'a> {
     depth: u8,
     /// The object or array just begun has no member yet: no comma is due.
     first: bool,
+    /// Fields of the outermost object that the path gives, so that the body must not.
+    in_path: &'static [&'static str],
 }
 
 impl<'a> Reader<'a> {
     /// Starts at the first byte.
     #[must_use]
     pub fn new(input: &'a [u8]) -> Self {
-        Self { input, at: 0, depth: 0, first: true }
+        Self { input, at: 0, depth: 0, first: true, in_path: &[] }
+    }
+
+    /// The same reader of a message some of whose fields the path gives.
+    pub(crate) fn beside(self, in_path: &'static [&'static str]) -> Self {
+        Self { in_path, ..self }
+    }
+
+    /// The member `name`, just read, is none of `known`, the fields of the message.
+    #[cold]
+    #[must_use]
+    pub fn unknown(&self, name: &str, known: &[&str]) -> Box<Fail> {
+        let elsewhere = |field: &str| self.depth == 1 && self.in_path.contains(&field);
+        Fail::unknown_field(name, known.iter().copied().filter(|field| !elsewhere(field)))
     }
 
     /// The next byte that is no white space, not consumed.
@@ -165,7 +180,7 @@ impl<'a> Reader<'a> {
         self.begin_object()?;
         match self.key()? {
             None => Ok(()),
-            Some(key) => Err(Fail::unknown_field(&key)),
+            Some(key) => Err(self.unknown(&key, &[])),
         }
     }
 
