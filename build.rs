@@ -22,13 +22,6 @@ const FILES: [&str; 10] = [
     "customerd/v1/webhooks.proto",
 ];
 
-const SIMULATOR: [&str; 4] = [
-    "SimulatorService/SimulateCustomerVerified",
-    "SimulatorService/SimulateCustomerRejected",
-    "SimulatorService/SimulateCardIssued",
-    "SimulatorService/SimulateCardFailed",
-];
-
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=proto");
@@ -46,19 +39,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .codec_path("::rest_bridge::codec::ProstCodec")
         .compile_fds_with_config(compiler.file_descriptor_set(), prost)?;
-    let rest = Generator::new(&descriptors).module("customerd.v1", "crate::api::v1").document(document()).generate()?;
+    let rest = Generator::new(&descriptors)
+        .module("customerd.v1", "crate::api::v1")
+        .document(document(access::exceptions(&descriptors)?))
+        .generate()?;
     fs::write(out.join("rest.rs"), rest.rust)?;
     fs::write(out.join("openapi.json"), rest.openapi_json)?;
     Ok(())
 }
 
 /// What the OpenAPI document says beside what is in the protos.
-fn document() -> Document {
-    let token = "customerd.v1.AuthService/CreateToken";
-    let first_key = "customerd.v1.AuthService/PutSigningKey";
+fn document(exceptions: access::Exceptions) -> Document {
+    let access::Exceptions { open, after_first_key, simulator } = exceptions;
     let input = "Components and parameters of the signature (RFC 9421).";
     let rpcs = |names: &[&str]| When::Rpcs(names.iter().map(|name| format!("customerd.v1.{name}")).collect());
-    Document::new("customerd", env!("CARGO_PKG_VERSION"))
+    let document = Document::new("customerd", env!("CARGO_PKG_VERSION"))
         .description(
             "Onboards customers who own a blockchain account. Every call but the exchange of a token carries a bearer token \
              and an HTTP message signature (RFC 9421); errors are problem documents (RFC 9457) with a stable `code`.",
@@ -74,15 +69,13 @@ fn document() -> Document {
                     idempotency-key on modifying calls; its parameters created and keyid are required."
             }),
         )
-        .open(token)
-        .without(first_key, "signature")
-        .header(Header::required("Signature-Input", input, When::AllBut(vec![first_key.into()])))
-        .header(Header::optional("Signature-Input", input, When::Rpcs(vec![first_key.into()])))
+        .header(Header::required("Signature-Input", input, When::AllBut(after_first_key.clone())))
+        .header(Header::optional("Signature-Input", input, When::Rpcs(after_first_key.clone())))
         .header(Header::required("Idempotency-Key", "A UUID: the call takes effect once, a repetition gets the same answer.", When::Modifying))
         .header(Header::required("Content-Digest", "sha-256 or sha-512 of the body (RFC 9530).", When::WithBody))
         .error(400, "The request is not valid: see `errors`.", When::Always)
         .error(401, "The bearer token, the digest or the signature is refused: see `code`.", When::Always)
-        .error(403, "The simulator works for sandbox programmes only.", rpcs(&SIMULATOR))
+        .error(403, "The simulator works for sandbox programmes only.", When::Rpcs(simulator))
         .error(404, "There is no such entity.", When::WithPathParameter)
         .error(404, "", rpcs(&["WebhookService/PutWebhook"]))
         .error(409, "The entity's state, or another entity, stands in the way.", When::Modifying)
@@ -92,5 +85,7 @@ fn document() -> Document {
         .error(422, "The idempotency key was used for another request.", When::Modifying)
         .error(429, "Too much: wait as long as Retry-After says.", When::Always)
         .error(500, "Our fault.", When::Always)
-        .error(503, "Too much at once, or shutting down: try again.", When::Always)
+        .error(503, "Too much at once, or shutting down: try again.", When::Always);
+    let document = open.iter().fold(document, |document, rpc| document.open(rpc));
+    after_first_key.iter().fold(document, |document, rpc| document.without(rpc, "signature"))
 }

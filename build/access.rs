@@ -27,12 +27,8 @@ pub(crate) fn generate(descriptors: &[u8]) -> Result<String, Box<dyn Error>> {
     let pool = DescriptorPool::decode(descriptors)?;
     let (mut table, mut impls) = (String::new(), String::new());
     let mut requests = std::collections::BTreeSet::new();
-    for rpc in pool
-        .services()
-        .filter(|service| service.package_name() == PACKAGE)
-        .flat_map(|s| s.methods().collect::<Vec<_>>())
-    {
-        let name = format!("{}/{}", rpc.parent_service().full_name(), rpc.name());
+    for rpc in rpcs(&pool) {
+        let name = name(&rpc);
         let access = read(&rpc).map_err(|fault| format!("{name}: {fault}"))?;
         let request = rpc.input();
         if request.package_name() != PACKAGE || !requests.insert(request.full_name().to_owned()) {
@@ -52,6 +48,48 @@ pub(crate) fn generate(descriptors: &[u8]) -> Result<String, Box<dyn Error>> {
         write!(table, "<v1::{} as Called>::RPC, ", request.name())?;
     }
     Ok(format!("/// Every RPC, in the order of the proto.\npub static RPCS: &[&Rpc] = &[{table}];\n{impls}"))
+}
+
+/// RPCs that the OpenAPI document treats differently from the others, as `package.Service/Method`.
+#[derive(Default)]
+pub(crate) struct Exceptions {
+    /// Anybody may call them.
+    pub(crate) open: Vec<String>,
+    /// They need no signature while the programme has no key.
+    pub(crate) after_first_key: Vec<String>,
+    /// They work for sandbox programmes only.
+    pub(crate) simulator: Vec<String>,
+}
+
+/// Those RPCs.
+///
+/// # Errors
+///
+/// As [`generate`].
+pub(crate) fn exceptions(descriptors: &[u8]) -> Result<Exceptions, Box<dyn Error>> {
+    let mut found = Exceptions::default();
+    for rpc in rpcs(&DescriptorPool::decode(descriptors)?) {
+        let name = name(&rpc);
+        let access = read(&rpc).map_err(|fault| format!("{name}: {fault}"))?;
+        if rpc.parent_service().name() == "SimulatorService" {
+            found.simulator.push(name.clone());
+        }
+        if access.callers == "Anybody" {
+            found.open.push(name);
+        } else if access.signature == "AfterFirstKey" {
+            found.after_first_key.push(name);
+        }
+    }
+    Ok(found)
+}
+
+fn rpcs(pool: &DescriptorPool) -> Vec<MethodDescriptor> {
+    let services = pool.services().filter(|service| service.package_name() == PACKAGE);
+    services.flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
+}
+
+fn name(rpc: &MethodDescriptor) -> String {
+    format!("{}/{}", rpc.parent_service().full_name(), rpc.name())
 }
 
 /// The option of an RPC.
