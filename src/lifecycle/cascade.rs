@@ -42,65 +42,41 @@ trait Child: Sized + Send + Sync {
     fn waits(&self) -> bool;
 }
 
-fn cause(by: &str, parent: &str) -> String {
-    format!("{by}: with its {parent}")
+/// `$end` is the move that ends it, `$waiting` the status in which it waits for another service.
+macro_rules! child {
+    ($entity:ty, $module:ident, end: $end:ident, waiting: $waiting:ident) => {
+        impl Child for $entity {
+            fn key(&self) -> (Timestamp, Uuid) {
+                (self.created_at, self.id)
+            }
+
+            fn updated_at(&self) -> Timestamp {
+                self.updated_at
+            }
+
+            fn slept_by(&mut self) -> &mut Option<Sleeper> {
+                &mut self.slept_by
+            }
+
+            fn follow(&mut self, follow: Follow, now: Timestamp, parent: &str) -> Result<Draft, domain::Error> {
+                let by = match follow {
+                    Follow::Deactivate => $module::Move::Deactivate,
+                    Follow::Reactivate => $module::Move::Activate,
+                    Follow::End => $module::Move::$end,
+                };
+                let from = self.make(by, now)?;
+                Ok(self.event(Some(from), format!("{}: with its {parent}", by.as_str())))
+            }
+
+            fn waits(&self) -> bool {
+                self.status == $module::Status::$waiting
+            }
+        }
+    };
 }
 
-impl Child for Account {
-    fn key(&self) -> (Timestamp, Uuid) {
-        (self.created_at, self.id)
-    }
-
-    fn updated_at(&self) -> Timestamp {
-        self.updated_at
-    }
-
-    fn slept_by(&mut self) -> &mut Option<Sleeper> {
-        &mut self.slept_by
-    }
-
-    fn follow(&mut self, follow: Follow, now: Timestamp, parent: &str) -> Result<Draft, domain::Error> {
-        let by = match follow {
-            Follow::Deactivate => account::Move::Deactivate,
-            Follow::Reactivate => account::Move::Activate,
-            Follow::End => account::Move::Close,
-        };
-        let from = self.make(by, now)?;
-        Ok(self.event(Some(from), cause(by.as_str(), parent)))
-    }
-
-    fn waits(&self) -> bool {
-        self.status == account::Status::Pending
-    }
-}
-
-impl Child for Card {
-    fn key(&self) -> (Timestamp, Uuid) {
-        (self.created_at, self.id)
-    }
-
-    fn updated_at(&self) -> Timestamp {
-        self.updated_at
-    }
-
-    fn slept_by(&mut self) -> &mut Option<Sleeper> {
-        &mut self.slept_by
-    }
-
-    fn follow(&mut self, follow: Follow, now: Timestamp, parent: &str) -> Result<Draft, domain::Error> {
-        let by = match follow {
-            Follow::Deactivate => card::Move::Deactivate,
-            Follow::Reactivate => card::Move::Activate,
-            Follow::End => card::Move::Terminate,
-        };
-        let from = self.make(by, now)?;
-        Ok(self.event(Some(from), cause(by.as_str(), parent)))
-    }
-
-    fn waits(&self) -> bool {
-        self.status == card::Status::Issuing
-    }
-}
+child!(Account, account, end: Close, waiting: Pending);
+child!(Card, card, end: Terminate, waiting: Issuing);
 
 impl Cascade<'_> {
     /// Moves everything that follows the parent, and appends the events to the customer's chain, whose end the caller

@@ -22,20 +22,20 @@ use crate::domain::delivery::{Delivery, DeliveryStatus};
 use crate::domain::event::Event;
 use row::DeliveryRow;
 
-/// Adds to the statement that records an event, whose parameters `$1` to `$19` are the columns of `events`, that its
+/// Adds to the statement that records an event, whose first parameters are the columns of `events` in their order, that its
 /// deliveries are written: one for each subscription that wants it, disabled or not. For a programme without
 /// subscriptions it ends at an index. The rows changed are the deliveries.
 pub(super) fn of_recorded<'c>(recorded: Query<'c>, event: &Event) -> Query<'c> {
     recorded
         .then(
-            "INSERT INTO deliveries (webhook_id, event_id, webhook_type, entity_id, version, status, attempts, tries, \
-             due_since, next_attempt_at, created_at) \
-             SELECT id, $1, $20, $6, $11, 'pending', '[]', 0, $12, $12, $12 FROM webhooks \
-             WHERE programme_id = $2 AND deleted = $21 AND types LIKE $22",
+            "INSERT INTO deliveries (event_id, entity_id, version, status, attempts, tries, due_since, next_attempt_at, \
+             created_at, webhook_id, webhook_type) SELECT $1, $6, $11, 'pending', '[]', 0, $12, $12, $12, id, ",
         )
-        .bind(event.event_type())
-        .bind(false)
-        .bind(format!("%{}%", event.event_type()))
+        .push_bind(event.event_type())
+        .push(" FROM webhooks WHERE programme_id = $2 AND deleted = ")
+        .push_bind(false)
+        .push(" AND types LIKE ")
+        .push_bind(format!("%{}%", event.event_type()))
 }
 
 /// Writes the deliveries of the events of one customer's chain from `first` to `last`, which are recorded already; how many.

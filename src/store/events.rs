@@ -11,6 +11,21 @@ use super::{Connection, Dialect, Error, Lengths, Query, Rows, Tx, deliveries, wr
 use crate::domain::Timestamp;
 use crate::domain::event::{Event, Hash};
 
+/// The columns of an event, in the order of [`bind`]; the position comes after them.
+macro_rules! columns {
+    () => {
+        "id, programme_id, customer_id, seq, entity_type, entity_id, actor, cause, from_status, to_status, version, \
+         created_at, body, traceparent, request_id, previous_hash, hash, hash_version, commitments"
+    };
+}
+
+/// Their parameters.
+macro_rules! parameters {
+    () => {
+        "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19"
+    };
+}
+
 row! {
     pub(super) struct EventRow {
         id: Uuid,
@@ -36,8 +51,7 @@ row! {
 }
 
 /// What an [`EventRow`] is read by.
-pub(super) const SELECT: &str = "SELECT id, programme_id, customer_id, seq, entity_type, entity_id, actor, cause, from_status, to_status, version, \
-     created_at, body, traceparent, request_id, previous_hash, hash, hash_version, commitments FROM events";
+pub(super) const SELECT: &str = concat!("SELECT ", columns!(), " FROM events");
 
 impl EventRow {
     /// The event as it stands, even where somebody has made its hashes unreadable: those read as a hash that no chain has.
@@ -78,24 +92,19 @@ impl EventRow {
 
 /// Inserts what [`bind`] binds, and perhaps the position.
 macro_rules! insert {
-    ($($rest:literal),*) => {
-        concat!(
-            "INSERT INTO events (id, programme_id, customer_id, seq, entity_type, entity_id, actor, cause, from_status, \
-             to_status, version, created_at, body, traceparent, request_id, previous_hash, hash, hash_version, commitments",
-            $($rest),*
-        )
+    ($($rest:expr),*) => {
+        concat!("INSERT INTO events (", columns!(), $($rest),*)
     };
 }
 
 /// Inserts one event. On SQLite with its position: see [`order`].
 const fn one(dialect: Dialect) -> &'static str {
     match dialect {
-        Dialect::Postgres => {
-            insert!(") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)")
-        }
+        Dialect::Postgres => insert!(") VALUES (", parameters!(), ")"),
         Dialect::Sqlite => insert!(
-            ", position) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, ",
-            "(SELECT COALESCE(MAX(position), 0) + 1 FROM events WHERE position IS NOT NULL))"
+            ", position) VALUES (",
+            parameters!(),
+            ", (SELECT COALESCE(MAX(position), 0) + 1 FROM events WHERE position IS NOT NULL))"
         ),
     }
 }
@@ -115,7 +124,7 @@ const fn many(dialect: Dialect) -> Rows {
     }
 }
 
-/// Binds the columns of an event in the order of `insert!`.
+/// Binds the columns of an event, in the order of `columns!`.
 fn bind<'c>(query: Query<'c>, event: &Event) -> Query<'c> {
     query
         .bind(event.id)
@@ -161,8 +170,8 @@ pub async fn insert(tx: &mut Tx, events: &[Event]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Records seals, each of another customer's chain. Their positions are below zero, where no consumer looks, not even one of
-/// before there were seals: they are no changes.
+/// Records seals, each of another customer's chain. Their positions are below zero, where no consumer reads, not even one of
+/// an earlier version: they are no changes.
 pub(super) async fn insert_seals(tx: &mut Tx, seals: &[Event]) -> Result<(), Error> {
     let text = Rows { head: insert!(", position) VALUES "), tail: "", lengths: Lengths::All };
     // The last 62 bits of a UUIDv7 are random.

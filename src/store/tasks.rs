@@ -9,7 +9,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::value::row;
-use super::{Connection, Error, Tx};
+use super::{Connection, Error, Query, Tx};
 use crate::domain::Timestamp;
 
 /// A kind of work. Each has its own line.
@@ -106,11 +106,7 @@ pub async fn claim(
     lease: (Uuid, Duration),
     limit: i64,
 ) -> Result<Vec<Task>, Error> {
-    // SQLite plans by a bare `LIMIT $3`: it would prepare the statement anew whenever the number is another.
-    let due = "SELECT id, programme_id, customer_id, entity_id, run_at, attempts, last_error, created_at FROM tasks \
-               WHERE kind = $1 AND run_at <= $2 ORDER BY kind, run_at, id LIMIT $3 + 0";
-    let due = tx.query(due).bind(kind.as_str()).bind(now).bind(limit).for_update_skip_locked();
-    let tasks = due.all().await?;
+    let tasks = first(due(tx, kind, now), limit).all().await?;
     take(tx, tasks, now, lease).await
 }
 
@@ -122,15 +118,12 @@ pub async fn claim_for_operator(
     lease: (Uuid, Duration),
     (limit, programmes): (i64, &[Uuid]),
 ) -> Result<Vec<Task>, Error> {
-    let due = "SELECT id, programme_id, customer_id, entity_id, run_at, attempts, last_error, created_at FROM tasks \
-               WHERE kind = $1 AND run_at <= $2 \
-               AND programme_id NOT IN (SELECT p.id FROM programmes p WHERE p.disabled = $3)";
-    let mut due = tx.query(due).bind(kind.as_str()).bind(now).bind(true);
+    let disabled = " AND programme_id NOT IN (SELECT p.id FROM programmes p WHERE p.disabled = ";
+    let mut due = due(tx, kind, now).push(disabled).push_bind(true).push(")");
     if !programmes.is_empty() {
         due = due.push(" AND programme_id IN ").push_list(programmes.iter().copied());
     }
-    let due = due.push(" ORDER BY kind, run_at, id LIMIT ").push_bind(limit).for_update_skip_locked();
-    let tasks = due.all().await?;
+    let tasks = first(due, limit).all().await?;
     take(tx, tasks, now, lease).await
 }
 
@@ -141,12 +134,25 @@ pub async fn claim_of_sandboxes(
     lease: (Uuid, Duration),
     limit: i64,
 ) -> Result<Vec<Task>, Error> {
-    let due = "SELECT id, programme_id, customer_id, entity_id, run_at, attempts, last_error, created_at FROM tasks \
-               WHERE kind = $1 AND run_at <= $2 AND programme_id IN (SELECT id FROM programmes WHERE sandbox) \
-               ORDER BY kind, run_at, id LIMIT $3 + 0";
-    let due = tx.query(due).bind(kind.as_str()).bind(now).bind(limit).for_update_skip_locked();
-    let tasks = due.all().await?;
+    let due = due(tx, kind, now).push(" AND programme_id IN (SELECT id FROM programmes WHERE sandbox)");
+    let tasks = first(due, limit).all().await?;
     take(tx, tasks, now, lease).await
+}
+
+/// The due tasks of a kind. Conditions may be appended.
+fn due(tx: &mut Tx, kind: Kind, now: Timestamp) -> Query<'_> {
+    tx.query(
+        "SELECT id, programme_id, customer_id, entity_id, run_at, attempts, last_error, created_at FROM tasks \
+         WHERE kind = $1 AND run_at <= $2",
+    )
+    .bind(kind.as_str())
+    .bind(now)
+}
+
+/// The first of them, locked.
+fn first(due: Query<'_>, limit: i64) -> Query<'_> {
+    // SQLite plans by a bare `LIMIT $3`: it would prepare the statement again whenever the number is another.
+    due.push(" ORDER BY kind, run_at, id LIMIT ").push_bind(limit).push(" + 0").for_update_skip_locked()
 }
 
 async fn take(
