@@ -94,7 +94,7 @@ fn a_bad_file_at_start_is_an_error_that_names_the_line() {
 }
 
 #[tokio::test]
-async fn a_change_counts_once_the_file_was_looked_at() {
+async fn a_change_counts_once_the_file_was_checked() {
     let file = File::new(EVM);
     let list = file.open();
     let (evm, solana) = (format!("eip155:1:{EVM}"), format!("{MAINNET}:{SOLANA}"));

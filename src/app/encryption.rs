@@ -13,8 +13,8 @@ use crate::store::{Dialect, Store, keyring, programmes, reseal};
 
 /// How often the key file and the keyring are read again.
 const EVERY: Duration = Duration::from_secs(1);
-/// After this every node that reads the key file has read it again.
-const LEARNT: Duration = Duration::from_secs(3);
+/// By then every node that reads the key file has read it again.
+const PROPAGATION: Duration = Duration::from_secs(3);
 
 /// Whether a key may be made where there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) fn path(common: &Common, dialect: Dialect) -> Option<PathBuf> {
 ///
 /// # Errors
 ///
-/// The file that the flag names is missing or is none, or what is sealed needs another key.
+/// The file that the flag names is missing or is not a key file, or what is sealed needs another key.
 pub(super) async fn unlock(store: &Store, common: &Common) -> anyhow::Result<()> {
     let path = path(common, store.dialect());
     let file = path.as_deref().map(KeyFile::read).transpose()?.flatten();
@@ -158,12 +158,12 @@ pub(crate) async fn rotate(store: &Store, common: &Common, clock: &Clock) -> any
     if needed.iter().all(|id| *id == first) {
         let next = file.next.clone().unwrap_or_else(|| EncryptionKey::new(clock.random()));
         KeyFile { next: Some(next.clone()), ..file.clone() }.replace(&path)?;
-        clock.sleep(LEARNT).await;
+        clock.sleep(PROPAGATION).await;
         let keys = [next].into_iter().chain(file.keys).collect();
         KeyFile { keys, next: None }.replace(&path)?;
     }
     // Whether the file was changed now or by a run that was stopped right after: from here on no node seals under the old key.
-    clock.sleep(LEARNT).await;
+    clock.sleep(PROPAGATION).await;
     unlock(store, common).await?;
     let mut sealed = 0;
     // What a slow node sealed under the old key meanwhile is found by the next round.

@@ -1,8 +1,8 @@
-//! Seals the audit chains of before event hashes of version 2, once the database is migrated.
+//! Seals the audit chains whose event hashes are of version 1, once the database is migrated.
 
 use crate::clock::Clock;
 use crate::store::Store;
-use crate::store::audit::seals::{self, Told};
+use crate::store::audit::seals::{self, Notice};
 
 /// Chains between two lines of the log.
 const PROGRESS: u64 = 10_000;
@@ -13,18 +13,18 @@ const PROGRESS: u64 = 10_000;
 ///
 /// Those of the store.
 pub async fn seal_chains(store: &Store, clock: &Clock) -> anyhow::Result<()> {
-    let mut told = 0;
+    let mut logged = 0;
     let sealed = seals::seal(store, clock, |it| match it {
-        Told::Broken(fault) => tracing::error!(%fault, "an audit chain does not verify: it is sealed as broken"),
-        Told::Progress(sealed) if sealed.chains >= told + PROGRESS => {
-            told = sealed.chains;
+        Notice::Broken(fault) => tracing::error!(%fault, "an audit chain does not verify: it is sealed as broken"),
+        Notice::Progress(sealed) if sealed.chains >= logged + PROGRESS => {
+            logged = sealed.chains;
             tracing::info!(
                 chains = sealed.chains,
                 broken = sealed.broken,
                 "audit chains are being verified and sealed"
             );
         }
-        Told::Progress(_) => {}
+        Notice::Progress(_) => {}
     })
     .await?;
     if sealed.broken > 0 {

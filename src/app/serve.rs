@@ -42,7 +42,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// What is taken of the budgets of REST and of gRPC at this moment.
+    /// How much of the budgets of REST and of gRPC is in use.
     pub fn used(&self) -> [Usage; 2] {
         self.guards.each_ref().map(GuardLayer::used)
     }

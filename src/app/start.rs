@@ -85,11 +85,11 @@ impl Start<'_> {
         u64::try_from(open.saturating_mul(self.limits.connections)).unwrap_or(u64::MAX)
     }
 
-    /// Health at work, apart from everything that could hold it up. Without a listener of its own, gives its routes back.
+    /// Serves health on a listener of its own, apart from everything that could delay it. Without one, gives its routes back.
     pub(super) fn health(&self, listener: Option<Listener>, routes: Router, tasks: &mut JoinSet<()>) -> Router {
         let Some(listener) = listener else { return routes };
-        let door = ServiceBuilder::new().layer(IdentifyLayer::new(self.clock.clone())).service(routes);
-        tasks.spawn(run(listener, door, self.shutdown.clone()));
+        let service = ServiceBuilder::new().layer(IdentifyLayer::new(self.clock.clone())).service(routes);
+        tasks.spawn(run(listener, service, self.shutdown.clone()));
         Router::new()
     }
 

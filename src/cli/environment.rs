@@ -1,4 +1,4 @@
-//! Environment variables that look like ours and are none.
+//! Environment variables that look like ours but are not.
 
 use std::collections::BTreeSet;
 

@@ -34,7 +34,7 @@ pub enum Operators {
     },
     /// List the operators as JSON lines
     List,
-    /// Give an operator a new token, which works for as long as the present one was made to; that one stops working at once
+    /// Give an operator a new token with the lifetime of the present one, which stops working at once
     Rotate {
         /// The operator
         name: String,

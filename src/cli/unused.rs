@@ -1,7 +1,7 @@
 //! Flags that a node of some kind has no use for.
 //!
-//! A screening list that is given to a node without a worker screens nobody. Who types such a flag is told which command uses
-//! it, and nothing starts; from the environment, which several commands may share, it is one warning.
+//! A screening list that is given to a node without a worker screens nobody. Such a flag on the command line is an error that
+//! names the command that uses it; from the environment, which several commands may share, it is one warning.
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;

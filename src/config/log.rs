@@ -22,7 +22,7 @@ pub struct Log {
     pub log: String,
 }
 
-/// Refuses what would silence everything: a word that is no level is a target to tracing, whose lines nobody writes.
+/// Refuses what would silence everything: a word that is not a level is a target to tracing, one that no line has.
 fn filter(text: &str) -> Result<String, String> {
     let wanted =
         "want a level (off, error, warn, info, debug, trace), or target=level such as info,customerd::serve=debug";

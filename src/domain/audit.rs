@@ -86,7 +86,7 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Nothing read yet. With the customer's key, commitments are held against the values that they are for.
+    /// Nothing read yet. With the customer's key, commitments are compared with the values that they are for.
     pub fn new(customer_id: Uuid, key: Option<CustomerKey>) -> Self {
         let end = Chain { key, ..Chain::default() };
         Self { customer_id, end, last: None, entities: HashMap::new(), unproven: false, faults: Vec::new() }

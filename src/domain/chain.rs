@@ -235,7 +235,7 @@ impl ChainSet {
         ids.into_iter().map(|id| id.as_ref().parse()).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The refusal of a chain that is not among them.
+    /// The error for a chain that is not among them.
     fn lacks(&self, chain: String) -> Error {
         Error::Unsupported { chain, enabled: self.clone() }
     }

@@ -142,7 +142,7 @@ impl Operator {
         self.role != Role::Service && self.programmes.is_empty()
     }
 
-    /// A new token replaces the present one, and works for as long as that one was made to.
+    /// A new token replaces the present one and has its lifetime.
     ///
     /// # Errors
     ///

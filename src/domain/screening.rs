@@ -12,7 +12,7 @@ pub enum Verdict {
     Hit(Hit),
 }
 
-/// A verdict, and what it rests on.
+/// A verdict and its evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Screened {
     /// What was found.

@@ -31,7 +31,7 @@ pub fn documents(services: Transport) -> Router {
         .with_state(WebhookServiceClient::new(services))
 }
 
-/// The answer to a method that a path of ours outside of the generated routes does not have: all of them are read only;
+/// The response to a method that a path of ours outside of the generated routes does not have: all of them are read only;
 /// axum adds `Allow`.
 pub async fn wrong_method(OriginalUri(uri): OriginalUri, method: Method, headers: HeaderMap) -> Response {
     if method == Method::OPTIONS {

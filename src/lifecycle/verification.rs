@@ -12,7 +12,7 @@ use crate::store::verifications::{self, Verification};
 /// Reason codes in an event's cause: the audit trail is no place for whole lists.
 const REASONS_IN_CAUSE: usize = 4;
 
-/// Weighs a partner's message against the decision in force; where it counts, writes it and moves the held customer
+/// Weighs a partner's message against the decision in force; where it counts, writes it and moves the locked customer
 /// accordingly.
 ///
 /// # Errors
@@ -31,7 +31,7 @@ pub async fn decide(tx: &mut Tx, held: &mut Held, callback: &Callback, clock: &C
     Ok(outcome)
 }
 
-/// Makes the move that the decision in force calls for where the held customer is now, if it calls for one.
+/// Makes the move that the decision in force calls for in the state of the locked customer, if it calls for one.
 ///
 /// # Errors
 ///

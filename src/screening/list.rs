@@ -204,7 +204,7 @@ fn tell(what: &str, path: &Path, list: &List) {
 }
 
 fn read(path: &Path) -> Result<(Stamp, List), ListError> {
-    // Told to be a pipe before it is opened: that would wait for somebody to write.
+    // A pipe is recognised before it is opened, because opening one waits for a writer.
     if !std::fs::metadata(path)?.is_file() {
         return Err(ListError::NotAFile);
     }

@@ -22,10 +22,10 @@ pub(super) enum Cut {
     Idle,
     /// The peer does not take what is written to it, or too many responses at once.
     Stalled,
-    /// The peer does not take a response: it is told, and has a while to go.
+    /// The peer does not read a response: it gets GOAWAY, and a grace period.
     Unread,
-    /// That while has passed.
-    Told,
+    /// The grace period has passed.
+    GraceExpired,
 }
 
 /// Shared by the connection's socket, its requests and its watchdog. Moments are microseconds of the monotonic clock.
@@ -158,7 +158,7 @@ impl Activity {
         let over = |since: &AtomicU64, limit: Duration| passed(since.load(Relaxed), now, limit);
         let (requests, http2) = (self.requests.load(Relaxed), self.http2.load(Relaxed));
         if over(&self.close_at, Duration::ZERO) {
-            return Some(Cut::Told);
+            return Some(Cut::GraceExpired);
         }
         if over(&self.stalled_since, limits.idle_timeout) {
             return Some(Cut::Stalled);
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_that_is_not_taken_is_told_of_and_then_cut() {
+    fn a_response_that_is_not_read_gets_goaway_and_is_then_closed() {
         let (clock, activity, limits) = start();
         activity.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
         activity.request_begins();
@@ -286,7 +286,7 @@ mod tests {
         activity.close_in(limits.stall_timeout);
         assert_eq!(activity.overdue(&limits), None);
         clock.advance(Duration::from_secs(30));
-        assert_eq!(activity.overdue(&limits), Some(Cut::Told));
+        assert_eq!(activity.overdue(&limits), Some(Cut::GraceExpired));
         drop(unasked);
     }
 
@@ -296,7 +296,7 @@ mod tests {
         activity.request_begins();
         let (id, response) = activity.response_begins();
         response.asked(std::task::Waker::noop());
-        response.handed_out(10);
+        response.queued(10);
         for _ in 0..10 {
             clock.advance(Duration::from_secs(29));
             response.took(1);

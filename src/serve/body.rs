@@ -52,7 +52,7 @@ impl Ticket {
     }
 
     /// After the handler was polled without a response: whether it waits for its body and nothing else. If it does not, it
-    /// has a slot from now on, or a refusal.
+    /// has a slot from now on, or is refused.
     pub(super) fn awaits_body(&self) -> bool {
         let mut state = self.lock();
         if state.refusal.is_none() && state.awaited && state.slot.is_none() {

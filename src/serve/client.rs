@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::Peer;
 
-/// The client's address, for whoever serves the request: set on every request from what the listener found, so that it
+/// The client's address, for the service that handles the request: set on every request from what the listener found, so that it
 /// can be believed. A REST front passes it on to its backend under the same name.
 pub const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("x-client-address");
 
@@ -98,7 +98,7 @@ impl Clients {
         }
     }
 
-    /// Follows the hops from the right for as long as they are trusted. One that cannot be read ends it: the last proxy
+    /// Follows the hops from the right while they are trusted. One that cannot be read ends it: the last proxy
     /// that could be is the client.
     fn reported(&self, socket: Client, headers: &HeaderMap, name: &HeaderName) -> Client {
         let forwarded = *name == http::header::FORWARDED;

@@ -37,7 +37,8 @@ pub(super) struct Shared<S> {
     pub(super) shutdown: Shutdown,
 }
 
-/// Bytes that an HTTP/2 peer may send ahead on one stream: what the protocol starts with, RFC 9113 section 6.9.2.
+/// Bytes that an HTTP/2 peer may send on one stream before they are asked for: the protocol's initial window (RFC 9113
+/// section 6.9.2).
 const WINDOW: u32 = 65_535;
 
 /// hyper's side of the limits. Its own timer for HTTP/1 headers stays off: it also ends connections that merely rest
@@ -53,8 +54,8 @@ pub(super) fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         // What comes before anybody asks for it is not counted as a body's memory: little may.
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(2 * WINDOW)
-        // A silent stream shows life: WatchEvents promises it every 15 seconds. A peer that is gone without a word is noticed;
-        // one that answers is not kept open by that alone.
+        // WatchEvents promises a sign of life every 15 seconds. A peer that vanished is noticed; answering PINGs alone does not
+        // keep a connection open.
         .keep_alive_interval(PING)
         .keep_alive_timeout(Duration::from_secs(20));
     builder
@@ -114,8 +115,8 @@ where
                     connection.as_mut().graceful_shutdown();
                 }
                 cut = activity.watch(&self.limits) => {
-                    // A peer that rests or does not read is told (GOAWAY, close_notify); one that does not go by itself
-                    // then is cut.
+                    // A peer that is idle or does not read is asked to leave (GOAWAY, close_notify), and its connection is closed
+                    // if it does not.
                     match cut {
                         Cut::Idle if !leaving => {}
                         Cut::Unread => activity.close_in(self.limits.stall_timeout),

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_used_is_kept_longer_than_who_never_was() {
+    fn used_connections_are_kept_longer_than_unused_ones() {
         let house = House::with(2);
         let used = house.admit("127.0.0.1").unwrap();
         used.activity.request_begins();

@@ -36,7 +36,7 @@ impl GuardLayer {
         Self { clock, budget, deadline: limits.request_deadline, body_timeout: limits.body_timeout }
     }
 
-    /// What is taken at this moment.
+    /// What is in use now.
     pub fn used(&self) -> Usage {
         self.budget.used()
     }
@@ -52,7 +52,7 @@ impl<S> Layer<S> for GuardLayer {
 
 /// Refuses what is too much at once, and gives up what takes too long, a gRPC caller's own deadline included.
 ///
-/// A request has a slot from the moment when it waits for anything but its own body, and until its response begins: one
+/// A request has a slot from when it waits for anything but its own body, and until its response begins: one
 /// that is not whole costs its bytes alone, and a stream that has begun may go on, bounded by the listener's streams.
 #[derive(Debug, Clone)]
 pub struct Guard<S> {
@@ -113,7 +113,7 @@ where
     }
 }
 
-/// The answer of a request with a body. The deadline begins when the request is whole, the caller's own at once.
+/// The response to a request with a body. The deadline begins when the request is whole, the caller's own at once.
 async fn once_whole<F: Future>(answer: F, ticket: &Ticket, time: &Time) -> Result<F::Output, Late> {
     let mut answer = pin!(answer);
     let mut early = None;
@@ -131,7 +131,7 @@ async fn once_whole<F: Future>(answer: F, ticket: &Ticket, time: &Time) -> Resul
     }
     match early {
         Some(output) => Ok(output),
-        // The answer does not matter any more.
+        // The response does not matter any more.
         None if ticket.refusal().is_some() => Err(Late::Own),
         None => time.limit(answer).await,
     }

@@ -11,7 +11,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Time a connection may go without a byte in either direction.
     pub idle_timeout: Duration,
-    /// Time in which a peer must take something of a response; then it is told to go, and cut after the same time again.
+    /// Time in which a peer must take something of a response; then it gets GOAWAY, and is closed after the same time again.
     pub stall_timeout: Duration,
     /// Responses of one connection that may be stalled at once; with more it is cut.
     pub stalled_responses: usize,
@@ -38,7 +38,7 @@ pub struct Limits {
 /// Bytes a second that a request's body must bring, so that who sends slowly but steadily is left alone.
 pub const BODY_RATE: usize = 1024;
 
-/// What is taken of a listener's budget at a moment.
+/// How much of a listener's budget is in use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Requests being answered.

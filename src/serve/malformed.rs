@@ -25,7 +25,7 @@ const DOMAIN: &str = "customerd";
 /// The domain under which the codec refuses.
 const CODEC: &str = "rest-bridge";
 
-/// Makes the layer that answers for messages that do not parse.
+/// Makes the layer that responds to messages that do not parse.
 #[derive(Debug, Clone)]
 pub struct MalformedLayer;
 
@@ -37,7 +37,7 @@ impl<S> Layer<S> for MalformedLayer {
     }
 }
 
-/// Answers INVALID_ARGUMENT where a message does not parse.
+/// Responds INVALID_ARGUMENT where a message does not parse.
 #[derive(Debug, Clone)]
 pub struct Malformed<S> {
     inner: S,

@@ -1,7 +1,7 @@
-//! Whether a response gets on.
+//! Whether a response makes progress.
 //!
-//! A chunk that was handed out is asked for more once the peer has room for it, on HTTP/1 in the socket, on HTTP/2 in the
-//! stream's window. So the body is what is watched, and not the socket: there, answers to PINGs look like progress.
+//! The server polls the body for its next chunk once the peer has room for the one before, on HTTP/1 in the socket, on HTTP/2
+//! in the stream's window. So the body is watched and not the socket, where replies to PINGs look like progress.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
@@ -12,14 +12,14 @@ use futures::task::AtomicWaker;
 use super::activity::micros;
 use crate::clock::Clock;
 
-/// Of one response. Moments are microseconds of the monotonic clock.
+/// Of one response. Times are microseconds of the monotonic clock.
 pub(super) struct Progress {
     clock: Clock,
     /// When the peer last took something, or something became ready for it.
     last: AtomicU64,
     /// Whether the body was asked for a frame and has none yet, or no more.
     waiting: AtomicBool,
-    /// Bytes that were handed out and have not left.
+    /// Bytes that were taken from the body and have not left.
     outstanding: AtomicUsize,
     /// Who asked.
     waker: AtomicWaker,
@@ -41,7 +41,7 @@ impl Progress {
     }
 
     /// The body had a frame with so many bytes.
-    pub(super) fn handed_out(&self, bytes: usize) {
+    pub(super) fn queued(&self, bytes: usize) {
         self.outstanding.fetch_add(bytes, SeqCst);
         self.waiting.store(false, SeqCst);
     }

@@ -1,4 +1,4 @@
-//! The answers that a listener gives on its own, when there is too much to do or something takes too long.
+//! The responses that a listener gives on its own, when there is too much to do or something takes too long.
 
 use std::time::Duration;
 
@@ -55,14 +55,14 @@ impl Refusal {
 
     fn detail(self) -> &'static str {
         match self {
-            Self::Busy => "Too many requests are at work. Try again shortly.",
-            Self::ClientBusy => "This client has as many requests at work as one may have. Try again shortly.",
+            Self::Busy => "Too many requests are in flight. Try again shortly.",
+            Self::ClientBusy => "This client has as many requests in flight as one may have. Try again shortly.",
             Self::Memory => "Too many request bodies are in memory. Try again shortly.",
             Self::ClientMemory => {
                 "This client has as many bytes of bodies in flight as one may have. Try again shortly."
             }
             Self::Slow => "The request's body came too slowly.",
-            Self::Deadline => "The request took too long and was given up.",
+            Self::Deadline => "The request took too long and was cancelled.",
         }
     }
 

@@ -79,7 +79,7 @@ impl http_body::Body for Tracked {
         sending.progress.asked(cx.waker());
         let polled = Pin::new(&mut this.body).poll_frame(&mut Context::from_waker(&this.waker));
         polled.map_ok(|frame| {
-            sending.progress.handed_out(frame.data_ref().map_or(0, Bytes::len));
+            sending.progress.queued(frame.data_ref().map_or(0, Bytes::len));
             frame.map_data(|bytes| Chunk { bytes, sending: Arc::clone(sending) })
         })
     }

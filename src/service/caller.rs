@@ -31,7 +31,7 @@ pub(crate) struct Caller {
     programme: Programme,
     operator: Option<Operator>,
     standing: Option<Standing>,
-    /// What a stream rests on that the caller opens.
+    /// What must stay valid while a stream of the caller is open.
     basis: Basis,
     unsigned: bool,
 }
@@ -52,7 +52,7 @@ impl Caller {
         self.standing.as_ref()
     }
 
-    /// What a stream rests on that the caller opens.
+    /// What must stay valid while a stream of the caller is open.
     pub(crate) fn basis(&self) -> &Basis {
         &self.basis
     }

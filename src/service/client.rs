@@ -7,7 +7,7 @@ use tonic::metadata::MetadataMap;
 use crate::api::metadata;
 
 /// Among whom limited work is shared: an IPv4 address, or the /64 of an IPv6 address, because one subscriber has a whole /64
-/// at least (RFC 6177). Calls of which nobody says where they come from count as one client's.
+/// at least (RFC 6177). Calls whose address is not known count as one client's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Client(Option<IpAddr>);
 

@@ -50,8 +50,8 @@ async fn exchange(api: &Api, client: Client, request: CreateTokenRequest) -> Out
     Ok(CreateTokenResponse { token, expires_at, token_type: "Bearer".into() })
 }
 
-/// Whether the secret is that of the credentials: by memory where it was right lately, else by its hash, if whoever asks has
-/// guesses left. Without credentials: never, in the same time.
+/// Whether the secret is that of the credentials: from the cache where it was right lately, else by its hash, if the
+/// applicant has guesses left. Without credentials: never, in the same time.
 async fn right(
     api: &Api,
     who: Applicant,

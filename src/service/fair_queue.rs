@@ -36,8 +36,8 @@ impl<T> FairQueue<T> {
         Self { limit, length: 0, clients: VecDeque::new() }
     }
 
-    /// Adds an item. When the queue is full, whoever has most in it gives way: its newest item is dropped, or, where that is
-    /// the item at hand, `false` is returned and nothing is added.
+    /// Adds an item. When the queue is full, the applicant with most items gives way: its newest item is dropped, or, where
+    /// that is the new item, `false` is returned and nothing is added.
     pub(super) fn push(&mut self, who: Applicant, item: T) -> bool {
         if self.length >= self.limit && !self.make_room(&who) {
             return false;
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_most_gives_way() {
+    fn the_applicant_with_most_gives_way() {
         let mut queue = FairQueue::new(4);
         for item in 0..4 {
             assert!(queue.push(of(FLOOD, 1), item));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_gone_takes_no_place() {
+    fn an_applicant_that_has_gone_takes_no_slot() {
         let mut queue = FairQueue::new(3);
         for item in 0..3 {
             assert!(queue.push(of(FLOOD, item), item as u32));

@@ -1,4 +1,4 @@
-//! The service's own keys at work. A rotation by another node is heard of within a second, or at once when a token names a key
+//! The service's own keys in use. A rotation by another node is noticed within a second, or at once when a token names a key
 //! that is not known here yet.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ use crate::signature::{Origin, PublicKey};
 use crate::store;
 use crate::store::keyring::{self, Purpose, ServiceKey};
 
-/// What the keys of one moment do.
+/// The keys in force together, by what they do.
 pub(crate) struct Keys {
     pub(crate) tokens: Tokens,
     pub(crate) links: Links,

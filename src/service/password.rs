@@ -37,7 +37,7 @@ static BUFFERS: LazyLock<Arc<Buffers>> = LazyLock::new(|| {
 ///
 /// `UNAVAILABLE` when too many wait already.
 pub(super) async fn hash(secret: SecretString, salt: [u8; 16]) -> Result<String, Error> {
-    // Whoever sets a secret has been authenticated. They share a turn with those of whom nobody says where they come from.
+    // The caller that sets a secret is authenticated. Such callers share a turn with those whose address is not known.
     let who = Applicant { client: Client::NONE, api_key: Uuid::nil() };
     blocking(&BUFFERS, who, move |blocks| phc(&secret, salt, blocks)).await?
 }
@@ -110,7 +110,7 @@ struct State {
     waiting: FairQueue<oneshot::Sender<Buffer>>,
 }
 
-/// A buffer in use. Dropped, it goes to whoever is next.
+/// A buffer in use. Dropped, it goes to the next applicant.
 struct Buffer {
     blocks: Vec<Block>,
     home: Arc<Buffers>,
@@ -130,7 +130,7 @@ impl Buffers {
             }
             let (sender, turn) = oneshot::channel();
             state.waiting.retain(|waiting| !waiting.is_closed());
-            // Whoever is dropped for it learns so by its channel.
+            // The one that is dropped for it learns of it by its channel.
             state.waiting.push(who, sender);
             turn
         };

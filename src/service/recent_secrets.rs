@@ -105,7 +105,7 @@ mod tests {
         }
         drop(lock);
         recent.in_flight((key, "$hash"), &"c".into());
-        assert_eq!(recent.in_flight.lock().unwrap().len(), 1, "what is over is forgotten");
+        assert_eq!(recent.in_flight.lock().unwrap().len(), 1, "a finished check is forgotten");
     }
 
     #[test]

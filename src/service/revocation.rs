@@ -1,4 +1,4 @@
-//! Ends open streams when what their callers rest on ends: one check a second for all streams of this node.
+//! Ends open streams when their callers may no longer call: one check a second for all streams of this node.
 
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
@@ -15,14 +15,14 @@ use crate::clock::Clock;
 use crate::domain::{Code, Error};
 use crate::store::{self, Revoked, Standing, Store, operators, still_valid};
 
-/// How often what streams rest on is checked. What this node itself revokes is checked at once.
+/// How often the callers of open streams are checked. What this node itself revokes is checked at once.
 const PERIOD: Duration = Duration::from_secs(1);
 /// How long one check may take.
 const DEADLINE: Duration = Duration::from_secs(3);
 /// How long a stream goes on while no check succeeds.
 const UNCHECKED: Duration = Duration::from_secs(10);
 
-/// What a stream rests on. The ordinary expiry of a bearer token is none of it.
+/// What must stay valid while a stream is open. A bearer token may expire meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Basis {
     /// A programme that is not disabled, its credentials, the key that signed the request.
@@ -111,7 +111,7 @@ impl Inner {
         }
     }
 
-    /// Those that hold no longer, and why.
+    /// Those that are no longer valid, and why.
     async fn check(&self, bases: &[Basis]) -> Result<HashMap<Basis, Option<Error>>, store::Error> {
         let (mut standings, mut tokens) = (Vec::new(), Vec::new());
         for basis in bases {
@@ -146,8 +146,7 @@ impl Inner {
         open.streams.values_mut().for_each(|entry| entry.failed += 1);
         let unchecked = |entry: &Entry| entry.failed > 1 && now.saturating_sub(entry.valid_at) >= UNCHECKED;
         open.end(|entry| {
-            let detail =
-                "The service cannot check at the moment whether the stream may go on: go on from the last cursor.";
+            let detail = "The service cannot check now whether the stream may go on: go on from the last cursor.";
             unchecked(entry).then(|| Error::new(Code::Unavailable, detail).retry_after(PERIOD))
         });
     }
@@ -167,14 +166,14 @@ impl Open {
     fn end(&mut self, reason: impl Fn(&Entry) -> Option<Error>) {
         for (_, entry) in self.streams.extract_if(|_, entry| reason(entry).is_some()) {
             if let Some(error) = reason(&entry) {
-                // Whoever followed it may have gone.
+                // The client may have gone.
                 let _ = entry.end.send(error);
             }
         }
     }
 }
 
-/// What a caller that comes anew would be told, and where to go on.
+/// What a new call would be refused with, and where to go on.
 fn reason(revoked: Revoked) -> Error {
     let (code, what) = match revoked {
         Revoked::Credentials => (Code::Unauthenticated, "The credentials changed, or the programme was disabled"),
@@ -217,7 +216,7 @@ impl<T, S: Stream<Item = Result<T, Status>> + Unpin> Stream for Guarded<S> {
         if self.over {
             return Poll::Ready(None);
         }
-        // The other end is kept as long as the guard, which nothing else polls.
+        // The other end is kept while the guard is, which nothing else polls.
         if let Poll::Ready(Ok(error)) = Pin::new(&mut self.guard.ended).poll(cx) {
             self.over = true;
             return Poll::Ready(Some(Err(Failure::from(error).status(self.request_id.as_deref()))));

@@ -75,7 +75,7 @@ impl<K: Hash + Eq + Clone> Gcra<K> {
 
 /// Guesses of API secrets, by API key and client: five wrong ones at once, then one every ten seconds.
 ///
-/// One client's wrong secrets are never held against another's right one, so nobody can lock a programme out by knowing its
+/// One client's wrong secrets never count against another's right one, so nobody can lock a programme out by knowing its
 /// API key. Guessing from many addresses gains little: a secret has 32 characters at least, and how many are checked at all
 /// is bounded elsewhere.
 pub(crate) struct Guesses(Gcra<Applicant>);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_held_to_the_guesses_of_others() {
+    fn nobody_is_limited_by_the_guesses_of_others() {
         let (guesses, now) = (Guesses::new(), Timestamp::EPOCH);
         while guesses.reserve(&who(1, 1), now).is_ok() {}
         assert_eq!(guesses.reserve(&who(2, 1), now), Ok(()));

@@ -29,7 +29,7 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// The events of a call.
 pub(super) type Events = Pin<Box<dyn Stream<Item = Result<Event, Status>> + Send>>;
 
-/// Starts the stream. It ends at the service's shutdown, or within a second of what the caller rests on.
+/// Starts the stream. It ends at the service's shutdown, or within a second when the caller may no longer call.
 pub(super) async fn watch_events(api: &Api, request: Request<WatchEventsRequest>) -> Result<Response<Events>, Status> {
     let id = request_id(request.metadata());
     let (watch, guard) = start(api, request).await.map_err(|failure| failure.status(id.as_deref()))?;

@@ -33,7 +33,7 @@ row! {
         pub client: Option<String>,
         /// The id of the request.
         pub request_id: Option<String>,
-        /// [`DONE`], or the code of the refusal.
+        /// [`DONE`], or the code of the error.
         pub outcome: String,
     }
 }

@@ -10,7 +10,7 @@ use super::{Connection, Error, Tx};
 use crate::domain::Timestamp;
 use crate::sealing::Place;
 
-/// A stored answer. In the database the reply is sealed: it may show secrets, and links that work without signing in.
+/// A stored response. In the database the reply is sealed: it may show secrets, and links that work without signing in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// Keyed hash over the call and its message.

@@ -52,7 +52,7 @@ impl Purpose {
 
     /// How long an earlier key verifies after a rotation: tokens and stored responses live for an hour, receivers may verify
     /// a webhook late, a person may open a link that came by mail weeks later,
-    /// and a consumer may resume as long as its events are kept.
+    /// and a consumer may resume while its events are kept.
     pub const fn overlap(self) -> Duration {
         match self {
             Self::Jwt | Self::Fingerprint => Duration::from_hours(1).saturating_add(LATE),
@@ -228,7 +228,7 @@ pub(super) async fn add(tx: &mut Tx, key: &ServiceKey) -> Result<bool, Error> {
 }
 
 /// Lets `fresh` sign from now on, and the earlier keys of its purpose verify until `until` at most.
-/// [`Error::Unavailable`] when somebody else rotates at this moment.
+/// [`Error::Unavailable`] when another command is rotating the key.
 pub async fn rotate(tx: &mut Tx, fresh: &ServiceKey, until: Timestamp) -> Result<(), Error> {
     tx.query(
         "UPDATE service_keyring SET verifies_until = $1 \
@@ -242,7 +242,7 @@ pub async fn rotate(tx: &mut Tx, fresh: &ServiceKey, until: Timestamp) -> Result
     if add(tx, fresh).await? {
         return Ok(());
     }
-    Err(Error::Unavailable("somebody else rotates this key at this moment: list the keys, then try again".to_owned()))
+    Err(Error::Unavailable("another command is rotating this key: list the keys, then try again".to_owned()))
 }
 
 row! {

@@ -20,8 +20,8 @@ use super::{Migrations, Stats, StoreOptions, migrate};
 const STATEMENTS: usize = 256;
 /// A connection idle for longer is checked before it is used: the server may have gone away meanwhile.
 const CHECK_AFTER: Duration = Duration::from_secs(5);
-/// How often, a tenth of a second apart, it is looked whether earlier transactions are over.
-const LOOKS: u32 = 300;
+/// How often, a tenth of a second apart, the end of earlier transactions is polled for.
+const POLLS: u32 = 300;
 
 pub(super) struct PgStore {
     pool: Pool<Postgres>,
@@ -104,7 +104,7 @@ impl PgStore {
         sqlx::raw_sql(emptied).execute(&mut connection).await?;
         let tables = "ANALYZE service_keyring, webhooks, idempotency_keys, audit_keys, customers";
         sqlx::raw_sql(tables).execute(&mut connection).await?;
-        nobody_looks_back(&mut connection).await?;
+        wait_for_earlier_transactions(&mut connection).await?;
         let tables = "VACUUM (FULL) service_keys, service_keyring, webhooks, idempotency_keys, audit_keys, customers";
         sqlx::raw_sql(tables).execute(&mut connection).await?;
         if let Err(error) = sqlx::raw_sql("VACUUM FULL pg_catalog.pg_statistic").execute(&mut connection).await {
@@ -134,11 +134,11 @@ impl PgStore {
 /// Waits until no transaction can see what was replaced before now: VACUUM, FULL too, keeps dead tuples that one may still
 /// see. Transactions in any database of the cluster count, because VACUUM FULL goes by a snapshot of its own, which has
 /// them; snapshots count in this database.
-async fn nobody_looks_back(connection: &mut PgConnection) -> Result<(), Error> {
+async fn wait_for_earlier_transactions(connection: &mut PgConnection) -> Result<(), Error> {
     let now = "SELECT CAST(pg_current_xact_id() AS text)";
     let (now,): (String,) = sqlx::query_as(now).fetch_one(&mut *connection).await?;
-    for _ in 0..LOOKS {
-        let (over,): (bool,) = sqlx::query_as(
+    for _ in 0..POLLS {
+        let (ended,): (bool,) = sqlx::query_as(
             "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= CAST($1 AS xid8) AND NOT EXISTS ( \
                SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
                AND age(backend_xmin) > age(CAST(CAST($1 AS xid8) AS xid)))",
@@ -146,7 +146,7 @@ async fn nobody_looks_back(connection: &mut PgConnection) -> Result<(), Error> {
         .bind(&now)
         .fetch_one(&mut *connection)
         .await?;
-        if over {
+        if ended {
             return Ok(());
         }
         sqlx::raw_sql("SELECT pg_sleep(0.1)").execute(&mut *connection).await?;

@@ -1,7 +1,7 @@
 //! Screening every customer again when the lists have changed: how far it is, and which node goes on.
 //!
 //! Each content that lists had is known by a fingerprint and has one row. The row that was begun last is that of the lists in
-//! force; lists that come back after others were in force begin anew.
+//! force; lists that come back after others were in force start from the first customer.
 
 use std::time::Duration;
 

@@ -271,8 +271,9 @@ pub struct Ready {
     pub pauses: Pauses,
 }
 
-/// The subscriptions that may be sent to and have a delivery, in hand or not, that has been due since `since` or later; that is due at all, where
-/// the subscription is disabled (it would be a probe) or has changed since then, or its programme has. None of a disabled programme. One look into an index for each subscription.
+/// The subscriptions that may be sent to and have a delivery, in flight or not, that has been due since `since` or later; that is
+/// due at all, where the subscription is disabled (it would be a probe) or has changed since then, or its programme has. None of a
+/// disabled programme. One index lookup for each subscription.
 pub async fn ready(on: &mut impl Connection, (since, now): (Timestamp, Timestamp)) -> Result<Vec<Ready>, Error> {
     let sealer = on.sealer().clone();
     let rows: Vec<ReadyRow> = on

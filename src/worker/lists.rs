@@ -18,10 +18,10 @@ use crate::screening::{Lists, Screened};
 use crate::store::screening_scans::{self, Fingerprint};
 use crate::store::{Change, Error, Tx, customers};
 
-/// How often the files are looked at.
+/// How often the files are checked for changes.
 const EVERY: Duration = Duration::from_secs(2);
-/// How long after a change the scan begins: by then the other nodes have read the new list too, so that nobody is cleared by the
-/// old one behind the scan's back.
+/// How long after a change the scan begins: by then the other nodes have read the new list too, so that no customer is cleared
+/// by the old one after the scan has passed it.
 const SETTLED: Duration = Duration::from_secs(10);
 /// Customers in one batch.
 const BATCH: i64 = 500;
@@ -37,7 +37,7 @@ pub(super) async fn run(engine: &Engine, lists: Arc<Lists>) {
     loop {
         reload(engine.clock(), &lists).await;
         if let Err(error) = scan.go_on().await {
-            tracing::warn!(%error, "cannot screen customers again by the changed lists: tried again in a moment");
+            tracing::warn!(%error, "cannot screen customers again by the changed lists: retrying");
         }
         if !engine.pause(EVERY).await {
             return;
@@ -56,14 +56,14 @@ async fn reload(clock: &Clock, lists: &Arc<Lists>) {
 struct Scan<'a> {
     engine: &'a Engine,
     lists: &'a Lists,
-    /// The lists that this node has told the store of.
+    /// The lists that this node has recorded in the store.
     in_force: Option<Fingerprint>,
     /// Whether everybody has been screened by them.
     finished: bool,
 }
 
 impl Scan<'_> {
-    /// Screens whoever has not been screened by the lists in force, unless another node does.
+    /// Screens the customers that the lists in force have not screened yet, unless another node does.
     async fn go_on(&mut self) -> Result<(), Failure> {
         let (store, clock) = (self.engine.store(), self.engine.clock());
         let fingerprint = self.lists.fingerprint();

@@ -295,7 +295,7 @@ async fn a_body_that_is_not_announced_is_judged_by_its_first_byte(house: House) 
     chunked(create().without("content-digest"), begun).await.refuses(400, "DIGEST_MISSING");
     chunked(create().signing(|s| s.omit("content-digest")), begun).await.refuses(401, "SIGNATURE_COVERAGE");
     chunked(create().without("content-type"), begun).await.refuses(415, "UNSUPPORTED_MEDIA_TYPE");
-    // What is wrong without it is told without it.
+    // What is wrong without the body is refused without it.
     chunked(create().without("signature"), b"").await.refuses(401, "SIGNATURE_MISSING");
     // An empty one is no body.
     let empty = chunked(wallet.delete("/v1/auth/signing/x"), b"0\r\n\r\n").await;
@@ -317,7 +317,7 @@ async fn open_streams_of_messages_take_no_slot(house: House) {
     assert_eq!(service.used()[1].slots, 0);
     service.wait(SPAN);
     service.until_waiting([0, 0]).await;
-    // Whoever merely rests between messages is still there: list_services, field 7, "".
+    // A client that is idle between messages is still served: list_services, field 7, "".
     for stream in idle {
         stream.send(&[0, 0, 0, 0, 2, 0x3a, 0]);
         let mut response = stream.response.await.unwrap().unwrap();

@@ -8,7 +8,7 @@ use crate::support::account;
 in_processes![
     a_first_call_works_and_exit_codes_tell,
     programmes_are_made_and_ended,
-    operators_are_managed_and_their_acts_told,
+    operators_are_managed_and_their_acts_listed,
     a_customer_is_decided_about,
     a_partner_may_keep_its_private_key,
     a_second_node_leaves_the_profile_alone,
@@ -107,7 +107,7 @@ async fn programmes_are_made_and_ended(place: Place) {
     drop(server);
 }
 
-async fn operators_are_managed_and_their_acts_told(place: Place) {
+async fn operators_are_managed_and_their_acts_listed(place: Place) {
     assert!(place.run(&["migrate"]).status.success());
     let json = |output: &std::process::Output| -> Value {
         assert!(output.status.success(), "{}", stderr(output));

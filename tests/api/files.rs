@@ -3,7 +3,7 @@
 use crate::process::Place;
 
 #[test]
-fn the_soft_limit_is_raised_and_a_hard_one_that_is_too_low_is_told() {
+fn the_soft_limit_is_raised_and_a_hard_one_that_is_too_low_is_logged() {
     let warning = "the limit of open files is 600, and 8192 connections may come";
     let place = Place::sqlite();
     let low = place.serve_with_files(300, 600);

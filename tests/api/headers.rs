@@ -7,7 +7,7 @@ use crate::support::{Answer, House, Http, everywhere, exchange};
 
 everywhere![
     every_route_forbids_caching_and_sniffing,
-    https_is_told_where_the_public_url_is,
+    hsts_is_sent_where_the_public_url_is_https,
     health_has_a_listener_of_its_own
 ];
 
@@ -63,7 +63,7 @@ async fn every_route_forbids_caching_and_sniffing(house: House) {
     service.stop().await;
 }
 
-async fn https_is_told_where_the_public_url_is(house: House) {
+async fn hsts_is_sent_where_the_public_url_is_https(house: House) {
     let service = house.start_with(&["--public-url", "http://customers.test"]).await;
     let answer = exchange((service.http, Http::One), (&Method::GET, "/openapi.json"), &[], Vec::new()).await;
     check("/openapi.json", &answer, false);

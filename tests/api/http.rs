@@ -6,7 +6,7 @@ use crate::support::{House, account, everywhere};
 
 everywhere![
     paths_and_methods,
-    what_is_not_known_is_told_from_what_is,
+    errors_name_what_is_known,
     head_and_options,
     media_types,
     sizes,
@@ -47,7 +47,7 @@ async fn paths_and_methods(house: House) {
     }
 }
 
-async fn what_is_not_known_is_told_from_what_is(house: House) {
+async fn errors_name_what_is_known(house: House) {
     let service = house.start().await;
     let wallet = service.partner("Wallet").await;
     let detail = async |path: &str| {

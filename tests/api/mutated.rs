@@ -59,7 +59,7 @@ async fn changed_requests_break_nothing(house: House) {
         let numbers = batch * AT_ONCE..(batch + 1) * AT_ONCE;
         futures::future::join_all(numbers.map(|number| scene.grpc(channel.clone(), number))).await;
     }
-    // Whoever does everything right is served as ever.
+    // A caller that does everything right is served as before.
     partner.get("/v1/customers").await.is(200);
     partner.customer("afterwards").await;
     let health = partner.get("/readyz").bare().await.is(200);
@@ -152,7 +152,7 @@ impl<'a> Scene<'a> {
         let mut stream = TcpStream::connect(self.http).await.unwrap();
         stream.write_all(request).await.unwrap();
         let mut answer = Vec::new();
-        // A refusal may reset the connection after it was said.
+        // An error response may be followed by a reset of the connection.
         let read = tokio::time::timeout(Duration::from_secs(120), stream.read_to_end(&mut answer)).await;
         let _ = read.unwrap_or_else(|_| panic!("no answer to {}", request.escape_ascii()));
         let text = String::from_utf8_lossy(&answer);

@@ -37,7 +37,7 @@ fn reason(status: &Status) -> String {
     status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
 }
 
-/// Calls an RPC with an empty message; the code of its refusal.
+/// Calls an RPC with an empty message; the code of its error.
 async fn call(channel: &Channel, rpc: &str, request: Request<()>) -> String {
     let mut grpc = Grpc::new(channel.clone());
     grpc.ready().await.unwrap();
@@ -77,7 +77,7 @@ async fn every_role_calls_what_the_table_says(house: House) {
     }
     insta::assert_snapshot!("roles", table);
 
-    // The refusal names the roles that it takes.
+    // The error names the roles that may call.
     let (_, viewer) = &operators[1];
     let create = CreateCustomerRequest { chain_id: account("a"), external_id: "u-1".to_owned() };
     let mut customers = CustomerServiceClient::new(channel);

@@ -1,4 +1,4 @@
-//! An open stream ends when what it rests on does, in every form, and goes on when it does not.
+//! An open stream of every form ends when its caller may no longer call, and not before.
 
 use std::time::Duration;
 
@@ -141,7 +141,7 @@ async fn a_disabled_programme_has_no_streams(house: House) {
     })
     .await;
     in_time(&service, streams.end_with("UNAUTHENTICATED")).await;
-    // An operator's rests on the operator alone.
+    // An operator's depends on the operator alone.
     assert_eq!(theirs.message().await.unwrap().unwrap().external_id.as_deref(), Some("u-1"));
     drop(theirs);
     service.stop().await;

@@ -37,12 +37,12 @@ async fn story(database_url: String, directory: tempfile::TempDir, kind: &str) {
     let recorded = std::fs::read(fixture(&format!("{kind}/recorded.json"))).unwrap();
     let recorded: Value = serde_json::from_slice(&recorded).unwrap();
     let start = Timestamp(recorded["at"].as_i64().unwrap() + 60_000_000);
-    // Without a worker, which would go on with what is under way.
+    // Without a worker, which would go on with what is in flight.
     let service = House::on(database_url, directory, start).start_with(&["--no-worker"]).await;
     answers_as_before(&service, &recorded).await;
     replays(&service, &recorded).await;
     let house = service.stop().await;
-    // Migrated already: it starts a second time, and goes on with what is under way.
+    // Migrated already: it starts a second time, and goes on with what is in flight.
     let service = house.start_with(&["--allow-private-callbacks"]).await;
     goes_on(&service, &recorded).await;
     old_secrets_sign(&service, &recorded).await;
@@ -133,7 +133,7 @@ async fn replays(service: &Service, recorded: &Value) {
         assert_eq!(answer.header("idempotent-replayed"), Some("true"), "{answer:?}");
         let ours = |body: Value| {
             let mut body = body;
-            // A refusal names the request that it answers, and links lead to where this node is.
+            // An error names its request, and links lead to where this node is.
             for name in ["requestId", "verificationUrl"] {
                 body.as_object_mut().unwrap().remove(name);
             }
@@ -143,7 +143,7 @@ async fn replays(service: &Service, recorded: &Value) {
     }
 }
 
-/// What was under way is finished: a link, a challenge, a screening, a deployment, and who was deactivated comes back.
+/// What was in flight is finished: a link, a challenge, a screening, a deployment, and who was deactivated is reactivated.
 async fn goes_on(service: &Service, recorded: &Value) {
     let mut partner = sandbox(service, recorded);
     partner.sign_in().await;
@@ -200,7 +200,7 @@ async fn old_secrets_sign(service: &Service, recorded: &Value) {
     }
 }
 
-/// Asks until the answer is as wanted: the worker is at it.
+/// Polls until the response is as wanted: the worker is busy with it.
 async fn until(partner: &Partner, path: &str, wanted: impl Fn(&Value) -> bool) {
     for _ in 0..5000 {
         if wanted(&partner.get(path).await.is(200).json()) {

@@ -237,7 +237,7 @@ async fn a_disabled_programme_pauses_and_so_does_its_clock(h: House) {
     tx.commit().await.unwrap();
     service.wait(Duration::from_hours(30));
     other.sign_in().await;
-    // What is sent to others shows that deliveries were looked for, after the time of this one had come.
+    // What is sent to others shows that deliveries were polled for after the time of this one had come.
     for name in ["u-2", "u-3"] {
         other.customer(name).await;
         assert_eq!(theirs.next().await.json()["externalId"], name);

@@ -96,7 +96,7 @@ async fn what_is_too_much_is_shed() {
         serde_json::from_str::<serde_json::Value>(&text(shed).await).unwrap(),
         serde_json::json!({
             "type": "about:blank", "title": "Service unavailable", "status": 503, "instance": "/wait",
-            "detail": "Too many requests are at work. Try again shortly.", "code": "UNAVAILABLE", "requestId": id,
+            "detail": "Too many requests are in flight. Try again shortly.", "code": "UNAVAILABLE", "requestId": id,
         })
     );
 

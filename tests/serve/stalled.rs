@@ -73,13 +73,13 @@ fn big() -> Router {
 }
 
 #[tokio::test]
-async fn who_never_opens_the_window_is_told_and_cut() {
+async fn a_peer_that_never_opens_the_window_gets_goaway_and_is_closed() {
     let clock = clock();
     for house in both(&clock, &Limits::default(), &big()).await {
         let mut peer = reader(&house, 0).await;
         let _unread = (peer.get("/big").await, peer.get("/small").await);
         let lasted = peer.lasts(&clock).await;
-        assert!((59..=65).contains(&lasted), "30 s until it is told, 30 s until it is cut: {lasted}");
+        assert!((59..=65).contains(&lasted), "30 s until GOAWAY, 30 s until it is closed: {lasted}");
     }
 }
 

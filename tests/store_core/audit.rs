@@ -7,7 +7,7 @@ use customerd::domain::commitment::CustomerKey;
 use customerd::domain::customer::{Customer, Move, Status};
 use customerd::domain::event::{Chain, Origin};
 use customerd::lifecycle::{Recorder, Step, moves};
-use customerd::store::audit::seals::{self, Told};
+use customerd::store::audit::seals::{self, Notice};
 use customerd::store::audit::{self, Found, Read};
 use customerd::store::audit::{checkpoints, keys};
 use customerd::store::customers::Held;
@@ -266,7 +266,7 @@ async fn chains_of_version_1_are_verified_and_sealed(test: TestStore) {
     events::place(scene.store()).await.unwrap();
     let placed = events::last_position(&mut scene.store().reader().await.unwrap(), PROGRAMME).await.unwrap();
     let sealed =
-        seals::seal(scene.store(), &scene.clock, |told| assert!(matches!(told, Told::Progress(_)))).await.unwrap();
+        seals::seal(scene.store(), &scene.clock, |told| assert!(matches!(told, Notice::Progress(_)))).await.unwrap();
     assert_eq!((sealed.chains, sealed.broken), (u64::try_from(customers).unwrap(), 0));
     let all = u64::try_from(customers).unwrap();
     assert_eq!(scene.faults().await, (Read { customers: all + 1, events: 4 * all + 3 }, Vec::new()));
@@ -310,7 +310,7 @@ async fn a_chain_that_does_not_verify_is_sealed_as_broken(test: TestStore) {
     scene.run("DELETE FROM events WHERE customer_id = $1", gone).await;
     let mut told = Vec::new();
     let sealed = seals::seal(scene.store(), &scene.clock, |it| {
-        if let Told::Broken(fault) = it {
+        if let Notice::Broken(fault) = it {
             told.push(fault.customer_id);
         }
     });

@@ -52,7 +52,7 @@ async fn what_was_deleted_is_found_with_the_time_since_when(test: TestStore) {
     let (_, faults) = scene.missing(&[]).await;
     assert_eq!(faults.len(), 2);
     assert!(faults[1].contains("1 missing, at positions 10: deleted"), "{faults:?}");
-    // An event that is where no consumer looks, and one that has another hash.
+    // An event at a position that no consumer reads, and one that has another hash.
     let hide = "UPDATE events SET position = -position WHERE customer_id = $1 AND seq = 1";
     scene.run(hide, two).await;
     let (_, faults) = scene.missing(&[]).await;

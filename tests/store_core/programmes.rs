@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::support::stores::{TestStore, on_both};
 
-on_both![a_name_is_given_once, what_holds_is_told_of_many_at_once, pauses_are_kept];
+on_both![a_name_is_given_once, many_callers_are_checked_at_once, pauses_are_kept];
 
 fn addresses() -> (String, String) {
     (String::new(), String::new())
@@ -39,7 +39,7 @@ async fn a_name_is_given_once(test: TestStore) {
     assert_eq!(programmes::list(&mut store.reader().await.unwrap()).await.unwrap().len(), 3);
 }
 
-async fn what_holds_is_told_of_many_at_once(test: TestStore) {
+async fn many_callers_are_checked_at_once(test: TestStore) {
     let (store, clock) = (&test.store, clock());
     let mut standings = Vec::new();
     for name in ["a", "b", "c"] {

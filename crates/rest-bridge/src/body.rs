@@ -71,7 +71,7 @@ impl Reader {
             return Ok(false);
         }
         let Some(frame) = self.body.frame().await else { return Ok(false) };
-        let frame = frame.map_err(|_| Status::cancelled("the body broke off"))?;
+        let frame = frame.map_err(|_| Status::cancelled("the body ended before it was complete"))?;
         let Ok(data) = frame.into_data() else { return Ok(true) };
         if data.len() > self.limit - self.first.len() - self.whole.len() {
             return Err(self.too_large());
@@ -79,7 +79,7 @@ impl Reader {
         if self.first.is_empty() && self.whole.is_empty() && self.body.is_end_stream() {
             self.first = data;
         } else {
-            // A frame would keep the connection's whole read buffer for as long as the rest is awaited.
+            // A frame would keep the connection's whole read buffer while the rest is awaited.
             self.whole.extend_from_slice(&data);
         }
         Ok(true)

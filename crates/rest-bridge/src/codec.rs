@@ -47,8 +47,8 @@ where
     }
 }
 
-/// Decodes `U`. What is no message of that type is `INVALID_ARGUMENT`, with an `ErrorInfo` of the domain `rest-bridge`: whoever
-/// sent it is at fault. tonic's own decoder takes the blame (`INTERNAL`).
+/// Decodes `U`. What is no message of that type is `INVALID_ARGUMENT`, with an `ErrorInfo` of the domain `rest-bridge`, because
+/// its sender is at fault. tonic's own decoder blames the service (`INTERNAL`).
 #[derive(Debug)]
 pub struct ProstDecoder<U>(tonic_prost::ProstDecoder<U>);
 

@@ -68,10 +68,10 @@ impl<'a> Deref for Incoming<'a> {
 pub enum Early {
     /// Nothing is wrong with them: metadata for the gRPC call.
     Admitted(MetadataMap),
-    /// Refused, whoever the caller is: the body is not awaited.
+    /// Refused for every caller: the body is not awaited.
     Refused(Status),
-    /// Refused, but [`Gate::admit`] may have something to say first, such as that the caller is nobody. The body is not
-    /// awaited, but looked at if it is there.
+    /// Refused, but [`Gate::admit`] may refuse the request first, for example because the caller is not authenticated. The
+    /// body is not awaited; where it has arrived already, it is checked.
     RefusedAfterCaller(Status),
 }
 

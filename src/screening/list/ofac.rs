@@ -83,7 +83,7 @@ fn at(reader: &Reader<Source>, problem: String) -> ListError {
     ListError::Malformed { line: reader.get_ref().line(), problem }
 }
 
-/// What of the document is at hand while it is read.
+/// The part of the document that is in memory while it is read.
 struct List<'a> {
     table: &'a mut Table,
     /// Currencies by the id of their feature type.

@@ -263,7 +263,7 @@ impl<F: FnMut(String) + Send> Walk<F> {
         self.next(on, copy.clone()).await
     }
 
-    /// Holds a checkpoint against the one before and against the events between them. Each is held against what the one
+    /// Compares a checkpoint with the one before and with the events between them. Each is compared with what the one
     /// before says, so that one alteration is one fault.
     async fn next(&mut self, on: &mut impl Connection, it: Checkpoint) -> Result<(), Error> {
         let (seq, previous, mut extent, since) = match &self.before {
@@ -273,7 +273,7 @@ impl<F: FnMut(String) + Send> Walk<F> {
         if it.seq != seq + 1 {
             self.fault(&it, &format!("it follows checkpoint {seq}: checkpoints are missing"));
         } else if it.previous_hash != previous {
-            self.fault(&it, "it does not follow the checkpoint before: one of them was altered or made anew");
+            self.fault(&it, "it does not follow the checkpoint before: one of them was altered or replaced");
         }
         let signed = it.signed();
         if let Some(by) = self.keys.iter().position(|key| key.verifies(&signed, &it.signature)) {

@@ -33,9 +33,9 @@ pub struct Sealed {
     pub broken: u64,
 }
 
-/// What [`seal`] tells while it runs.
+/// What [`seal`] reports while it runs.
 #[derive(Debug)]
-pub enum Told {
+pub enum Notice {
     /// A chain did not verify: it is sealed as broken.
     Broken(Fault),
     /// So many are sealed.
@@ -56,7 +56,7 @@ row! {
 /// # Errors
 ///
 /// Those of the store.
-pub async fn seal(store: &Store, clock: &Clock, mut tell: impl FnMut(Told) + Send) -> Result<Sealed, Error> {
+pub async fn seal(store: &Store, clock: &Clock, mut report: impl FnMut(Notice) + Send) -> Result<Sealed, Error> {
     let mut sealed = Sealed::default();
     while let Some(first) = next(store).await? {
         let before = sealed.chains;
@@ -68,8 +68,8 @@ pub async fn seal(store: &Store, clock: &Clock, mut tell: impl FnMut(Told) + Sen
                     tx.commit().await?;
                     sealed.chains += done.chains;
                     sealed.broken += done.faults.len() as u64;
-                    done.faults.into_iter().map(Told::Broken).for_each(&mut tell);
-                    tell(Told::Progress(sealed));
+                    done.faults.into_iter().map(Notice::Broken).for_each(&mut report);
+                    report(Notice::Progress(sealed));
                     after = done.after;
                 }
                 Err(error) if error.is_retry() => tx.rollback().await?,

@@ -332,7 +332,7 @@ pub async fn settle(tx: &mut Tx, settled: &[&Settled]) -> Result<u64, Error> {
 
 /// When the next delivery of a subscription that may be sent to is due: since `since` at the longest (since whenever, where the
 /// subscription or its programme has changed since then), or in future; of one that is disabled for failing, when it is probed. Those
-/// that somebody is sending are counted, those of a disabled programme are not. One look into an index for each subscription.
+/// that somebody is sending are counted, those of a disabled programme are not. One index lookup for each subscription.
 pub async fn due_at(on: &mut impl Connection, since: Timestamp) -> Result<Option<Timestamp>, Error> {
     let row: (Option<Timestamp>,) = on
         .query(

@@ -1,4 +1,4 @@
-//! The raw bytes of a database, and secrets looked for in them.
+//! The raw bytes of a database, and the search for secrets in them.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -19,7 +19,7 @@ pub struct Needle {
 impl Needle {
     /// Bytes: as they are, in hexadecimal, in base64.
     pub fn bytes(name: &str, bytes: &[u8]) -> Self {
-        assert!(bytes.len() >= 8, "{name} is too short to be looked for");
+        assert!(bytes.len() >= 8, "{name} is too short to be searched for");
         let forms = vec![
             bytes.to_vec(),
             hex::encode(bytes).into(),
@@ -86,7 +86,7 @@ impl Bytes {
         found
     }
 
-    /// Shows that looking finds what is there.
+    /// Shows that the search finds what is there.
     pub fn must_hold(&self, text: &str) {
         assert!(!self.found(&[Needle::text(text, text)]).is_empty(), "{text} is not found");
     }

@@ -133,7 +133,7 @@ pub(super) fn clear(pem: &str) -> Vec<Needle> {
     ]
 }
 
-/// A token as whoever has the key mints it.
+/// A token as a thief of the key mints it.
 fn mint(exp: i64) -> String {
     let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let text =

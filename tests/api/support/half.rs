@@ -93,7 +93,7 @@ fn parse(read: &[u8]) -> Option<Answer> {
     Some(Answer { status, headers, body: Bytes::copy_from_slice(body) })
 }
 
-/// A request over HTTP/2 whose body goes on for as long as the story wants.
+/// A request over HTTP/2 whose body goes on while the story wants it to.
 pub struct Stream {
     pub body: mpsc::UnboundedSender<Result<Bytes, Infallible>>,
     pub response: JoinHandle<hyper::Result<Response<Incoming>>>,

@@ -85,7 +85,7 @@ pub async fn follow(to: SocketAddr, (method, target): (&Method, &str), fields: &
 }
 
 impl Following {
-    /// The next line that is not empty; `None` when the answer is over.
+    /// The next line that is not empty; `None` at the end of the response.
     pub async fn line(&mut self) -> Option<String> {
         loop {
             match self.until("\n").await {
