@@ -1,18 +1,18 @@
 //! The encryption key of this installation: where it is, that it is the right one, and what is sealed under it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 
 use crate::clock::Clock;
 use crate::config::{Common, KeyFile};
-use crate::sealing::{EncryptionKey, KeyId};
-use crate::service::Api;
-use crate::store::{Dialect, Store, keyring, programmes, reseal};
+use crate::sealing::{EncryptionKey, KeyId, Keyring};
+use crate::store::{self, Dialect, Store, clear, keyring, programmes, reseal};
 
-/// How often the key file and the keyring are read again.
-const EVERY: Duration = Duration::from_secs(1);
+/// What a command says that has an encryption key for a database in the clear.
+pub(super) const CLEAR: &str = "keys in this database are kept in the clear, though there is an encryption key: start `customerd \
+    serve` or `customerd worker` with this key first, or run `customerd migrate` with it: they replace the keys and seal everything";
 /// By then every node that reads the key file has read it again.
 const PROPAGATION: Duration = Duration::from_secs(3);
 
@@ -46,27 +46,63 @@ pub(super) async fn unlock(store: &Store, common: &Common) -> anyhow::Result<()>
             path.display()
         );
     }
-    let file = file.unwrap_or_default();
-    let needed = keyring::encryption_keys(&mut store.reader().await?).await?;
-    let known = file.keyring();
-    let missing = |id: &KeyId| known.keys().iter().all(|key| key.id() != *id);
-    if let Some(id) = needed.into_iter().flatten().find(missing) {
-        let place = path.as_ref().map_or_else(
-            || "and no key file is given: name it with --encryption-key-file".to_owned(),
-            |path| match known.keys() {
-                [] => format!(
-                    "and {} does not exist: put the key file there, or name it with --encryption-key-file",
-                    path.display()
-                ),
-                _ => format!(
-                    "which is not in {}: put it there, or name the right file with --encryption-key-file",
-                    path.display()
-                ),
-            },
-        );
-        anyhow::bail!("secrets in the database are sealed under the encryption key {id}, {place}");
+    let known = file.unwrap_or_default().keyring();
+    if let Some(lacking) = check(store, &known, path.as_deref()).await? {
+        return Err(lacking);
     }
     store.sealer().use_keys(known);
+    Ok(())
+}
+
+/// What to do about a key that the database needs and that is not among the known ones.
+///
+/// # Errors
+///
+/// Those of the store.
+pub(super) async fn check(
+    store: &Store,
+    known: &Keyring,
+    path: Option<&Path>,
+) -> Result<Option<anyhow::Error>, store::Error> {
+    let mut reader = store.reader().await?;
+    let needed = keyring::encryption_keys(&mut reader).await?;
+    let needed = needed.into_iter().flatten().find(|id| !known.ids().contains(id));
+    let what = match needed {
+        Some(id) => format!("secrets in the database are sealed under the encryption key {id}"),
+        None if known.keys().is_empty() && clear::is_sealed_only(&mut reader).await? => {
+            "secrets in this database must be sealed".to_owned()
+        }
+        None => return Ok(None),
+    };
+    let place = path.map_or_else(
+        || "and no key file is given: name it with --encryption-key-file".to_owned(),
+        |path| match known.keys() {
+            [] => {
+                format!(
+                    "and {} does not exist: put the key file there, or name it with --encryption-key-file",
+                    path.display()
+                )
+            }
+            _ => {
+                format!(
+                    "which is not in {}: put it there, or name the right file with --encryption-key-file",
+                    path.display()
+                )
+            }
+        },
+    );
+    Ok(Some(anyhow::anyhow!("{what}, {place}")))
+}
+
+/// Keeps a command that has an encryption key from a database that is in the clear: it would seal some of it and leave keys in
+/// use that others may know. Sealing the whole is up to those that migrate.
+///
+/// # Errors
+///
+/// The database is in the clear.
+pub(super) async fn refuse_clear(store: &Store) -> anyhow::Result<()> {
+    let clear = store.sealer().has_key() && keyring::is_clear(&mut store.reader().await?).await?;
+    anyhow::ensure!(!clear, CLEAR);
     Ok(())
 }
 
@@ -90,48 +126,25 @@ pub(super) async fn seal(store: &Store, common: &Common, clock: &Clock, new: New
     if let Some(path) = path.as_ref().filter(|path| KeyFile::is_open_to_others(path)) {
         tracing::warn!(file = %path.display(), "others than its owner may read the encryption key: chmod 600");
     }
-    reseal::adopt(store, clock).await?;
     if !store.sealer().has_key() {
+        reseal::adopt(store, clock).await?;
         let live = programmes::list(&mut store.reader().await?).await?.iter().any(|programme| !programme.sandbox);
         tracing::warn!(
-            live,
-            "secrets are kept in the clear: `customerd keygen --encryption` makes a key, --encryption-key-file names its file"
+            "secrets are kept in the clear{}: `customerd keygen --encryption --out FILE` makes a key, --encryption-key-file \
+             FILE gives it to every node and command",
+            if live { ", those of live programmes too" } else { "" }
         );
-    } else if reseal::may_be_clear(&mut store.reader().await?).await? {
+        return Ok(());
+    }
+    clear::forbid(store).await?;
+    reseal::adopt(store, clock).await?;
+    if clear::may_be_clear(&mut store.reader().await?).await? {
         tracing::info!("sealing the secrets that were kept in the clear; the keys that signed are rotated");
         if reseal::seal_clear(store, clock).await? {
             tracing::info!("every secret is sealed");
         }
     }
     Ok(())
-}
-
-/// Reads the key file again whenever it may have changed, so that a new key is known before a value needs it. Runs until
-/// dropped.
-pub(super) async fn follow(store: Store, common: Common, clock: Clock) {
-    let Some(path) = path(&common, store.dialect()) else { return };
-    loop {
-        clock.sleep(EVERY).await;
-        match KeyFile::read(&path) {
-            Ok(Some(file)) if file.keyring().ids() != store.sealer().keyring().ids() => {
-                let keyring = file.keyring();
-                tracing::info!(keys = ?keyring.ids(), "the encryption keys have changed");
-                store.sealer().use_keys(keyring);
-            }
-            Ok(_) => {}
-            Err(error) => tracing::error!("{error:#}: going on with the keys as they were"),
-        }
-    }
-}
-
-/// Reads the service's own keys again, once a second. Runs until dropped.
-pub(super) async fn refresh(api: Api, clock: Clock) {
-    loop {
-        clock.sleep(EVERY).await;
-        if let Err(error) = api.refresh_keys().await {
-            tracing::warn!(%error, "cannot read the service's keys again: going on with those there are");
-        }
-    }
 }
 
 /// What a rotation of the encryption key did.
@@ -149,16 +162,30 @@ pub(crate) struct Rotated {
 ///
 /// # Errors
 ///
-/// There is no key file, it cannot be written, or the database cannot.
+/// There is no key file, it cannot be written, somebody else rotates it, or the database cannot.
 pub(crate) async fn rotate(store: &Store, common: &Common, clock: &Clock) -> anyhow::Result<Rotated> {
     let path = path(common, store.dialect()).context("name the key file with --encryption-key-file")?;
-    let file = KeyFile::read(&path)?.with_context(|| format!("there is no encryption key file {}", path.display()))?;
+    let alone = KeyFile::lock(&path)?;
+    anyhow::ensure!(
+        alone.is_some(),
+        "another `customerd keys rotate encryption` is at work on {}: wait until it has ended",
+        path.display()
+    );
+    let read = || KeyFile::read(&path)?.with_context(|| format!("there is no encryption key file {}", path.display()));
+    let file = read()?;
     let first = file.keys.first().map(EncryptionKey::id);
     let needed = keyring::encryption_keys(&mut store.reader().await?).await?;
     if needed.iter().all(|id| *id == first) {
         let next = file.next.clone().unwrap_or_else(|| EncryptionKey::new(clock.random()));
-        KeyFile { next: Some(next.clone()), ..file.clone() }.replace(&path)?;
+        KeyFile { next: Some(next.clone()), ..file }.replace(&path)?;
         clock.sleep(PROPAGATION).await;
+        // Somebody may have edited it meanwhile.
+        let file = read()?;
+        anyhow::ensure!(
+            file.next.as_ref().map(EncryptionKey::id) == Some(next.id()),
+            "{} was changed by somebody else meanwhile, and nothing is sealed under another key yet: run the command again",
+            path.display()
+        );
         let keys = [next].into_iter().chain(file.keys).collect();
         KeyFile { keys, next: None }.replace(&path)?;
     }

@@ -5,6 +5,7 @@ pub(crate) mod encryption;
 mod files;
 mod front;
 mod gauges;
+mod key_watch;
 mod profile;
 mod providers;
 mod sandbox;
@@ -22,6 +23,7 @@ pub use work::work;
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 
+use crate::clock::Clock;
 use crate::config::Common;
 use crate::store::{Migrations, Store, StoreOptions};
 
@@ -30,12 +32,34 @@ pub fn made_if_named(common: &Common) -> Migrations {
     if common.database.is_named() { Migrations::Run } else { Migrations::Existing }
 }
 
-/// Opens the store that the flags name, migrating it if `migrations` says so, with the encryption key that they name.
+/// Opens the store that the flags name for a command, migrating it if `migrations` says so, with the encryption key that they
+/// name.
 ///
 /// # Errors
 ///
 /// What is wrong with it, and what to do.
 pub async fn open_store(common: &Common, migrations: Migrations) -> anyhow::Result<Store> {
+    let store = open_to_seal(common, migrations).await?;
+    encryption::refuse_clear(&store).await?;
+    Ok(store)
+}
+
+/// Brings the database up to date: its tables, its audit chains and, with an encryption key, what is kept in the clear.
+///
+/// # Errors
+///
+/// The database cannot be opened or migrated.
+pub async fn migrate(common: &Common, clock: &Clock) -> anyhow::Result<()> {
+    let store = open_to_seal(common, made_if_named(common)).await?;
+    if store.sealer().has_key() {
+        encryption::seal(&store, common, clock, encryption::NewKey::Never).await?;
+    }
+    seal_chains(&store, clock).await?;
+    Ok(store.close().await?)
+}
+
+/// Opens the store for those that go on to seal what is kept in the clear there.
+async fn open_to_seal(common: &Common, migrations: Migrations) -> anyhow::Result<Store> {
     let store = open_locked(common, migrations).await?;
     encryption::unlock(&store, common).await?;
     Ok(store)

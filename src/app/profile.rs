@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
+use super::encryption::CLEAR;
 use crate::clock::Clock;
 use crate::domain::programme::Programme;
 use crate::domain::text;
@@ -18,7 +19,7 @@ use crate::signature::{Algorithm, PrivateKey, PublicKey};
 use crate::store::acts::{self, Act};
 use crate::store::programmes::{self, NewProgramme};
 use crate::store::signing_keys::{self, SigningKey};
-use crate::store::{Dialect, Store};
+use crate::store::{Connection as _, Dialect, Store, Tx, clear, keyring};
 
 /// Why PostgreSQL without an encryption key is for sandboxes alone. (On SQLite, `serve` makes one.)
 const NO_KEY: &str = "a live programme needs an encryption key, so that its webhook secrets and the keys that sign its tokens are \
@@ -165,6 +166,9 @@ pub async fn enrol(
         created_at: at,
     };
     let mut tx = store.begin().await?;
+    if !sandbox && tx.sealer().has_key() {
+        require_sealed(&mut tx).await?;
+    }
     programmes::insert(&mut tx, &NewProgramme { programme: &programme, api_key, api_secret_hash: &hash, at }).await?;
     if !programmes::claim_name(&mut tx, name, programme.id).await? && !allow_duplicate_name {
         tx.rollback().await?;
@@ -186,4 +190,12 @@ pub async fn enrol(
         private_key_pem: private.as_ref().map(PrivateKey::to_pem),
         programme_id: programme.id,
     }))
+}
+
+/// A live programme's secrets are sealed from its beginning on: no node without the key, however long it has been running, may write
+/// any in the clear.
+async fn require_sealed(tx: &mut Tx) -> anyhow::Result<()> {
+    clear::forbid_in(tx).await?;
+    anyhow::ensure!(!keyring::is_clear(tx).await?, CLEAR);
+    Ok(())
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rest_bridge::Transport;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tonic_health::ServingStatus;
 
@@ -13,7 +14,7 @@ use super::front::Front;
 use super::sandbox::ProfileOwner;
 use super::start::{Start, store_check, upstream_check};
 use super::work::worker;
-use super::{Backend, encryption, files, gauges, open_store, providers, sandbox, seal_chains};
+use super::{Backend, encryption, files, gauges, key_watch, open_to_seal, providers, sandbox, seal_chains};
 use crate::clock::Clock;
 use crate::config::{Common, Only, Serve};
 use crate::serve::{GuardLayer, Limits, Listener, Shutdown, Usage};
@@ -37,6 +38,8 @@ pub struct Running {
     tasks: JoinSet<()>,
     backend: Option<Arc<Backend>>,
     guards: [GuardLayer; 2],
+    /// Why the node stops by itself.
+    failure: oneshot::Receiver<anyhow::Error>,
     /// Of the sandbox's profile.
     _owner: Option<ProfileOwner>,
 }
@@ -51,7 +54,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// The store cannot be closed in order.
+    /// The store cannot be closed in order, or the node stopped because it could not go on.
     pub async fn finish(mut self) -> anyhow::Result<()> {
         self.shutdown.started().await;
         if let Some(backend) = &self.backend {
@@ -61,7 +64,7 @@ impl Running {
         if let Some(store) = self.store {
             store.close().await?;
         }
-        Ok(())
+        self.failure.try_recv().map_or(Ok(()), Err)
     }
 }
 
@@ -87,17 +90,18 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
     let (http_addr, grpc_addr) = (http.as_ref().map(Listener::addr), grpc.as_ref().map(Listener::addr));
     let origins = start.origins(http_addr.unwrap_or(common.listen.http_addr))?;
 
-    let mut tasks = JoinSet::new();
+    let (mut tasks, (failed, failure)) = (JoinSet::new(), oneshot::channel());
     let (transport, check, store, backend, (profile, owner)) = if let Some(addr) = grpc_addr {
-        let store = open_store(common, Migrations::Run).await?;
+        let store = open_to_seal(common, Migrations::Run).await?;
         encryption::seal(&store, common, &clock, encryption::NewKey::WhereNothingIsSealed).await?;
         seal_chains(&store, &clock).await?;
         let sandbox = start.sandbox(&store, &origins, addr).await?;
         let settings = start.settings(origins.clone())?;
         providers::announce_kyc(&store, &settings.kyc).await?;
         let api = Api::new(store.clone(), clock.clone(), settings).await?;
-        tasks.spawn(until(shutdown.clone(), encryption::follow(store.clone(), common.clone(), clock.clone())));
-        tasks.spawn(until(shutdown.clone(), encryption::refresh(api.clone(), clock.clone())));
+        let parts = (clock.clone(), shutdown.clone());
+        tasks.spawn(key_watch::run(store.clone(), common.clone(), parts, failed));
+        tasks.spawn(until(shutdown.clone(), key_watch::refresh(api.clone(), clock.clone())));
         let services = in_process(&api, &ObserveLayer::in_process(clock.clone(), rpcs()));
         let backend = Arc::new(Backend::new(&api, message_limit(serve)).await?);
         if !serve.no_worker {
@@ -130,7 +134,7 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
     }
     tasks.spawn(until(shutdown.clone(), start.metrics.clone().upkeep()));
     let (http, grpc, health) = (http_addr, grpc_addr, health_addr);
-    Ok(Running { http, grpc, health, store, profile, shutdown, tasks, backend, guards, _owner: owner })
+    Ok(Running { http, grpc, health, store, profile, shutdown, tasks, backend, guards, failure, _owner: owner })
 }
 
 /// What each of the listeners may take. Says so.

@@ -1,13 +1,14 @@
 //! The worker: beside the service, or alone.
 
 use anyhow::Context as _;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tower::ServiceBuilder;
 
 use super::providers::Missing;
 use super::serve::until;
 use super::start::{run, store_check};
-use super::{encryption, files, gauges, made_if_named, open_store, providers, seal_chains};
+use super::{encryption, files, gauges, key_watch, made_if_named, open_to_seal, providers, seal_chains};
 use crate::clock::Clock;
 use crate::config::{Common, Work, WorkAlone};
 use crate::outbound;
@@ -51,7 +52,7 @@ pub(super) async fn worker(store: &Store, work: &Work, clock: Clock) -> anyhow::
 ///
 /// # Errors
 ///
-/// The database or an address cannot be had, or a provider is configured wrongly.
+/// The database or an address cannot be had, a provider is configured wrongly, or the worker stopped because it could not go on.
 pub async fn work(common: &Common, args: &WorkAlone, clock: Clock, shutdown: Shutdown) -> anyhow::Result<()> {
     // Its connections go out, to as many receivers at once as attempts are in flight.
     files::raise(CONNECTIONS);
@@ -60,12 +61,12 @@ pub async fn work(common: &Common, args: &WorkAlone, clock: Clock, shutdown: Shu
         Some(addr) => Some(Listener::bind(addr, clock.clone(), Limits::default()).await?),
         None => None,
     };
-    let store = open_store(common, made_if_named(common)).await?;
+    let store = open_to_seal(common, made_if_named(common)).await?;
     encryption::seal(&store, common, &clock, encryption::NewKey::Never).await?;
     seal_chains(&store, &clock).await?;
     let worker = worker(&store, &args.work, clock.clone()).await?;
-    let mut tasks = JoinSet::new();
-    tasks.spawn(until(shutdown.clone(), encryption::follow(store.clone(), common.clone(), clock.clone())));
+    let (mut tasks, (failed, mut failure)) = (JoinSet::new(), oneshot::channel());
+    tasks.spawn(key_watch::run(store.clone(), common.clone(), (clock.clone(), shutdown.clone()), failed));
     if let Some(listener) = health {
         tracing::info!(health = %listener.addr(), "health is answered");
         let readiness = Readiness::new(clock.clone(), shutdown.clone(), store_check(store.clone()));
@@ -78,5 +79,6 @@ pub async fn work(common: &Common, args: &WorkAlone, clock: Clock, shutdown: Shu
     tracing::info!(database = common.database.shown(), "the worker is ready");
     worker.run(async move { shutdown.started().await }).await;
     while tasks.join_next().await.is_some() {}
-    Ok(store.close().await?)
+    store.close().await?;
+    failure.try_recv().map_or(Ok(()), Err)
 }

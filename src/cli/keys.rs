@@ -22,8 +22,8 @@ pub enum Keys {
         /// Which key
         #[arg(value_enum)]
         key: Which,
-        /// How long what the old key has signed goes on being accepted; 0s after it was lost [default: jwt 1h, webhook 24h,
-        /// links 30d]
+        /// How long what the old key has signed goes on being accepted; 0s after it was lost [default: jwt and
+        /// fingerprint 1h, webhook 24h, links 30d, cursor 366d]
         #[arg(long, value_name = "TIME", value_parser = Span::or_none)]
         overlap: Option<Span>,
     },
@@ -38,6 +38,10 @@ pub enum Which {
     Webhook,
     /// Signs verification links
     Links,
+    /// Binds an idempotency key to its request
+    Fingerprint,
+    /// Seals cursors of the event stream
+    Cursor,
     /// Seals the secrets in the database: seals all of them again, in small transactions
     Encryption,
 }
@@ -64,6 +68,8 @@ async fn act(command: Keys, common: &Common, store: &Store) -> anyhow::Result<()
         Which::Jwt => Purpose::Jwt,
         Which::Webhook => Purpose::Webhook,
         Which::Links => Purpose::Links,
+        Which::Fingerprint => Purpose::Fingerprint,
+        Which::Cursor => Purpose::Cursor,
         Which::Encryption => {
             anyhow::ensure!(overlap.is_none(), "--overlap: every value is sealed again before the command ends");
             return rotate_encryption(store, common, &clock).await;

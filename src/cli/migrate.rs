@@ -10,8 +10,6 @@ use crate::config::Common;
 ///
 /// The database cannot be opened or migrated.
 pub(super) async fn run(common: &Common) -> anyhow::Result<()> {
-    let store = app::open_store(common, app::made_if_named(common)).await?;
-    app::seal_chains(&store, &Clock::system()).await?;
-    store.close().await?;
+    app::migrate(common, &Clock::system()).await?;
     super::print(&format!("{} is up to date", common.database.shown()))
 }

@@ -1,7 +1,7 @@
 //! The file with the encryption keys: one a line in base64, the first seals, the others only open. `# …` is a comment; a key
 //! followed by `next` opens already and does not seal yet, so that every node knows it before the first value needs it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -102,6 +102,23 @@ impl KeyFile {
         self.put(path, |draft| std::fs::rename(draft, path))
     }
 
+    /// Lets nobody else lock a key file in this directory until what is given is dropped, or the process ends. `None` when
+    /// somebody has it locked.
+    ///
+    /// # Errors
+    /// The directory cannot be opened or locked.
+    pub fn lock(path: &Path) -> anyhow::Result<Option<File>> {
+        // The file itself is replaced by another, and a file made for the lock would stay behind.
+        let directory = directory(path);
+        let shown = || format!("cannot lock the directory {}", directory.display());
+        let file = File::open(directory).with_context(shown)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error).with_context(shown),
+        }
+    }
+
     fn put(&self, path: &Path, publish: impl Fn(&Path) -> std::io::Result<()>) -> anyhow::Result<()> {
         // Two nodes that start at once do not share it.
         let draft = path.with_extension(format!("key.{}", std::process::id()));
@@ -112,11 +129,14 @@ impl KeyFile {
             file.sync_all()?;
             publish(&draft)?;
             remove(&draft)?;
-            let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            File::open(directory)?.sync_all()
+            File::open(directory(path))?.sync_all()
         };
         write().with_context(|| format!("cannot write the encryption key file {}", path.display()))
     }
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {

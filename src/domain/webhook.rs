@@ -168,6 +168,33 @@ pub struct Subscription {
     pub updated_at: Timestamp,
 }
 
+/// What a programme is shown of a subscription: nothing that would have to be opened.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// `webhookId` of the API.
+    pub id: Uuid,
+    /// What the programme chose.
+    pub settings: Settings,
+    /// Present while the status is `disabled`.
+    pub disabled_reason: Option<DisabledReason>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When the programme or the service last changed it.
+    pub updated_at: Timestamp,
+}
+
+impl From<&Subscription> for Summary {
+    fn from(it: &Subscription) -> Self {
+        Self {
+            id: it.id,
+            settings: it.settings.clone(),
+            disabled_reason: it.disabled_reason,
+            created_at: it.created_at,
+            updated_at: it.updated_at,
+        }
+    }
+}
+
 /// What an attempt did to its subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {

@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! let place = Place::new("customer_keys", "secret", customer_id.as_bytes());
-//! let sealed = tx.sealer().seal(place, &key)?;      // Vec<u8>, for a BLOB / BYTEA column
+//! let sealed = tx.seal(place, &key).await?;           // Vec<u8>, for a BLOB / BYTEA column
 //! let opened = on.sealer().open(place, &sealed)?;   // Secret: wiped when dropped, never in Debug
 //! ```
 
@@ -94,6 +94,9 @@ pub enum Error {
     /// The value was altered, or belongs to another row.
     #[error("{0} does not open: it was altered, or belongs to another row")]
     Altered(String),
+    /// There is no encryption key, and another node has one.
+    #[error("{0} must be sealed, and no encryption key is configured")]
+    MustBeSealed(String),
     /// There is a key and the value is not sealed.
     #[error("{0} is not sealed, though there is an encryption key")]
     Clear(String),
@@ -103,6 +106,13 @@ pub enum Error {
     /// The value is too long for AES-GCM.
     #[error("{0} cannot be sealed")]
     Unsealable(String),
+}
+
+impl Error {
+    /// Whether this process lacks an encryption key that others have.
+    pub const fn lacks_key(&self) -> bool {
+        matches!(self, Self::NoKey { .. } | Self::UnknownKey { .. } | Self::MustBeSealed(_))
+    }
 }
 
 /// The encryption keys of an installation: the first one seals, all of them open.

@@ -61,6 +61,11 @@ impl Failure {
                 tracing::warn!(%cause, "the store gave the transaction up too often");
                 unavailable()
             }
+            // This node stops within a second (see app::encryption); others have the key.
+            Self::Store(store::Error::Sealed(cause)) if cause.lacks_key() => {
+                tracing::error!(%cause, "this node lacks an encryption key");
+                unavailable()
+            }
             Self::Store(cause) => {
                 tracing::error!(%cause, "the store failed");
                 Error::internal()

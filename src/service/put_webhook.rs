@@ -77,7 +77,7 @@ impl Change for PutWebhook {
             if disabled {
                 deliveries::hasten(tx, id, self.now).await?;
             }
-            return Ok(webhooks::message(&held));
+            return Ok(webhooks::message(&(&held).into()));
         }
         let subscription = Subscription {
             id: self.id,
@@ -94,7 +94,7 @@ impl Change for PutWebhook {
         };
         store::webhooks::insert(tx, &subscription).await?;
         let secret = Some(self.secret.expose_secret().to_owned());
-        Ok(v1::Webhook { secret, ..webhooks::message(&subscription) })
+        Ok(v1::Webhook { secret, ..webhooks::message(&(&subscription).into()) })
     }
 
     fn targets(reply: &v1::Webhook) -> Option<Vec<String>> {

@@ -8,7 +8,7 @@ use super::failure::Outcome;
 use crate::api::v1;
 use crate::domain::delivery::{Attempt, Delivery, DeliveryStatus};
 use crate::domain::reach::Reach;
-use crate::domain::webhook::{DisabledReason, Subscription, WebhookType};
+use crate::domain::webhook::{DisabledReason, Subscription, Summary, WebhookType};
 use crate::domain::{Code, Error, Timestamp, Violation};
 use crate::store::{Tx, webhooks};
 
@@ -51,7 +51,7 @@ pub(super) fn types(names: &[String]) -> Result<Vec<WebhookType>, Error> {
 }
 
 /// A subscription as a message, without its secret.
-pub(super) fn message(it: &Subscription) -> v1::Webhook {
+pub(super) fn message(it: &Summary) -> v1::Webhook {
     let status = if it.disabled_reason.is_none() { v1::WebhookStatus::Active } else { v1::WebhookStatus::Disabled };
     v1::Webhook {
         id: it.id.to_string(),

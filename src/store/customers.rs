@@ -88,8 +88,8 @@ const fn key_place(id: &Uuid) -> Place<'_> {
 }
 
 /// Seals a customer's key for its row.
-pub(super) fn seal_key(on: &impl Connection, id: Uuid, key: &CustomerKey) -> Result<Vec<u8>, Error> {
-    Ok(on.sealer().seal(key_place(&id), key.bytes())?)
+pub(super) async fn seal_key(tx: &mut Tx, id: Uuid, key: &CustomerKey) -> Result<Vec<u8>, Error> {
+    tx.seal(key_place(&id), key.bytes()).await
 }
 
 /// Opens a customer's key.
@@ -135,7 +135,10 @@ pub(super) async fn reseal(tx: &mut Tx, which: Which, (after, limit): (Uuid, i64
 /// programme has a customer with its chain id or external id: see [`conflict`].
 pub async fn insert(tx: &mut Tx, held: &Held) -> Result<bool, Error> {
     let Held { customer, chain, challenge } = held;
-    let key = chain.key.map(|key| seal_key(tx, customer.id, &key)).transpose()?;
+    let key = match chain.key {
+        Some(key) => Some(seal_key(tx, customer.id, &key).await?),
+        None => None,
+    };
     let inserted = tx
         .query(
             "INSERT INTO customers (id, programme_id, external_id, chain_id, status, created_at, updated_at, version, \

@@ -35,6 +35,14 @@ impl Dialect {
         }
     }
 
+    /// Keeps others from changing the selected rows until the transaction ends.
+    pub(super) const fn for_share(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR SHARE",
+        }
+    }
+
     /// Locks the selected rows, passing over those that another transaction holds.
     pub(super) const fn for_update_skip_locked(self) -> &'static str {
         match self {

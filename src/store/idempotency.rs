@@ -57,7 +57,7 @@ pub struct Slot {
 /// Keeps an answer. `false` when the key holds another one already, or the caller's `standing` has ended: on PostgreSQL
 /// this waits for a transaction that is about to write the same key.
 pub async fn put(tx: &mut Tx, slot: Slot, answer: &Stored, standing: Option<&Standing>) -> Result<bool, Error> {
-    let sealed = tx.sealer().seal(place(&row_id(slot.programme_id, slot.key)), &answer.reply)?;
+    let sealed = tx.seal(place(&row_id(slot.programme_id, slot.key)), &answer.reply).await?;
     let query = tx
         .query(
             "INSERT INTO idempotency_keys (programme_id, key, fingerprint, status, sealed_reply, expires_at) \

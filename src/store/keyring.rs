@@ -182,6 +182,11 @@ pub async fn encryption_keys(on: &mut impl Connection) -> Result<Vec<Option<KeyI
     Ok(ids?)
 }
 
+/// Whether a key is kept in the clear, one that the version before left too.
+pub async fn is_clear(on: &mut impl Connection) -> Result<bool, Error> {
+    Ok(has_unsealed(on).await? || encryption_keys(on).await?.contains(&None))
+}
+
 /// Makes the keys that are missing, so that every node of a database ends up with the same, and gives all.
 pub async fn ensure(store: &Store, clock: &Clock) -> Result<Vec<ServiceKey>, Error> {
     let keys = load(&mut store.reader().await?, clock.now()).await?;
@@ -211,7 +216,7 @@ impl Change for Add {
 
 /// Adds a key; `false` where there is one that signs already.
 pub(super) async fn add(tx: &mut Tx, key: &ServiceKey) -> Result<bool, Error> {
-    let sealed = tx.sealer().seal(place(&key.kid), key.secret.expose_secret())?;
+    let sealed = tx.seal(place(&key.kid), key.secret.expose_secret()).await?;
     let added = tx
         .query(
             "INSERT INTO service_keyring (kid, purpose, secret, created_at, verifies_until) VALUES ($1, $2, $3, $4, $5) \

@@ -50,6 +50,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0017_programmes",
     "0018_plain_cursors",
     "0019_screening",
+    "0020_sealed_only",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {

@@ -50,6 +50,7 @@ pub mod acts;
 pub mod audit;
 pub mod cards;
 pub mod children;
+pub mod clear;
 pub mod customers;
 pub mod deliveries;
 pub mod events;

@@ -126,6 +126,12 @@ impl<'c> Query<'c> {
         self.push(sql)
     }
 
+    /// Keeps others from changing the selected rows until the transaction ends, where the database has row locks.
+    pub fn for_share(self) -> Self {
+        let sql = self.target.dialect().for_share();
+        self.push(sql)
+    }
+
     /// Like [`for_update`](Self::for_update), passing over rows that another transaction holds: for claims.
     pub fn for_update_skip_locked(self) -> Self {
         let sql = self.target.dialect().for_update_skip_locked();

@@ -5,7 +5,7 @@ use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::keyring::{self, Purpose, ServiceKey};
-use super::{Change, Connection, Error, Store, Tx, audit, customers, idempotency, webhooks};
+use super::{Change, Connection as _, Error, Store, Tx, audit, clear, customers, idempotency, webhooks};
 use crate::clock::Clock;
 use crate::sealing::{CLEAR, Place, Sealer};
 
@@ -36,14 +36,7 @@ impl Which {
     }
 }
 
-/// Whether values may be kept in the clear, or may have left traces.
-pub async fn may_be_clear(on: &mut impl Connection) -> Result<bool, Error> {
-    let (clear,): (bool,) = on.query("SELECT clear FROM sealing WHERE id = 1").one().await?;
-    Ok(clear)
-}
-
-/// Moves the keys of the version before into the keyring. Without an encryption key, says that values are kept in the clear
-/// from here on.
+/// Moves the keys of the version before into the keyring.
 pub async fn adopt(store: &Store, clock: &Clock) -> Result<(), Error> {
     if keyring::has_unsealed(&mut store.reader().await?).await? {
         for purpose in Purpose::ALL {
@@ -51,14 +44,12 @@ pub async fn adopt(store: &Store, clock: &Clock) -> Result<(), Error> {
             store.transact(&Adopt(fresh)).await?;
         }
     }
-    if !store.sealer().has_key() {
-        store.transact(&SetClear(true)).await?;
-    }
     Ok(())
 }
 
 /// Seals everything that is kept in the clear, with other keys in the place of those that sign, and removes the traces.
-/// `false` when the traces could not be removed: the next start tries again.
+/// `false` when the traces could not be removed: the next start tries again. [`clear::forbid`] comes first, or more may be
+/// written in the clear behind its back.
 pub async fn seal_clear(store: &Store, clock: &Clock) -> Result<bool, Error> {
     for purpose in Purpose::ALL {
         let fresh = ServiceKey::fresh(purpose, clock)?;
@@ -70,7 +61,7 @@ pub async fn seal_clear(store: &Store, clock: &Clock) -> Result<bool, Error> {
     reseal_rest(store, Which::Clear).await?;
     match store.remove_traces().await {
         Ok(()) => {
-            store.transact(&SetClear(false)).await?;
+            clear::gone(store).await?;
             Ok(true)
         }
         Err(error) => {
@@ -139,18 +130,6 @@ impl Change for ReplaceClear {
 
     async fn apply(&self, tx: &mut Tx) -> Result<bool, Error> {
         keyring::replace_clear(tx, &self.0).await
-    }
-}
-
-struct SetClear(bool);
-
-impl Change for SetClear {
-    type Out = ();
-    type Error = Error;
-
-    async fn apply(&self, tx: &mut Tx) -> Result<(), Error> {
-        tx.query("UPDATE sealing SET clear = $1 WHERE id = 1").bind(self.0).execute().await?;
-        Ok(())
     }
 }
 

@@ -80,9 +80,13 @@ impl SqliteStore {
     }
 
     /// VACUUM writes every page again, and the checkpoint empties the log. Nobody else may be reading an older state.
+    ///
+    /// The copy that VACUUM makes is as large as the database: a temporary file that has no name as soon as it is open, so that
+    /// nothing of it outlives the process, in SQLITE_TMPDIR, TMPDIR, /var/tmp or /tmp. What secrets it holds are sealed by now.
     pub(super) async fn remove_traces(&self) -> Result<(), Error> {
         let mut connection = self.options.connect().await?;
-        sqlx::raw_sql("PRAGMA secure_delete = ON; VACUUM").execute(&mut connection).await?;
+        let vacuum = "PRAGMA secure_delete = ON; PRAGMA temp_store = FILE; VACUUM";
+        sqlx::raw_sql(vacuum).execute(&mut connection).await?;
         let (busy, ..): (i64, i64, i64) =
             sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await?;
         connection.close().await?;

@@ -3,13 +3,14 @@
 use sqlx::{Postgres, Sqlite};
 use tokio::sync::watch;
 
+use super::clear;
 use super::dialect::Dialect;
 use super::error::Error;
 use super::pool::Lent;
 use super::postgres::PgTx;
 use super::query::{Query, Target};
 use super::writer::Member;
-use crate::sealing::Sealer;
+use crate::sealing::{Place, Sealer};
 
 /// What statements can be run on: a [`Tx`], or a [`Reader`] for those that only read.
 pub trait Connection: Send {
@@ -36,6 +37,8 @@ pub struct Tx {
     commits: Commits,
     leaves_work: bool,
     records_events: bool,
+    /// It may write values in the clear.
+    in_the_clear: bool,
 }
 
 /// Who is told of commits.
@@ -54,11 +57,25 @@ enum Inner {
 
 impl Tx {
     pub(super) const fn sqlite(member: Member, sealer: Sealer, commits: Commits) -> Self {
-        Self { inner: Inner::Sqlite(member), sealer, commits, leaves_work: false, records_events: false }
+        Self {
+            inner: Inner::Sqlite(member),
+            sealer,
+            commits,
+            leaves_work: false,
+            records_events: false,
+            in_the_clear: false,
+        }
     }
 
     pub(super) fn postgres(tx: PgTx, sealer: Sealer, commits: Commits) -> Self {
-        Self { inner: Inner::Postgres(Box::new(tx)), sealer, commits, leaves_work: false, records_events: false }
+        Self {
+            inner: Inner::Postgres(Box::new(tx)),
+            sealer,
+            commits,
+            leaves_work: false,
+            records_events: false,
+            in_the_clear: false,
+        }
     }
 
     /// Says that this transaction wrote something for a worker to do: [`Store::committed`](super::Store::committed)
@@ -70,6 +87,15 @@ impl Tx {
     /// Says that this transaction recorded events: [`Store::recorded`](super::Store::recorded) fires once it is durable.
     pub(super) const fn records_events(&mut self) {
         self.records_events = true;
+    }
+
+    /// Seals a value for its place. Without an encryption key it is kept in the clear, which the database may refuse.
+    pub(super) async fn seal(&mut self, place: Place<'_>, plaintext: &[u8]) -> Result<Vec<u8>, Error> {
+        if !self.in_the_clear && !self.sealer.has_key() {
+            clear::admit(self, place).await?;
+            self.in_the_clear = true;
+        }
+        Ok(self.sealer.seal(place, plaintext)?)
     }
 
     /// Makes the changes last. Returns after they are durable.

@@ -14,7 +14,7 @@ use crate::domain::Timestamp;
 use crate::domain::callback_url::CallbackUrl;
 use crate::domain::pause::Pauses;
 use crate::domain::reach::Reach;
-use crate::domain::webhook::{DisabledReason, RotatedSecret, Settings, Subscription, WebhookType};
+use crate::domain::webhook::{DisabledReason, RotatedSecret, Settings, Subscription, Summary, WebhookType};
 use crate::sealing::{Place, Sealer};
 
 fn place<'i>(column: &'static str, id: &'i Uuid) -> Place<'i> {
@@ -24,8 +24,8 @@ fn place<'i>(column: &'static str, id: &'i Uuid) -> Place<'i> {
 const SECRET: &str = "sealed_secret";
 const PREVIOUS: &str = "sealed_previous_secret";
 
-fn seal(sealer: &Sealer, (column, id): (&'static str, Uuid), secret: &SecretString) -> Result<Vec<u8>, Error> {
-    Ok(sealer.seal(place(column, &id), secret.expose_secret().as_bytes())?)
+async fn seal(tx: &mut Tx, (column, id): (&'static str, Uuid), secret: &SecretString) -> Result<Vec<u8>, Error> {
+    tx.seal(place(column, &id), secret.expose_secret().as_bytes()).await
 }
 
 fn open(sealer: &Sealer, (column, id): (&'static str, Uuid), sealed: &[u8]) -> Result<SecretString, Error> {
@@ -55,15 +55,7 @@ row! {
 
 impl WebhookRow {
     fn read(self, sealer: &Sealer) -> Result<Subscription, Error> {
-        let unreadable = |column, value: &str| Error::unreadable(column, value);
-        // Judged by the rules of its programme when it was set, and again whenever it is called.
-        let callback_url = CallbackUrl::parse(&self.callback_url, Reach::Private)
-            .map_err(|error| unreadable("webhooks.callback_url", &error.to_string()))?;
-        let types: Option<BTreeSet<_>> = self.types.split(',').map(WebhookType::from_name).collect();
-        let types = types.ok_or_else(|| unreadable("webhooks.types", &self.types))?;
-        let reason = |name: String| {
-            DisabledReason::from_name(&name).ok_or_else(|| unreadable("webhooks.disabled_reason", &name))
-        };
+        let settings = settings(&self.callback_url, &self.types, self.fifo)?;
         let secret = open(sealer, (SECRET, self.id), &self.sealed_secret)?;
         let previous =
             self.sealed_previous_secret.map(|sealed| open(sealer, (PREVIOUS, self.id), &sealed)).transpose()?;
@@ -71,8 +63,8 @@ impl WebhookRow {
         Ok(Subscription {
             id: self.id,
             programme_id: self.programme_id,
-            settings: Settings { callback_url, types, fifo: self.fifo },
-            disabled_reason: self.disabled_reason.map(reason).transpose()?,
+            settings,
+            disabled_reason: self.disabled_reason.map(disabled_reason).transpose()?,
             probe_at: self.probe_at,
             failing_since: self.failing_since,
             failures: u32::try_from(self.failures).unwrap_or(u32::MAX),
@@ -84,6 +76,44 @@ impl WebhookRow {
     }
 }
 
+row! {
+    /// Without its secrets: one that does not open keeps nobody from reading the rest.
+    struct SummaryRow {
+        id: Uuid,
+        callback_url: String,
+        types: String,
+        fifo: bool,
+        disabled_reason: Option<String>,
+        created_at: Timestamp,
+        updated_at: Timestamp,
+    }
+}
+
+impl SummaryRow {
+    fn read(self) -> Result<Summary, Error> {
+        Ok(Summary {
+            id: self.id,
+            settings: settings(&self.callback_url, &self.types, self.fifo)?,
+            disabled_reason: self.disabled_reason.map(disabled_reason).transpose()?,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        })
+    }
+}
+
+fn settings(callback_url: &str, types: &str, fifo: bool) -> Result<Settings, Error> {
+    // Judged by the rules of its programme when it was set, and again whenever it is called.
+    let callback_url = CallbackUrl::parse(callback_url, Reach::Private)
+        .map_err(|error| Error::unreadable("webhooks.callback_url", &error.to_string()))?;
+    let known: Option<BTreeSet<_>> = types.split(',').map(WebhookType::from_name).collect();
+    let types = known.ok_or_else(|| Error::unreadable("webhooks.types", types))?;
+    Ok(Settings { callback_url, types, fifo })
+}
+
+fn disabled_reason(name: String) -> Result<DisabledReason, Error> {
+    DisabledReason::from_name(&name).ok_or_else(|| Error::unreadable("webhooks.disabled_reason", &name))
+}
+
 fn types(settings: &Settings) -> String {
     let names: Vec<_> = settings.types.iter().map(|it| it.as_str()).collect();
     names.join(",")
@@ -91,7 +121,7 @@ fn types(settings: &Settings) -> String {
 
 /// Inserts a subscription.
 pub async fn insert(tx: &mut Tx, it: &Subscription) -> Result<(), Error> {
-    let sealed = seal(tx.sealer(), (SECRET, it.id), &it.secret)?;
+    let sealed = seal(tx, (SECRET, it.id), &it.secret).await?;
     tx.query(
         "INSERT INTO webhooks (id, programme_id, callback_url, types, fifo, failures, sealed_secret, created_at, updated_at, deleted) \
          VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8, $9)",
@@ -115,20 +145,18 @@ pub async fn get_owned<'o>(
     on: &mut impl Connection,
     owner: impl Into<Owner<'o>>,
     id: Uuid,
-) -> Result<Option<Subscription>, Error> {
+) -> Result<Option<Summary>, Error> {
     let Owner { programme_id, standing } = owner.into();
-    let sealer = on.sealer().clone();
     let query = on
         .query(
-            "SELECT id, programme_id, callback_url, types, fifo, disabled_reason, probe_at, failing_since, failures, sealed_secret, \
-             sealed_previous_secret, previous_secret_until, created_at, updated_at FROM webhooks \
+            "SELECT id, callback_url, types, fifo, disabled_reason, created_at, updated_at FROM webhooks \
              WHERE id = $1 AND programme_id = $2 AND deleted = $3",
         )
         .bind(id)
         .bind(programme_id)
         .bind(false);
-    let row: Option<WebhookRow> = standing::and(query, standing).optional().await?;
-    row.map(|row| row.read(&sealer)).transpose()
+    let row: Option<SummaryRow> = standing::and(query, standing).optional().await?;
+    row.map(SummaryRow::read).transpose()
 }
 
 /// A subscription held for a change, of any programme.
@@ -149,9 +177,11 @@ pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Subscription>, Error> 
 
 /// Writes back what [`lock`] gave and a change left.
 pub async fn update(tx: &mut Tx, it: &Subscription) -> Result<(), Error> {
-    let sealed = seal(tx.sealer(), (SECRET, it.id), &it.secret)?;
-    let previous = it.previous_secret.as_ref();
-    let sealed_previous = previous.map(|old| seal(tx.sealer(), (PREVIOUS, it.id), &old.secret)).transpose()?;
+    let sealed = seal(tx, (SECRET, it.id), &it.secret).await?;
+    let sealed_previous = match &it.previous_secret {
+        Some(old) => Some(seal(tx, (PREVIOUS, it.id), &old.secret).await?),
+        None => None,
+    };
     tx.query(
         "UPDATE webhooks SET callback_url = $2, types = $3, fifo = $4, disabled_reason = $5, probe_at = $6, \
          failing_since = $7, failures = $8, sealed_secret = $9, sealed_previous_secret = $10, \
@@ -219,12 +249,10 @@ pub async fn page(
     programme_id: Uuid,
     after: Option<(Timestamp, Uuid)>,
     limit: i64,
-) -> Result<Vec<Subscription>, Error> {
-    let sealer = on.sealer().clone();
+) -> Result<Vec<Summary>, Error> {
     let mut query = on
         .query(
-            "SELECT id, programme_id, callback_url, types, fifo, disabled_reason, probe_at, failing_since, failures, sealed_secret, \
-             sealed_previous_secret, previous_secret_until, created_at, updated_at FROM webhooks \
+            "SELECT id, callback_url, types, fifo, disabled_reason, created_at, updated_at FROM webhooks \
              WHERE programme_id = $1 AND deleted = $2",
         )
         .bind(programme_id)
@@ -232,8 +260,8 @@ pub async fn page(
     if let Some((at, id)) = after {
         query = query.push(" AND (created_at, id) < (").push_bind(at).push(", ").push_bind(id).push(")");
     }
-    let rows: Vec<WebhookRow> = query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit).all().await?;
-    rows.into_iter().map(|row| row.read(&sealer)).collect()
+    let rows: Vec<SummaryRow> = query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit).all().await?;
+    rows.into_iter().map(SummaryRow::read).collect()
 }
 
 row! {

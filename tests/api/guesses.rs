@@ -107,18 +107,27 @@ async fn flood(service: &Service, partner: &Partner, count: usize) -> Vec<u16> {
     futures::future::join_all(calls).await
 }
 
-/// Each check needs a buffer of 19 MiB. There are two at most.
+/// Each check needs a buffer of 19 MiB. There are two at most, whoever calls: a hundred at once, most of them with a secret that
+/// was right a moment ago.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn checked_secrets_leave_no_memory_behind() {
     let place = Place::sqlite();
     let server = place.serve(&[]);
     let idle = server.memory();
     let partner = place.partner().await;
-    let keys: Vec<String> = (0..60).map(|_| partner.clock.id().to_string()).collect();
-    let calls = keys.iter().map(|key| partner.ask_token(key, WRONG));
-    let statuses: Vec<u16> =
-        futures::stream::iter(calls).buffer_unordered(20).map(|answer| answer.status).collect().await;
-    assert_eq!(counted(&statuses, 401), 60, "{statuses:?}");
+    let keys: Vec<Option<String>> =
+        (0..1000).map(|number| (number % 5 == 0).then(|| partner.clock.id().to_string())).collect();
+    let partner = &partner;
+    let calls = keys.iter().map(|unknown| async move {
+        match unknown {
+            Some(key) => partner.ask_token(key, WRONG).await.status,
+            None => partner.ask_token(&partner.api_key, &partner.api_secret).await.status,
+        }
+    });
+    let statuses: Vec<u16> = futures::stream::iter(calls).buffer_unordered(100).collect().await;
+    // On a busy machine a wrong one may be late: 503.
+    let wrong = counted(&statuses, 401) + counted(&statuses, 503);
+    assert_eq!((counted(&statuses, 200), wrong), (800, 200), "{statuses:?}");
     let grown = server.memory().saturating_sub(idle);
     assert!(grown <= 45, "{grown} MiB more than before");
     assert_eq!(server.stop(), Some(0));

@@ -178,8 +178,17 @@ impl Server {
 
     /// Its resident memory, MiB.
     pub fn memory(&self) -> usize {
+        self.status("VmRSS:")
+    }
+
+    /// The most that its resident memory has been, MiB.
+    pub fn peak_memory(&self) -> usize {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
     }
 
@@ -212,6 +221,13 @@ impl Server {
         self.end();
         let rest = self.log.take().unwrap().join().unwrap();
         format!("{}{rest}", self.said)
+    }
+
+    /// Waits until it ends by itself; its exit code, and everything that it logged.
+    pub fn ended(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().unwrap().code();
+        let rest = self.log.take().unwrap().join().unwrap();
+        (code, format!("{}{rest}", self.said))
     }
 
     fn end(&mut self) -> Option<i32> {

@@ -2,11 +2,14 @@
 
 mod bytes;
 mod in_the_clear;
+mod keyless;
 mod rotated;
 mod stopped;
 
 use std::path::Path;
 
+use customerd::api::v1::CreateOperatorRequest;
+use customerd::api::v1::admin_service_client::AdminServiceClient;
 use customerd::app::Profile;
 use customerd::clock::Clock;
 use customerd::config::KeyFile;
@@ -19,7 +22,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::process::{Place, in_processes, mode, stderr, stdout};
-use crate::support::{Partner, account};
+use crate::support::{Operator, Partner, account};
 use bytes::{Bytes, Needle};
 
 in_processes![
@@ -68,7 +71,21 @@ async fn use_everything(place: &Place, partner: &mut Partner) -> Vec<Needle> {
     shown.push(Needle::text("the second token", &partner.token));
     let operator = place.run(&["operator", "create", "--name", "ops"]);
     let operator: Value = serde_json::from_str(&stdout(&operator)).unwrap();
-    shown.push(Needle::text("the operator's token", operator["token"].as_str().unwrap().trim_start_matches("cop_")));
+    let operator = Operator { token: operator["token"].as_str().unwrap().to_owned() };
+    shown.push(Needle::text("the operator's token", operator.token.trim_start_matches("cop_")));
+    // One that stands in a stored reply.
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", place.grpc)).unwrap();
+    let mut admin = AdminServiceClient::new(channel.connect().await.unwrap());
+    let create = || {
+        let role = customerd::api::v1::Role::Viewer.into();
+        let mut request =
+            operator.rpc_of_all(CreateOperatorRequest { name: "clerk".into(), role, ..Default::default() });
+        request.metadata_mut().insert("idempotency-key", "9b3c2d1e-0000-4000-8000-0000000000a4".parse().unwrap());
+        request
+    };
+    let clerk = admin.create_operator(create()).await.unwrap().into_inner().token;
+    assert_eq!(admin.create_operator(create()).await.unwrap().into_inner().token, clerk, "it is kept");
+    shown.push(Needle::text("the clerk's token", clerk.trim_start_matches("cop_")));
     shown
 }
 

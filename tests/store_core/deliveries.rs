@@ -160,13 +160,13 @@ async fn what_was_taken_over_is_settled_by_the_new_holder_only(test: TestStore) 
 
 async fn what_fell_due_before_the_horizon_is_passed_over(test: TestStore) {
     let store = &test.store;
-    let programme = scene(store).await;
+    scene(store).await;
     for second in [10, 20] {
         trial(store, FIRST, second).await;
     }
     trial(store, SECOND, 5).await;
     let mut tx = store.begin().await.unwrap();
-    let mut disabled = webhooks::get_owned(&mut tx, programme, SECOND).await.unwrap().unwrap();
+    let mut disabled = webhooks::lock(&mut tx, SECOND).await.unwrap().unwrap();
     (disabled.disabled_reason, disabled.probe_at) = (Some(DisabledReason::Failing), Some(at(15)));
     webhooks::update(&mut tx, &disabled).await.unwrap();
     tx.commit().await.unwrap();

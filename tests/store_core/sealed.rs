@@ -9,10 +9,11 @@ use customerd::domain::reach::Reach;
 use customerd::domain::webhook::{Settings, Subscription, WebhookType};
 use customerd::domain::{Timestamp, programme::Programme};
 use customerd::sealing::{EncryptionKey, Keyring};
+use customerd::signature::{Algorithm, PrivateKey};
 use customerd::store::customers::{self, Held};
 use customerd::store::idempotency::{self, Slot, Stored};
 use customerd::store::programmes::{self, NewProgramme};
-use customerd::store::{Connection as _, Error, Store, keyring, reseal, webhooks};
+use customerd::store::{Connection as _, Error, Store, StoreOptions, audit, clear, keyring, reseal, webhooks};
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
@@ -21,6 +22,7 @@ use crate::support::stores::{TestStore, on_both};
 on_both![
     a_value_that_was_moved_is_refused_and_the_others_go_on,
     what_was_kept_in_the_clear_is_sealed_when_a_key_comes,
+    nothing_is_written_in_the_clear_behind_a_key,
     everything_is_sealed_again_under_another_key,
 ];
 
@@ -87,6 +89,11 @@ pub(crate) async fn entities(store: &Store, clock: &Clock) -> (Uuid, Vec<Uuid>) 
     (programme.id, ids)
 }
 
+/// A subscription with its secret.
+pub(crate) async fn opened(store: &Store, id: Uuid) -> Result<Option<Subscription>, Error> {
+    webhooks::lock(&mut store.begin().await?, id).await
+}
+
 pub(crate) async fn sealed(store: &Store) -> Vec<Vec<u8>> {
     let mut reader = store.reader().await.unwrap();
     let mut all = Vec::new();
@@ -119,8 +126,9 @@ async fn a_value_that_was_moved_is_refused_and_the_others_go_on(test: TestStore)
     tx.query("UPDATE idempotency_keys SET key = $1").bind(Uuid::from_u128(2)).execute().await.unwrap();
     tx.commit().await.unwrap();
     let mut reader = store.reader().await.unwrap();
-    assert!(webhooks::get_owned(&mut reader, programme_id, ids[0]).await.unwrap().is_some());
-    let moved = webhooks::get_owned(&mut reader, programme_id, ids[1]).await.unwrap_err();
+    assert!(opened(store, ids[0]).await.unwrap().is_some());
+    let moved = opened(store, ids[1]).await.unwrap_err();
+    assert_eq!(webhooks::page(&mut reader, programme_id, None, 9).await.unwrap().len(), 3, "lists open no secret");
     assert!(matches!(&moved, Error::Sealed(_)) && moved.to_string().contains("webhooks.sealed_secret"), "{moved}");
     assert!(matches!(keyring::load(&mut reader, NOW).await, Err(Error::Sealed(_))));
     let slot = Slot { key: Uuid::from_u128(2), ..slot(programme_id) };
@@ -139,18 +147,17 @@ async fn a_value_that_was_moved_is_refused_and_the_others_go_on(test: TestStore)
 
 async fn what_was_kept_in_the_clear_is_sealed_when_a_key_comes(test: TestStore) {
     let (store, clock) = (&test.store, Clock::manual(NOW, 1));
-    reseal::adopt(store, &clock).await.unwrap();
     let (programme_id, ids) = fill(store, &clock).await;
     assert!(sealed(store).await.iter().all(|value| value[0] == 0));
     let before = keyring::load(&mut store.reader().await.unwrap(), NOW).await.unwrap();
     store.sealer().use_keys(keys(&[1]));
-    assert!(reseal::may_be_clear(&mut store.reader().await.unwrap()).await.unwrap());
+    assert!(clear::may_be_clear(&mut store.reader().await.unwrap()).await.unwrap());
     assert!(matches!(keyring::load(&mut store.reader().await.unwrap(), NOW).await, Err(Error::Sealed(_))));
     assert!(reseal::seal_clear(store, &clock).await.unwrap());
-    assert!(!reseal::may_be_clear(&mut store.reader().await.unwrap()).await.unwrap());
+    assert!(!clear::may_be_clear(&mut store.reader().await.unwrap()).await.unwrap());
     assert!(sealed(store).await.iter().all(|value| value.starts_with(&store.sealer().keyring().prefix())));
     let mut reader = store.reader().await.unwrap();
-    let webhook = webhooks::get_owned(&mut reader, programme_id, ids[2]).await.unwrap().unwrap();
+    let webhook = opened(store, ids[2]).await.unwrap().unwrap();
     assert_eq!(webhook.secret.expose_secret(), "whsec_2");
     assert_eq!(idempotency::get(&mut reader, slot(programme_id)).await.unwrap().unwrap().reply, b"whsec_reply");
     // What lay in the clear signs no more, and still verifies.
@@ -168,6 +175,44 @@ async fn what_was_kept_in_the_clear_is_sealed_when_a_key_comes(test: TestStore) 
     assert_eq!(sealed(store).await, all);
 }
 
+/// A node or a command without the key, beside one that comes with it.
+async fn nothing_is_written_in_the_clear_behind_a_key(test: TestStore) {
+    let (without, clock) = (&test.store, Clock::manual(NOW, 1));
+    let with = Store::open(&test.url, StoreOptions::default()).await.unwrap();
+    with.sealer().use_keys(keys(&[1]));
+    assert!(!clear::may_be_clear(&mut with.reader().await.unwrap()).await.unwrap());
+    // One command before any node: what it wrote is known to be in the clear.
+    let (programme_id, ids) = fill(without, &clock).await;
+    assert!(clear::may_be_clear(&mut with.reader().await.unwrap()).await.unwrap());
+    // A transaction that writes in the clear is waited for.
+    let mut tx = without.begin().await.unwrap();
+    let stored = Stored { fingerprint: vec![1], status: 0, reply: b"late".to_vec() };
+    let late = Slot { key: Uuid::from_u128(9), ..slot(programme_id) };
+    assert!(idempotency::put(&mut tx, late, &stored, None).await.unwrap());
+    let forbidden = clear::forbid(&with);
+    let (forbidden, ()) = tokio::join!(forbidden, async { tx.commit().await.unwrap() });
+    forbidden.unwrap();
+    assert!(reseal::seal_clear(&with, &clock).await.unwrap());
+    assert!(sealed(&with).await.iter().all(|value| value.starts_with(&with.sealer().keyring().prefix())));
+    assert_eq!(idempotency::get(&mut with.reader().await.unwrap(), late).await.unwrap().unwrap().reply, b"late");
+    // From here on none is written.
+    let mut tx = without.begin().await.unwrap();
+    let later = Slot { key: Uuid::from_u128(10), ..late };
+    let refused = idempotency::put(&mut tx, later, &stored, None).await.unwrap_err();
+    assert!(matches!(&refused, Error::Sealed(error) if error.lacks_key()), "{refused}");
+    tx.rollback().await.unwrap();
+    assert!(matches!(opened(without, ids[0]).await, Err(Error::Sealed(_))));
+    // A checkpoint key of somebody's own, put there in the clear, is none.
+    audit::keys::signing_key(&with, &clock).await.unwrap();
+    let mut tx = with.begin().await.unwrap();
+    let own = PrivateKey::generate(Algorithm::Ed25519).unwrap().to_pem();
+    let own = [&[0_u8][..], own.expose_secret().as_bytes()].concat();
+    tx.query("UPDATE audit_keys SET sealed_key = $1").bind(own).execute().await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(matches!(audit::keys::signing_key(&with, &clock).await, Err(Error::Sealed(_))));
+    with.close().await.unwrap();
+}
+
 async fn everything_is_sealed_again_under_another_key(test: TestStore) {
     let (store, clock) = (&test.store, Clock::manual(NOW, 1));
     store.sealer().use_keys(keys(&[1]));
@@ -178,7 +223,7 @@ async fn everything_is_sealed_again_under_another_key(test: TestStore) {
     store.sealer().use_keys(keys(&[2]));
     let mut reader = store.reader().await.unwrap();
     assert_eq!(keyring::load(&mut reader, NOW).await.unwrap().len(), 5);
-    assert!(webhooks::get_owned(&mut reader, programme_id, ids[0]).await.unwrap().is_some());
+    assert!(opened(store, ids[0]).await.unwrap().is_some());
     assert!(idempotency::get(&mut reader, slot(programme_id)).await.unwrap().is_some());
     drop(reader);
     // A key that is missing stops it, and nothing is lost.

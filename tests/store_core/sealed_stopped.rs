@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use customerd::clock::Clock;
 use customerd::store::keyring::{self, Purpose};
-use customerd::store::{Connection as _, Error, Store, StoreOptions, idempotency, reseal, webhooks};
+use customerd::store::{Connection as _, Error, Store, StoreOptions, clear, idempotency, reseal};
 use secrecy::ExposeSecret as _;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use uuid::Uuid;
 
-use crate::sealed::{NOW, entities, fill, keys, sealed, slot};
+use crate::sealed::{NOW, entities, fill, keys, opened, sealed, slot};
 use crate::support::cancel::after_polls;
 use crate::support::stores::{TestStore, on_both};
 
@@ -35,8 +35,9 @@ async fn in_the_clear(store: &Store, clock: &Clock) -> (Uuid, Vec<Uuid>) {
 
 /// What every start does.
 async fn start(store: &Store, clock: &Clock) -> Result<bool, Error> {
+    clear::forbid(store).await?;
     reseal::adopt(store, clock).await?;
-    if reseal::may_be_clear(&mut store.reader().await?).await? {
+    if clear::may_be_clear(&mut store.reader().await?).await? {
         return reseal::seal_clear(store, clock).await;
     }
     Ok(true)
@@ -45,7 +46,7 @@ async fn start(store: &Store, clock: &Clock) -> Result<bool, Error> {
 async fn opens(store: &Store, (programme_id, ids): &(Uuid, Vec<Uuid>)) {
     let mut reader = store.reader().await.unwrap();
     for (number, id) in ids.iter().enumerate() {
-        let webhook = webhooks::get_owned(&mut reader, *programme_id, *id).await.unwrap().unwrap();
+        let webhook = opened(store, *id).await.unwrap().unwrap();
         assert_eq!(webhook.secret.expose_secret(), format!("whsec_{number}"));
     }
     let reply = idempotency::get(&mut reader, slot(*programme_id)).await.unwrap().unwrap();
@@ -61,7 +62,7 @@ async fn sealing_is_taken_up_again_wherever_it_was_stopped(test: TestStore) {
         polls += 1;
     }
     assert!(polls > 20, "it waits for the database once at least for each kind of value: {polls}");
-    assert!(!reseal::may_be_clear(&mut store.reader().await.unwrap()).await.unwrap());
+    assert!(!clear::may_be_clear(&mut store.reader().await.unwrap()).await.unwrap());
     let prefix = store.sealer().keyring().prefix();
     assert!(sealed(store).await.iter().all(|value| value.starts_with(&prefix)));
     opens(store, &made).await;
@@ -117,12 +118,12 @@ async fn a_reader_of_the_file_leaves_the_traces_to_the_next_start() {
     let mut reader = SqliteConnection::connect(&test.url).await.unwrap();
     sqlx::raw_sql("BEGIN; SELECT count(*) FROM webhooks").execute(&mut reader).await.unwrap();
     assert!(!start(&test.store, &clock).await.unwrap());
-    assert!(reseal::may_be_clear(&mut test.store.reader().await.unwrap()).await.unwrap());
+    assert!(clear::may_be_clear(&mut test.store.reader().await.unwrap()).await.unwrap());
     let prefix = test.store.sealer().keyring().prefix();
     assert!(sealed(&test.store).await.iter().all(|value| value.starts_with(&prefix)));
     sqlx::raw_sql("COMMIT").execute(&mut reader).await.unwrap();
     assert!(start(&test.store, &clock).await.unwrap());
-    assert!(!reseal::may_be_clear(&mut test.store.reader().await.unwrap()).await.unwrap());
+    assert!(!clear::may_be_clear(&mut test.store.reader().await.unwrap()).await.unwrap());
     let path = test.url.strip_prefix("sqlite://").unwrap();
     for file in [path.to_owned(), format!("{path}-wal")] {
         let bytes = std::fs::read(&file).unwrap();
@@ -163,5 +164,5 @@ async fn an_open_transaction_is_waited_for() {
     assert!(!sealing.is_finished(), "it waits");
     sqlx::raw_sql("COMMIT").execute(&mut reader).await.unwrap();
     assert!(sealing.await.unwrap());
-    assert!(!reseal::may_be_clear(&mut test.store.reader().await.unwrap()).await.unwrap());
+    assert!(!clear::may_be_clear(&mut test.store.reader().await.unwrap()).await.unwrap());
 }

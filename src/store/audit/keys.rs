@@ -65,7 +65,7 @@ impl Change for Add {
 
     async fn apply(&self, tx: &mut Tx) -> Result<PrivateKey, Error> {
         let row = self.seq.to_be_bytes();
-        let sealed = tx.sealer().seal(place(&row), self.key.to_pem().expose_secret().as_bytes())?;
+        let sealed = tx.seal(place(&row), self.key.to_pem().expose_secret().as_bytes()).await?;
         tx.query("INSERT INTO audit_keys (seq, sealed_key, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
             .bind(self.seq)
             .bind(sealed)

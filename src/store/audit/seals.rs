@@ -154,7 +154,7 @@ async fn batch(tx: &mut Tx, from: Uuid, clock: &Clock) -> Result<Done, Error> {
             seals.push(chain.seal(&seal, what.as_deref()));
         }
         done.faults.extend(fault);
-        closed.push(Closed { id: row.id, chain, key: customers::seal_key(tx, row.id, &key)? });
+        closed.push(Closed { id: row.id, chain, key: customers::seal_key(tx, row.id, &key).await? });
     }
     events::insert_seals(tx, &seals).await?;
     close(tx, &closed).await?;

@@ -179,7 +179,9 @@ async fn a_database_in_the_clear_is_sealed_at_its_first_start(house: House) {
     anybody.get(&format!("/verify/{link}")).bare().await.is(200);
     // What was sealed opens.
     let mut reader = service.store.reader().await.unwrap();
-    let webhook = webhooks::get_owned(&mut reader, PROGRAMME, WEBHOOK).await.unwrap().unwrap();
+    let mut tx = service.store.begin().await.unwrap();
+    let webhook = webhooks::lock(&mut tx, WEBHOOK).await.unwrap().unwrap();
+    tx.rollback().await.unwrap();
     assert_eq!(webhook.secret.expose_secret(), WHSEC);
     assert_eq!(webhook.previous_secret.unwrap().secret.expose_secret(), WHSEC);
     let live = keyring::load(&mut reader, service.clock.now()).await.unwrap();

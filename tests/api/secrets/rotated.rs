@@ -115,7 +115,7 @@ fn listed(place: &Place, purpose: &str) -> Vec<(String, String)> {
 async fn the_command_rotates_each_key_and_tells_of_it(place: Place) {
     let server = place.serve(&[]);
     let state = |kid: &Value, state: &str| (kid.as_str().unwrap().to_owned(), state.to_owned());
-    for purpose in ["jwt", "webhook", "links"] {
+    for purpose in ["jwt", "webhook", "links", "fingerprint", "cursor"] {
         let before = listed(&place, purpose);
         let made = rotate(&place, &[purpose]);
         assert_eq!(made["purpose"], purpose);
@@ -133,7 +133,7 @@ async fn the_command_rotates_each_key_and_tells_of_it(place: Place) {
     assert_eq!(listed(&place, "encryption"), [state(&made["kid"], "seals"), old]);
     for (wrong, code, said) in [
         (&["encryption", "--overlap", "1h"][..], 1, "--overlap"),
-        (&["cursor"][..], 2, "possible values: jwt, webhook, links, encryption"),
+        (&["checkpoint"][..], 2, "possible values: jwt, webhook, links, fingerprint, cursor, encryption"),
     ] {
         let refused = place.run(&[&["keys", "rotate"], wrong].concat());
         assert_eq!(refused.status.code(), Some(code), "{wrong:?}");
@@ -144,6 +144,7 @@ async fn the_command_rotates_each_key_and_tells_of_it(place: Place) {
     let mut rotations: Vec<_> =
         acts.filter(|act| act["act"] == "key.rotate").map(|act| act["targetId"].clone()).collect();
     rotations.reverse();
-    assert_eq!(json!(rotations), json!(["jwt", "jwt", "webhook", "webhook", "links", "links", "encryption"]));
+    let twice = ["jwt", "webhook", "links", "fingerprint", "cursor"].iter().flat_map(|purpose| [*purpose; 2]);
+    assert_eq!(json!(rotations), json!(twice.chain(["encryption"]).collect::<Vec<_>>()));
     assert_eq!(server.stop(), Some(0));
 }

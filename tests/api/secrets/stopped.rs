@@ -8,7 +8,7 @@ use customerd::config::KeyFile;
 use customerd::sealing::KeyId;
 use customerd::signature::{Algorithm, PrivateKey};
 use customerd::store::keyring::{self, Purpose};
-use customerd::store::{Connection as _, Store, StoreOptions, reseal, webhooks};
+use customerd::store::{Connection as _, Store, StoreOptions, clear as sealing, webhooks};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
@@ -69,7 +69,7 @@ async fn begins(store: &Store) -> HashSet<Vec<u8>> {
 async fn is_sealed_once(place: &Place) {
     let store = open(place).await;
     let mut reader = store.reader().await.unwrap();
-    assert!(!reseal::may_be_clear(&mut reader).await.unwrap());
+    assert!(!sealing::may_be_clear(&mut reader).await.unwrap());
     let keys = keyring::load(&mut reader, Clock::system().now()).await.unwrap();
     assert_eq!(keys.len(), 9, "an old and a new key of each purpose, and one for cursors, which had none");
     for purpose in Purpose::ALL {
@@ -77,9 +77,11 @@ async fn is_sealed_once(place: &Place) {
     }
     let old = keys.iter().find(|key| key.purpose == Purpose::Jwt && !key.signs()).unwrap();
     assert_eq!(old.secret.expose_secret(), JWT);
-    let webhook = webhooks::get_owned(&mut reader, PROGRAMME, WEBHOOK).await.unwrap().unwrap();
-    assert_eq!(webhook.secret.expose_secret(), WHSEC);
     drop(reader);
+    let mut tx = store.begin().await.unwrap();
+    let webhook = webhooks::lock(&mut tx, WEBHOOK).await.unwrap().unwrap();
+    assert_eq!((webhook.programme_id, webhook.secret.expose_secret()), (PROGRAMME, WHSEC));
+    tx.rollback().await.unwrap();
     store.close().await.unwrap();
 }
 
@@ -100,7 +102,7 @@ async fn a_node_that_is_killed_while_it_seals_loses_nothing(place: Place) {
         tokio::task::yield_now().await;
     }
     node.kill();
-    assert!(reseal::may_be_clear(&mut store.reader().await.unwrap()).await.unwrap(), "the next start goes on");
+    assert!(sealing::may_be_clear(&mut store.reader().await.unwrap()).await.unwrap(), "the next start goes on");
     store.close().await.unwrap();
     drop(reader);
 
@@ -122,8 +124,10 @@ async fn two_nodes_that_start_at_once_seal_a_database_once() {
     let second = first.beside();
     let pem = PrivateKey::generate(Algorithm::Ed25519).unwrap().to_pem();
     fill(&first.database_url(), pem.expose_secret()).await;
-    // Without it they would meet at the migrations first.
-    assert!(first.run(&["migrate"]).status.success());
+    // Without it they would meet at the migrations first. With the key it would seal.
+    let mut keyless = first.beside();
+    keyless.key_file = None;
+    assert!(keyless.run(&["migrate"]).status.success());
     let (one, two) = std::thread::scope(|scope| {
         let (one, two) = (scope.spawn(|| first.serve(&[])), scope.spawn(|| second.serve(&[])));
         (one.join().unwrap(), two.join().unwrap())
