@@ -102,16 +102,17 @@ impl KeyFile {
         self.put(path, |draft| std::fs::rename(draft, path))
     }
 
-    /// Lets nobody else lock a key file in this directory until what is given is dropped, or the process ends. `None` when
-    /// somebody has it locked.
+    /// Lets nobody else lock the key file until what is given is dropped, or the process ends. `None` when somebody has it
+    /// locked.
     ///
     /// # Errors
-    /// The directory cannot be opened or locked.
+    /// The file beside it that stands for the lock cannot be made or locked.
     pub fn lock(path: &Path) -> anyhow::Result<Option<File>> {
-        // The file itself is replaced by another, and a file made for the lock would stay behind.
-        let directory = directory(path);
-        let shown = || format!("cannot lock the directory {}", directory.display());
-        let file = File::open(directory).with_context(shown)?;
+        // The key file itself is replaced by another. This one stays: who removed it might remove the lock of the next.
+        let lock = path.with_extension("key.lock");
+        let shown = || format!("cannot lock {}", lock.display());
+        let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock);
+        let file = open.with_context(shown)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -165,6 +166,10 @@ mod tests {
         let read = KeyFile::read(&path).unwrap().unwrap();
         assert_eq!(ids(&read), [one.id().to_string()]);
         assert!(!KeyFile::is_open_to_others(&path));
+        let alone = KeyFile::lock(&path).unwrap();
+        assert!(alone.is_some() && KeyFile::lock(&path).unwrap().is_none());
+        drop(alone);
+        std::fs::remove_file(path.with_extension("key.lock")).unwrap();
         KeyFile { next: Some(two.clone()), ..read }.replace(&path).unwrap();
         let read = KeyFile::read(&path).unwrap().unwrap();
         assert_eq!(ids(&read), [one.id().to_string(), two.id().to_string()]);
