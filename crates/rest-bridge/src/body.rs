@@ -80,6 +80,7 @@ impl Reader {
             self.first = data;
         } else {
             // A frame would keep the connection's whole read buffer while the rest is awaited.
+            grow(&mut self.whole, data.len());
             self.whole.extend_from_slice(&data);
         }
         Ok(true)
@@ -88,5 +89,35 @@ impl Reader {
     fn too_large(&self) -> Status {
         let message = format!("The body may have at most {} bytes.", self.limit);
         refusal(Code::InvalidArgument, reason::PAYLOAD_TOO_LARGE, &message)
+    }
+}
+
+/// Makes room for so many bytes more, and at most for a quarter more than there are then: memory is counted by what has arrived, and a
+/// vector left to itself doubles. What `Content-Length` announces is not taken in advance: it may never come.
+fn grow(whole: &mut Vec<u8>, more: usize) {
+    if whole.capacity() - whole.len() < more {
+        whole.reserve_exact(more.max((whole.len() + more) / 4));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_takes_little_more_than_has_arrived() {
+        for step in [1, 1000, 16_384] {
+            let mut whole = Vec::new();
+            while whole.len() < 100_000 {
+                grow(&mut whole, step);
+                whole.resize(whole.len() + step, 0);
+                assert!(
+                    whole.capacity() <= whole.len() + whole.len() / 4 + 1,
+                    "{} of {}",
+                    whole.len(),
+                    whole.capacity()
+                );
+            }
+        }
     }
 }
