@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use rest_bridge::Local;
+use tonic::body::Body;
 use tonic::service::{LayerExt as _, Routes};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tower::util::MapResponseLayer;
 
 use crate::api;
 use crate::api::v1::account_service_server::{AccountService, AccountServiceServer, SERVICE_NAME as ACCOUNTS};
@@ -16,6 +18,7 @@ use crate::api::v1::customer_service_server::{CustomerService, CustomerServiceSe
 use crate::api::v1::portal_service_server::{PortalServiceServer, SERVICE_NAME as PORTAL};
 use crate::api::v1::simulator_service_server::{SERVICE_NAME as SIMULATOR, SimulatorService, SimulatorServiceServer};
 use crate::api::v1::webhook_service_server::{SERVICE_NAME as WEBHOOKS, WebhookServiceServer};
+use crate::serve::Anonymous;
 use crate::service::Api;
 use crate::telemetry::{ObserveLayer, Rpcs};
 
@@ -64,10 +67,11 @@ impl Backend {
                 builder.register_encoded_file_descriptor_set(set)
             })
         };
+        let marked = MapResponseLayer::new(anonymous);
         let public = services
-            .add_service(health_service.max_decoding_message_size(QUESTION))
-            .add_service(builder().build_v1()?.max_decoding_message_size(QUESTION))
-            .add_service(builder().build_v1alpha()?.max_decoding_message_size(QUESTION));
+            .add_service(marked.named_layer(health_service.max_decoding_message_size(QUESTION)))
+            .add_service(marked.named_layer(builder().build_v1()?.max_decoding_message_size(QUESTION)))
+            .add_service(marked.named_layer(builder().build_v1alpha()?.max_decoding_message_size(QUESTION)));
         let backend = Self { public, health };
         backend.report(ServingStatus::Serving).await;
         Ok(backend)
@@ -79,6 +83,12 @@ impl Backend {
             self.health.set_service_status(service, status).await;
         }
     }
+}
+
+/// Marks the response of a service that anybody may call.
+fn anonymous(mut response: http::Response<Body>) -> http::Response<Body> {
+    response.extensions_mut().insert(Anonymous);
+    response
 }
 
 /// The services without reflection and health, as the REST front of this process calls them: it has read a body of its own

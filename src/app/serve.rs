@@ -103,7 +103,7 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
         tasks.spawn(key_watch::run(store.clone(), common.clone(), parts, failed));
         tasks.spawn(until(shutdown.clone(), key_watch::refresh(api.clone(), clock.clone())));
         let services = in_process(&api, &ObserveLayer::in_process(clock.clone(), rpcs()));
-        let backend = Arc::new(Backend::new(&api, message_limit(serve)).await?);
+        let backend = Arc::new(Backend::new(&api, serve.limits.message_limit()).await?);
         if !serve.no_worker {
             let (worker, shutdown) = (worker(&store, &serve.work, clock.clone()).await?, shutdown.clone());
             tasks.spawn(worker.run(async move { shutdown.started().await }));
@@ -151,18 +151,13 @@ fn limits(serve: &Serve) -> anyhow::Result<Limits> {
          --body-memory or --client-share"
     );
     tracing::info!(
-        "clients are told apart by {clients}; one may take {share}% of each listener's {} request slots and {} bytes of \
-         body memory, loopback and trusted proxies all",
+        "clients are told apart by {clients}; one may take {share}% of each listener's {} connections, {} request slots and \
+         {} bytes of body memory, loopback and trusted proxies all",
+        limits.connections,
         limits.requests,
         limits.body_bytes,
     );
     Ok(limits)
-}
-
-/// The longest message that the services read: a body as long as may be, or a partner's callback with its headers.
-fn message_limit(serve: &Serve) -> usize {
-    const CALLBACK: usize = 1 << 20;
-    serve.limits.body_limit.0.max(CALLBACK) + 2 * serve.limits.header_limit.0
 }
 
 /// Works until the shutdown starts.

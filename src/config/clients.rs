@@ -21,8 +21,8 @@ pub struct ClientArgs {
           value_parser = header)]
     client_address_header: Option<HeaderName>,
 
-    /// Part of each listener's request slots and body memory that one client (an IPv4 address or an IPv6 /64) may take;
-    /// loopback and trusted proxies may take all
+    /// Part of each listener's connections, request slots and body memory that one client (an IPv4 address or an IPv6 /64)
+    /// may take; loopback and trusted proxies may take all
     #[arg(long, env = "CUSTOMERD_CLIENT_SHARE", value_name = "PERCENT", default_value = "25%")]
     pub client_share: Share,
 }

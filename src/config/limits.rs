@@ -31,7 +31,8 @@ pub struct LimitArgs {
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_concurrent_requests: u32,
 
-    /// Open connections per listener; with one more, an idle one of the client that holds most gives way, or the new one is refused
+    /// Open connections per listener; with one more, one that is idle, or waits for nothing but its peer, gives way, of the
+    /// client that holds most, or the new one is refused
     #[arg(long, env = "CUSTOMERD_MAX_CONNECTIONS", value_name = "N", default_value = "4096",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: u32,
@@ -68,6 +69,12 @@ pub struct LimitArgs {
 }
 
 impl LimitArgs {
+    /// The longest message that the services read: a body as long as may be, or a partner's callback with its headers.
+    pub fn message_limit(&self) -> usize {
+        const CALLBACK: usize = 1 << 20;
+        self.body_limit.0.max(CALLBACK) + 2 * self.header_limit.0
+    }
+
     /// As the listeners take them together.
     pub fn limits(&self, clients: &ClientArgs) -> Limits {
         Limits {
@@ -80,6 +87,8 @@ impl LimitArgs {
             streams: self.max_streams,
             requests: self.max_concurrent_requests as usize,
             body_bytes: self.body_memory.0,
+            message_bytes: self.message_limit(),
+            response_bytes: 32 * 1024 * 1024,
             client_share: clients.client_share.0.into(),
             body_timeout: self.body_timeout.0,
             request_deadline: self.request_deadline.0,

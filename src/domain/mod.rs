@@ -9,6 +9,7 @@ pub mod card;
 pub mod chain;
 pub mod challenge;
 pub mod checkpoint;
+pub mod client;
 pub mod commitment;
 pub mod currency;
 pub mod customer;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::Limits;
 use super::framing::{Awaited, Framing};
-use super::progress::Progress;
+use super::progress::{Progress, earn};
+use super::unread::{Account, Unread};
 use crate::clock::Clock;
 
 /// "Not waiting for this", in the fields that hold a moment.
@@ -37,13 +38,29 @@ pub(super) struct Activity {
     idle_since: AtomicU64,
     headers_since: AtomicU64,
     stalled_since: AtomicU64,
-    /// When bytes last left.
+    /// Up to when the peer has taken what it must of an HTTP/1 response.
     wrote: AtomicU64,
     /// When the connection is closed whatever it does.
     close_at: AtomicU64,
     http2: AtomicBool,
     framing: Mutex<Framing>,
     responses: Mutex<Responses>,
+    unread: Arc<Account>,
+}
+
+/// How little a connection does that may give way; the least goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    in_flight: bool,
+    used: bool,
+    since: u64,
+}
+
+impl Rank {
+    /// Whether it has a request or a stream in flight.
+    pub(super) fn in_flight(self) -> bool {
+        self.in_flight
+    }
 }
 
 #[derive(Default)]
@@ -54,7 +71,7 @@ struct Responses {
 
 impl Activity {
     /// A connection that has just been accepted: its first headers are awaited.
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock, unread: Arc<Unread>) -> Self {
         let now = micros(&clock);
         Self {
             clock,
@@ -68,6 +85,7 @@ impl Activity {
             http2: AtomicBool::new(false),
             framing: Mutex::new(Framing::new()),
             responses: Mutex::default(),
+            unread: Arc::new(Account::new(unread)),
         }
     }
 
@@ -90,11 +108,11 @@ impl Activity {
         }
     }
 
-    /// The peer takes bytes, or does not.
-    pub(super) fn written(&self, stalled: bool) {
-        if !stalled {
+    /// The peer takes so many bytes, or, with `None`, nothing now.
+    pub(super) fn written(&self, bytes: Option<usize>) {
+        if let Some(bytes) = bytes {
             self.stalled_since.store(NEVER, Relaxed);
-            self.wrote.store(micros(&self.clock), Relaxed);
+            earn(&self.wrote, bytes, &self.clock);
         } else if self.stalled_since.load(Relaxed) == NEVER {
             self.stalled_since.store(micros(&self.clock), Relaxed);
         }
@@ -115,9 +133,10 @@ impl Activity {
         self.requests.fetch_sub(1, Relaxed);
     }
 
-    /// A response begins: what to report its progress to, and the name under which it ends.
-    pub(super) fn response_begins(&self) -> (u64, Arc<Progress>) {
-        let progress = Arc::new(Progress::new(self.clock.clone()));
+    /// A response begins, of that length if it is known: what to report its progress to, and the name under which it ends.
+    pub(super) fn response_begins(&self, length: Option<usize>, anonymous: bool) -> (u64, Arc<Progress>) {
+        self.wrote.store(micros(&self.clock), Relaxed);
+        let progress = Arc::new(Progress::new(self.clock.clone(), Arc::clone(&self.unread), length, anonymous));
         let mut responses = self.responses();
         let id = responses.next;
         responses.next += 1;
@@ -129,10 +148,23 @@ impl Activity {
         self.responses().all.remove(&id);
     }
 
-    /// How active an idle connection is, the least active lowest; `None` with a request in flight.
-    pub(super) fn idle(&self) -> Option<(bool, u64)> {
-        let idle = self.requests.load(Relaxed) == 0;
-        idle.then(|| (self.used.load(Relaxed), self.idle_since.load(Relaxed)))
+    /// Its rank among the connections that may give way: an idle one; one that got GOAWAY; one that has nothing in flight
+    /// but responses that are stalled, and streams that anybody gets. `None` for any other: it has work.
+    pub(super) fn rank(&self, stall_timeout: Duration) -> Option<Rank> {
+        let (requests, leaving) = (self.requests.load(Relaxed), self.close_at.load(Relaxed) != NEVER);
+        if requests > 0 && !leaving {
+            let resting = self.responses().all.values().filter(|response| response.rests_for_anybody()).count();
+            if resting + self.unread(stall_timeout) < requests {
+                return None;
+            }
+        }
+        let (used, since) = (self.used.load(Relaxed), self.idle_since.load(Relaxed));
+        Some(Rank { in_flight: requests > 0, used, since })
+    }
+
+    /// Bytes of responses that the peer has not taken.
+    pub(super) fn unread_bytes(&self) -> i64 {
+        self.unread.bytes()
     }
 
     /// The connection is closed after that time, whatever it does.
@@ -175,8 +207,8 @@ impl Activity {
         (requests == 0 && over(&self.idle_since, limits.idle_timeout)).then_some(Cut::Idle)
     }
 
-    /// How many responses the peer has taken nothing of for that long. On HTTP/1 a chunk may be copied before it is sent;
-    /// there, what leaves the socket belongs to the response.
+    /// How many responses the peer is that far behind with. On HTTP/1 a chunk may be copied before it is sent; there, what
+    /// leaves the socket belongs to the response.
     fn unread(&self, limit: Duration) -> usize {
         let now = micros(&self.clock);
         let wrote = if self.http2.load(Relaxed) { 0 } else { self.wrote.load(Relaxed) };
@@ -199,133 +231,4 @@ pub(super) fn micros(clock: &Clock) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::Timestamp;
-
-    fn start() -> (Clock, Activity, Limits) {
-        let clock = Clock::manual(Timestamp::EPOCH, 0);
-        (clock.clone(), Activity::new(clock), Limits::default())
-    }
-
-    #[test]
-    fn headers_idle_and_stall_have_their_own_limits() {
-        let (clock, activity, limits) = start();
-        let second = Duration::from_secs(1);
-        clock.advance(9 * second);
-        activity.read(b"GET / HTTP");
-        assert_eq!(activity.overdue(&limits), None);
-        clock.advance(second);
-        assert_eq!(activity.overdue(&limits), Some(Cut::Headers), "trickling does not help");
-        activity.request_begins();
-        activity.read(b"the body");
-        clock.advance(1000 * second);
-        assert_eq!(activity.overdue(&limits), None, "a request at work has its own deadline");
-        activity.request_ends();
-        clock.advance(74 * second);
-        assert_eq!(activity.overdue(&limits), None);
-        clock.advance(second);
-        assert_eq!(activity.overdue(&limits), Some(Cut::Idle));
-        activity.request_begins();
-        activity.written(true);
-        clock.advance(74 * second);
-        activity.written(true);
-        assert_eq!(activity.overdue(&limits), None);
-        clock.advance(second);
-        assert_eq!(activity.overdue(&limits), Some(Cut::Stalled));
-        activity.written(false);
-        assert_eq!(activity.overdue(&limits), None);
-    }
-
-    #[test]
-    fn http2_may_talk_before_it_asks() {
-        let (clock, activity, limits) = start();
-        activity.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        clock.advance(Duration::from_secs(30));
-        activity.read(b"\0\0\x08\x06\0\0\0\0\0pingpong");
-        clock.advance(Duration::from_secs(44));
-        assert_eq!(activity.overdue(&limits), None);
-        clock.advance(Duration::from_secs(1));
-        assert_eq!(activity.overdue(&limits), Some(Cut::Idle), "pings keep nothing open");
-    }
-
-    #[test]
-    fn headers_have_their_time_whatever_they_begin_with_and_whatever_else_is_in_flight() {
-        let (clock, activity, limits) = start();
-        activity.read(b"PRI");
-        clock.advance(Duration::from_secs(10));
-        assert_eq!(activity.overdue(&limits), Some(Cut::Headers));
-
-        let (clock, activity, limits) = start();
-        activity.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        activity.request_begins();
-        activity.read(b"\0\0\x08\x01");
-        activity.request_begins();
-        for _ in 0..9 {
-            clock.advance(Duration::from_secs(1));
-            activity.read(b"\0");
-            assert_eq!(activity.overdue(&limits), None);
-        }
-        clock.advance(Duration::from_secs(1));
-        assert_eq!(activity.overdue(&limits), Some(Cut::Headers));
-    }
-
-    #[test]
-    fn a_response_that_is_not_read_gets_goaway_and_is_then_closed() {
-        let (clock, activity, limits) = start();
-        activity.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        activity.request_begins();
-        let (_, unasked) = activity.response_begins();
-        let (_, waiting) = activity.response_begins();
-        waiting.asked(std::task::Waker::noop());
-        clock.advance(Duration::from_secs(29));
-        assert_eq!(activity.overdue(&limits), None);
-        activity.written(false);
-        clock.advance(Duration::from_secs(1));
-        assert_eq!(activity.overdue(&limits), Some(Cut::Unread), "whatever else is written");
-        activity.close_in(limits.stall_timeout);
-        assert_eq!(activity.overdue(&limits), None);
-        clock.advance(Duration::from_secs(30));
-        assert_eq!(activity.overdue(&limits), Some(Cut::GraceExpired));
-        drop(unasked);
-    }
-
-    #[test]
-    fn progress_is_what_leaves() {
-        let (clock, activity, limits) = start();
-        activity.request_begins();
-        let (id, response) = activity.response_begins();
-        response.asked(std::task::Waker::noop());
-        response.queued(10);
-        for _ in 0..10 {
-            clock.advance(Duration::from_secs(29));
-            response.took(1);
-            assert_eq!(activity.overdue(&limits), None, "slow, but steady");
-        }
-        clock.advance(Duration::from_secs(29));
-        // What is copied into the socket's buffer still leaves.
-        activity.written(false);
-        clock.advance(Duration::from_secs(29));
-        assert_eq!(activity.overdue(&limits), None);
-        response.asked(std::task::Waker::noop());
-        clock.advance(Duration::from_secs(3600));
-        assert_eq!(activity.overdue(&limits), None, "nothing to take");
-        std::task::Wake::wake(Arc::clone(&response));
-        clock.advance(Duration::from_secs(30));
-        assert_eq!(activity.overdue(&limits), Some(Cut::Unread), "something to take, and no room for it");
-        activity.response_ends(id);
-        assert_eq!(activity.overdue(&limits), None);
-    }
-
-    #[test]
-    fn few_responses_may_be_stalled_at_once() {
-        let (clock, activity, limits) = start();
-        activity.request_begins();
-        let _eight = [(); 8].map(|()| activity.response_begins());
-        clock.advance(Duration::from_secs(30));
-        assert_eq!(activity.overdue(&limits), Some(Cut::Unread));
-        let _ninth = activity.response_begins();
-        clock.advance(Duration::from_secs(30));
-        assert_eq!(activity.overdue(&limits), Some(Cut::Stalled));
-    }
-}
+mod tests;

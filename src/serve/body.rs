@@ -12,6 +12,7 @@ use tonic::Status;
 use super::budget::{Budget, Memory, Slot};
 use super::client::Client;
 use super::limits::BODY_RATE;
+use super::messages::Messages;
 use super::refusal::Refusal;
 use crate::clock::Clock;
 
@@ -105,7 +106,8 @@ pub(super) struct Counted<B> {
     clock: Clock,
     timeout: Duration,
     span: Option<Span>,
-    messages: Option<Messages>,
+    /// Of gRPC, with the length up to which they are read.
+    messages: Option<(Messages, usize)>,
     /// What the request takes while it waits for its body; taken once.
     waiting: Option<usize>,
     /// The connection had its turn to deliver what came with the headers.
@@ -125,9 +127,10 @@ impl<B> Counted<B> {
         Self { inner, ticket, clock, timeout, span: None, messages: None, waiting, turned: false }
     }
 
-    /// A body of gRPC messages, each of which may be all that there is for now.
-    pub(super) fn of_messages(mut self, grpc: bool) -> Self {
-        self.messages = grpc.then(Messages::default);
+    /// A body of gRPC messages, each of which may be all that there is for now. They are read up to that length: memory
+    /// for one is taken as soon as its prefix has come, and so is it counted.
+    pub(super) fn of_messages(mut self, longest: usize) -> Self {
+        self.messages = Some((Messages::default(), longest));
         self
     }
 
@@ -155,7 +158,7 @@ impl<B> Counted<B> {
 
     /// Whether the body has been too slow. No timer runs while a stream rests between its messages.
     fn is_slow(&mut self, begun: bool, cx: &mut Context<'_>) -> bool {
-        if begun && self.messages.as_ref().is_none_or(Messages::is_complete) {
+        if begun && self.messages.as_ref().is_none_or(|(messages, _)| messages.is_between()) {
             self.span = None;
             return false;
         }
@@ -182,15 +185,16 @@ impl<B> Counted<B> {
         }
         let mut state = self.ticket.lock();
         state.awaited = false;
-        if let Some(messages) = &mut self.messages {
-            messages.pass(data);
-        }
-        let taken = if data.is_empty() { state.memory.stands() } else { state.memory.take(data.len()) };
+        let bytes = match &mut self.messages {
+            Some((messages, longest)) => announced(messages, *longest, data),
+            None => data.len(),
+        };
+        let taken = if bytes == 0 { state.memory.stands() } else { state.memory.take(bytes) };
         if let Err(refusal) = taken {
             return Err(state.refused(refusal));
         }
         // A message of a stream that has begun is its reader's from here on.
-        if state.begun && self.messages.as_ref().is_some_and(Messages::is_complete) {
+        if state.begun && self.messages.as_ref().is_some_and(|(messages, _)| messages.is_between()) {
             state.memory.release();
         }
         if last { self.end(&mut state) } else { Ok(()) }
@@ -246,39 +250,14 @@ where
     }
 }
 
-/// Where a gRPC body is among its messages: five bytes of prefix, the last four of which are the length of what follows
-/// (gRPC over HTTP/2, "Length-Prefixed-Message").
-#[derive(Debug, Default)]
-struct Messages {
-    prefix: [u8; 5],
-    read: usize,
-    left: usize,
-}
-
-impl Messages {
-    fn pass(&mut self, mut data: &[u8]) {
-        while !data.is_empty() {
-            if self.left > 0 {
-                let part = self.left.min(data.len());
-                self.left -= part;
-                data = &data[part..];
-            } else {
-                let part = (5 - self.read).min(data.len());
-                self.prefix[self.read..self.read + part].copy_from_slice(&data[..part]);
-                self.read += part;
-                data = &data[part..];
-                if self.read == 5 {
-                    let [_, a, b, c, d] = self.prefix;
-                    self.left = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-                    self.read = 0;
-                }
-            }
-        }
-    }
-
-    fn is_complete(&self) -> bool {
-        self.left == 0 && self.read == 0
-    }
+/// Bytes to count for `data`: what has come, and what is yet to come of a message that has begun. One that is too long counts
+/// as it comes: its reader refuses it at its prefix and takes nothing for it.
+fn announced(messages: &mut Messages, longest: usize, data: &[u8]) -> usize {
+    let ahead = |messages: &Messages| Some(messages.left()).filter(|left| *left <= longest).unwrap_or(0);
+    let before = ahead(messages);
+    messages.take(data);
+    // A message that goes on has been counted already.
+    (data.len() + ahead(messages)).saturating_sub(before)
 }
 
 #[cfg(test)]
@@ -286,16 +265,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_followed_across_any_cut() {
-        let body = [&[0, 0, 0, 0, 3][..], b"abc", &[0, 0, 0, 0, 0], &[1, 0, 0, 1, 0], &[7; 256]].concat();
-        let complete = |at: usize| [0, 8, 13, 274].contains(&at);
-        for step in [1, 2, 5, 7, 300] {
-            let (mut messages, mut at) = (Messages::default(), 0);
-            for part in body.chunks(step) {
-                messages.pass(part);
-                at += part.len();
-                assert_eq!(messages.is_complete(), complete(at), "step {step}, at {at}");
-            }
-        }
+    fn a_message_counts_from_its_prefix_on_and_once() {
+        let counts = |parts: &[&[u8]]| {
+            let mut messages = Messages::default();
+            parts.iter().map(|part| announced(&mut messages, 100, part)).collect::<Vec<_>>()
+        };
+        assert_eq!(counts(&[&[0, 0], &[0, 0, 100], &[7; 40], &[7; 60], &[0, 0, 0, 0, 1, 7]]), [2, 103, 0, 0, 6]);
+        assert_eq!(counts(&[&[0, 0, 0, 0, 2, 7, 7, 0, 0, 0, 0, 9]]), [12 + 9]);
+        assert_eq!(counts(&[&[0, 0, 0, 0, 101], &[7; 50], &[7; 51]]).iter().sum::<usize>(), 106, "too long");
+        assert_eq!(counts(&[&[9, 255, 255, 255, 255], &[7; 50]]), [5, 50]);
     }
 }

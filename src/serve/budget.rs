@@ -7,9 +7,10 @@ use std::task::Waker;
 
 use futures::task::AtomicWaker;
 
-use super::client::{Client, ClientKey};
+use super::client::Client;
 use super::refusal::Refusal;
 use super::{Limits, Usage};
+use crate::domain::client::ClientKey;
 
 /// The budget of one listener.
 #[derive(Debug)]
@@ -62,12 +63,11 @@ impl Eviction {
 
 impl Budget {
     pub(super) fn new(limits: &Limits) -> Self {
-        let share = |whole: usize| (whole / 100 * limits.client_share + whole % 100 * limits.client_share / 100).max(1);
         Self {
             slots: limits.requests,
             bytes: limits.body_bytes,
-            client_slots: share(limits.requests),
-            client_bytes: share(limits.body_bytes),
+            client_slots: limits.share(limits.requests),
+            client_bytes: limits.share(limits.body_bytes),
             state: Mutex::default(),
         }
     }

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::Peer;
+use crate::domain::client::ClientKey;
 
 /// The client's address, for the service that handles the request: set on every request from what the listener found, so that it
 /// can be believed. A REST front passes it on to its backend under the same name.
@@ -19,11 +20,6 @@ pub struct Client {
     limited: bool,
 }
 
-/// What clients are counted by: an IPv4 address, or the /64 of an IPv6 address, because a single subscriber has a whole
-/// /64 at least (RFC 6177).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ClientKey(IpAddr);
-
 impl Client {
     /// Its address.
     pub fn address(&self) -> IpAddr {
@@ -32,10 +28,7 @@ impl Client {
 
     /// What it is counted by.
     pub fn key(&self) -> ClientKey {
-        ClientKey(match self.address {
-            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
-            v4 => v4,
-        })
+        ClientKey::of(self.address)
     }
 
     /// Whether it may take no more than a client's share. A loopback address or a trusted proxy may stand for any number
@@ -229,14 +222,5 @@ mod tests {
         assert_eq!(named(&peer("192.0.2.1"), true), "192.0.2.1");
         let certified = Peer { certificate: Some(vec![1].into()), ..peer("192.0.2.1") };
         assert_eq!(named(&certified, true), "203.0.113.9");
-    }
-
-    #[test]
-    fn ipv6_is_counted_by_64() {
-        let key = |text: &str| Clients::default().at(text.parse().unwrap()).key();
-        assert_eq!(key("2001:db8:0:1::1"), key("2001:db8:0:1:ffff::2"));
-        assert_ne!(key("2001:db8:0:1::1"), key("2001:db8:0:2::1"));
-        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
-        assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
     }
 }

@@ -26,6 +26,7 @@ pub struct GuardLayer {
     budget: Arc<Budget>,
     deadline: Duration,
     body_timeout: Duration,
+    message_bytes: usize,
 }
 
 impl GuardLayer {
@@ -33,7 +34,8 @@ impl GuardLayer {
     /// bodies.
     pub fn new(clock: Clock, limits: &Limits) -> Self {
         let budget = Arc::new(Budget::new(limits));
-        Self { clock, budget, deadline: limits.request_deadline, body_timeout: limits.body_timeout }
+        let Limits { request_deadline: deadline, body_timeout, message_bytes, .. } = *limits;
+        Self { clock, budget, deadline, body_timeout, message_bytes }
     }
 
     /// What is in use now.
@@ -78,7 +80,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let asker = Asker::of(&request);
-        let GuardLayer { clock, budget, deadline, body_timeout } = self.layer.clone();
+        let GuardLayer { clock, budget, deadline, body_timeout, message_bytes } = self.layer.clone();
         let callers = grpc_timeout(request.headers()).filter(|callers| *callers < deadline);
         let time = Time { begun: callers.map(|_| clock.monotonic()), clock, deadline, callers };
         let client = request.extensions().get::<Client>().copied().unwrap_or_else(Clients::nobody);
@@ -97,8 +99,10 @@ where
         let ticket = Arc::new(Ticket::new(&budget, client));
         let timing = (time.clock.clone(), body_timeout);
         let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        let counted =
-            |body| Body::new(Counted::new(body, Arc::clone(&ticket), timing, fields).of_messages(asker.is_grpc()));
+        let counted = |body| {
+            let counted = Counted::new(body, Arc::clone(&ticket), timing, fields);
+            Body::new(if asker.is_grpc() { counted.of_messages(message_bytes) } else { counted })
+        };
         let answer = self.inner.call(request.map(counted));
         Box::pin(async move {
             let answer = once_whole(answer, &ticket, &time).await;

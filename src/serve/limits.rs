@@ -11,11 +11,13 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Time a connection may go without a byte in either direction.
     pub idle_timeout: Duration,
-    /// Time in which a peer must take something of a response; then it gets GOAWAY, and is closed after the same time again.
+    /// Time by which a peer may be behind [`RESPONSE_RATE`] with a response; then it gets GOAWAY, and is closed after
+    /// the same time again.
     pub stall_timeout: Duration,
     /// Responses of one connection that may be stalled at once; with more it is cut.
     pub stalled_responses: usize,
-    /// Open connections. With one more, an idle one of the client that holds most gives way, or the new one is refused.
+    /// Open connections. With one more, an idle one of the client that holds most gives way, else one that waits for nothing
+    /// but its peer, or the new one is refused.
     pub connections: usize,
     /// Concurrent HTTP/2 streams per connection.
     pub streams: u32,
@@ -23,7 +25,12 @@ pub struct Limits {
     pub requests: usize,
     /// Bytes of request bodies in memory, arriving or being answered.
     pub body_bytes: usize,
-    /// Percent of `requests` and `body_bytes` that one client may take.
+    /// Bytes of the longest gRPC message that is read.
+    pub message_bytes: usize,
+    /// Bytes of responses in memory that their readers have not taken. With more, the connection with most of them, of the
+    /// client with most, is cut.
+    pub response_bytes: usize,
+    /// Percent of `requests`, `body_bytes` and `connections` that one client may take.
     pub client_share: usize,
     /// In each such span a request's body must be complete or bring [`BODY_RATE`] bytes a second.
     pub body_timeout: Duration,
@@ -37,6 +44,16 @@ pub struct Limits {
 
 /// Bytes a second that a request's body must bring, so that who sends slowly but steadily is left alone.
 pub const BODY_RATE: usize = 1024;
+
+/// Bytes a second that a response's reader must take, for the same reason.
+pub const RESPONSE_RATE: u64 = 128;
+
+impl Limits {
+    /// One client's share of a whole, at least 1.
+    pub(super) fn share(&self, whole: usize) -> usize {
+        (whole / 100 * self.client_share + whole % 100 * self.client_share / 100).max(1)
+    }
+}
 
 /// How much of a listener's budget is in use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,6 +78,8 @@ impl Default for Limits {
             streams: 256,
             requests: 1024,
             body_bytes: 64 * 1024 * 1024,
+            message_bytes: 1024 * 1024 + 2 * 16 * 1024,
+            response_bytes: 32 * 1024 * 1024,
             client_share: 25,
             body_timeout: Duration::from_secs(15),
             request_deadline: Duration::from_secs(30),

@@ -95,7 +95,7 @@ impl Listener {
         S::Future: Send,
     {
         let Self { tcp, addr, clock, limits, tls, http2_only, hsts, clients } = self;
-        let open = Connections::new(limits.connections);
+        let open = Connections::new(&limits, clients.clone());
         let grace = limits.shutdown_grace;
         let shared = Arc::new(Shared {
             service,
@@ -110,12 +110,15 @@ impl Listener {
         });
         let mut connections = JoinSet::new();
         loop {
-            let next = tokio::select! {
+            let (stream, peer) = tokio::select! {
                 biased;
                 () = shutdown.started() => break,
+                () = open.unread_exceeded() => {
+                    open.cut_most_unread();
+                    continue;
+                }
                 next = accept(&tcp, &clock) => next,
             };
-            let (stream, peer) = next;
             let Some(admitted) = open.admit(peer.ip(), &clock) else {
                 tracing::debug!(%peer, "too many connections: refused");
                 continue;
@@ -124,7 +127,7 @@ impl Listener {
             connections.spawn(async move {
                 tokio::select! {
                     biased;
-                    () = admitted.gives_way() => {}
+                    () = admitted.must_end() => {}
                     () = shared.serve(stream, peer, Arc::clone(&admitted.activity)) => {}
                 }
             });

@@ -1,8 +1,8 @@
 //! gRPC messages that do not parse are the caller's fault, and are answered as such, with the details of every error.
 //!
 //! tonic calls it INTERNAL when a message is cut off, is missing, has another flag than 0 and 1 before it, or is marked as
-//! compressed on a call that names no `grpc-encoding`; so the framing is followed here as well (gRPC over HTTP/2,
-//! "Length-Prefixed-Message"). What is whole and no protobuf the codec refuses.
+//! compressed on a call that names no `grpc-encoding`; so the framing is followed here as well. What is whole and no protobuf
+//! the codec refuses.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use tower::{Layer, Service};
 
 use super::identify::RequestId;
+use super::messages::Messages;
 
 /// The stable code and the `ErrorInfo` domain of the error table (`api`), which this room does not know.
 const CODE: &str = "VALIDATION_FAILED";
@@ -61,7 +62,7 @@ where
         let broken = Arc::new(AtomicBool::new(false));
         let followed = Arc::clone(&broken);
         let compressed = request.headers().contains_key("grpc-encoding");
-        let messages = Messages { compressed, ..Messages::default() };
+        let messages = Messages::new(compressed);
         let request = request.map(|body| Followed { body, messages, broken: followed });
         let answer = self.inner.call(request);
         Box::pin(async move {
@@ -99,49 +100,6 @@ fn refusal(detail: String, id: Option<&RequestId>) -> Status {
     Status::with_error_details(Code::InvalidArgument, detail, details)
 }
 
-/// The framing of a body's messages.
-#[derive(Debug, Default)]
-struct Messages {
-    head: [u8; 5],
-    /// Whether messages may be marked as compressed.
-    compressed: bool,
-    read: usize,
-    left: usize,
-    count: usize,
-}
-
-impl Messages {
-    /// Takes bytes; whether they are well-formed so far.
-    fn take(&mut self, mut bytes: &[u8]) -> bool {
-        while !bytes.is_empty() {
-            if self.read < self.head.len() {
-                let count = bytes.len().min(self.head.len() - self.read);
-                self.head[self.read..self.read + count].copy_from_slice(&bytes[..count]);
-                (self.read, bytes) = (self.read + count, &bytes[count..]);
-                if self.head[0] > u8::from(self.compressed) {
-                    return false;
-                }
-                if self.read < self.head.len() {
-                    return true;
-                }
-                let [_, length @ ..] = self.head;
-                self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-            }
-            let count = bytes.len().min(self.left);
-            (self.left, bytes) = (self.left - count, &bytes[count..]);
-            if self.left == 0 {
-                (self.read, self.count) = (0, self.count + 1);
-            }
-        }
-        true
-    }
-
-    /// Whether there was a message, and nothing after the last.
-    fn is_whole(&self) -> bool {
-        self.read == 0 && self.count > 0
-    }
-}
-
 /// A request body whose framing is followed.
 #[derive(Debug)]
 pub struct Followed<B> {
@@ -158,7 +116,10 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Followed<B> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         let fine = match &polled {
             Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
-                Some(data) => self.messages.take(data),
+                Some(data) => {
+                    self.messages.take(data);
+                    self.messages.is_well_formed()
+                }
                 None => true,
             },
             Poll::Ready(None) => self.messages.is_whole(),
@@ -177,28 +138,5 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Followed<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_whole_messages_are_well_formed() {
-        let whole = [0, 0, 0, 0, 2, 7, 7];
-        for split in 0..=whole.len() {
-            let mut messages = Messages::default();
-            assert!(messages.take(&whole[..split]) && messages.take(&whole[split..]) && messages.is_whole(), "{split}");
-        }
-        let broken: [&[u8]; 5] = [&[], &[0], &[0, 0, 0, 0, 2, 7], &[0, 0, 0, 0, 0, 0], &[0, 255, 255, 255, 255, 1]];
-        for bytes in broken {
-            let mut messages = Messages::default();
-            assert!(messages.take(bytes) && !messages.is_whole(), "{bytes:?}");
-        }
-        assert!(!Messages::default().take(&[1]));
-        let mut compressed = Messages { compressed: true, ..Messages::default() };
-        assert!(compressed.take(&[1, 0, 0, 0, 0]) && compressed.is_whole());
-        assert!(!compressed.take(&[2]));
     }
 }

@@ -7,10 +7,10 @@ use std::task::{Context, Poll, Waker};
 use axum::body::Body;
 use bytes::{Buf, Bytes};
 use http::Response;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 
 use super::activity::Activity;
-use super::progress::Progress;
+use super::progress::{Anonymous, Progress};
 use super::secure;
 
 /// A request is in flight while this lives.
@@ -38,6 +38,7 @@ struct Sending {
 
 impl Drop for Sending {
     fn drop(&mut self) {
+        self.progress.ends();
         self.begun.0.response_ends(self.id);
     }
 }
@@ -50,8 +51,9 @@ pub(super) struct Tracked {
 }
 
 impl Tracked {
-    fn new(body: Body, begun: Begun) -> Self {
-        let (id, progress) = begun.0.response_begins();
+    fn new(body: Body, begun: Begun, anonymous: bool) -> Self {
+        let length = body.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+        let (id, progress) = begun.0.response_begins(length, anonymous);
         let waker = Waker::from(Arc::clone(&progress));
         Self { body, waker, sending: Arc::new(Sending { progress, id, begun }) }
     }
@@ -60,7 +62,8 @@ impl Tracked {
 /// A response as it leaves: watched, and with the headers that all have.
 pub(super) fn tracked(mut response: Response<Body>, begun: Begun, hsts: bool) -> Response<Tracked> {
     secure::add(response.headers_mut(), hsts);
-    response.map(|body| Tracked::new(body, begun))
+    let anonymous = response.extensions().get::<Anonymous>().is_some();
+    response.map(|body| Tracked::new(body, begun, anonymous))
 }
 
 impl Drop for Tracked {

@@ -27,8 +27,17 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
 }
 
 impl<I: AsyncWrite + Unpin> Watched<I> {
-    fn written<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.activity.written(polled.is_pending());
+    fn written(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.activity.written(match polled {
+            Poll::Ready(Ok(bytes)) => Some(bytes),
+            Poll::Ready(Err(_)) => Some(0),
+            Poll::Pending => None,
+        });
+        polled
+    }
+
+    fn flushed(&self, polled: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        self.activity.written(polled.is_ready().then_some(0));
         polled
     }
 }
@@ -41,12 +50,12 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.inner).poll_flush(cx);
-        self.written(polled)
+        self.flushed(polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.written(polled)
+        self.flushed(polled)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,15 +1,13 @@
 //! Where a call comes from, as far as the listener can tell.
 
-use std::net::{IpAddr, Ipv6Addr};
-
 use tonic::metadata::MetadataMap;
 
 use crate::api::metadata;
+use crate::domain::client::ClientKey;
 
-/// Among whom limited work is shared: an IPv4 address, or the /64 of an IPv6 address, because one subscriber has a whole /64
-/// at least (RFC 6177). Calls whose address is not known count as one client's.
+/// Among whom limited work is shared. Calls whose address is not known count as one client's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Client(Option<IpAddr>);
+pub(crate) struct Client(Option<ClientKey>);
 
 impl Client {
     /// No client: for what this service does of its own accord.
@@ -18,17 +16,13 @@ impl Client {
     /// Of a call's metadata.
     pub(crate) fn of(metadata: &MetadataMap) -> Self {
         let named = metadata.get(metadata::CLIENT_ADDRESS).and_then(|value| value.to_str().ok());
-        let address = named.and_then(|text| text.parse::<IpAddr>().ok()).map(|address| address.to_canonical());
-        Self(address.map(|address| match address {
-            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
-            v4 => v4,
-        }))
+        Self(named.and_then(|text| text.parse().ok()).map(ClientKey::of))
     }
 
     /// A client of its own for every number.
     #[cfg(test)]
     pub(super) fn numbered(number: u8) -> Self {
-        Self(Some([192, 0, 2, number].into()))
+        Self(Some(ClientKey::of([192, 0, 2, number].into())))
     }
 }
 

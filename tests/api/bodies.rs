@@ -23,6 +23,7 @@ everywhere![
     headers_are_judged_before_the_body_is_there,
     a_body_that_is_not_announced_is_judged_by_its_first_byte,
     open_streams_of_messages_take_no_slot,
+    a_message_counts_as_soon_as_it_is_announced,
 ];
 
 /// As often as the listeners ask.
@@ -326,4 +327,29 @@ async fn open_streams_of_messages_take_no_slot(house: House) {
     }
     service.until_waiting([0, 0]).await;
     assert_eq!(service.used()[1].slots, 0);
+}
+
+async fn a_message_counts_as_soon_as_it_is_announced(house: House) {
+    const ANNOUNCED: usize = 0x000f_ffff;
+    let service = house.start().await;
+    let wallet = service.partner("Wallet").await;
+    let create = ("/customerd.v1.AuthService/CreateToken", "application/grpc");
+    let streams = Stream::open(service.grpc, create, 96).await;
+    streams.iter().for_each(|stream| stream.send(&[0, 0, 0x0f, 0xff, 0xff]));
+    // Five bytes each; what is read for them is a megabyte each, and of that there is a limit.
+    let limit = if service.is_split() { 64 << 20 } else { 32 << 20 };
+    loop {
+        let used = service.used()[1];
+        assert!(used.body_bytes <= limit, "{used:?}");
+        let refused = streams.iter().filter(|stream| stream.response.is_finished()).count();
+        if refused > 0 && used.bodies + refused == 96 && used.body_bytes >= used.bodies * ANNOUNCED {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    bystanders_are_served(&service, &wallet, "u-1").await;
+    // More than anybody reads is refused, and counts for nothing.
+    let longer = Stream::open(service.grpc, create, 1).await.remove(0);
+    longer.send(&[0, 0x7f, 0xff, 0xff, 0xff]);
+    assert_eq!(longer.answer().await.header("grpc-status"), Some("11"), "OUT_OF_RANGE");
 }

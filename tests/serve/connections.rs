@@ -115,3 +115,17 @@ async fn a_long_header_list_is_refused() {
     let refused = client.send_request(with(9000)).await;
     assert!(refused.is_err() || refused.unwrap().status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
 }
+
+#[tokio::test]
+async fn what_the_parser_refuses_itself_has_no_content() {
+    let house = open(Limits { header_bytes: 8192, ..patient() }, mirror(), |it| it).await;
+    let long = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(20_000));
+    for (sent, status) in [("BAD\r\n\r\n", "400"), (long.as_str(), "431")] {
+        let mut stream = connect(house.addr).await;
+        // It may hang up before it has taken everything.
+        let _ = stream.write_all(sent.as_bytes()).await;
+        let answer = rest(stream).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(answer.contains("\r\ncontent-length: 0\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+    }
+}

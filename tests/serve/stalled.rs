@@ -110,6 +110,56 @@ async fn more_than_eight_stalled_responses_end_the_connection() {
 }
 
 #[tokio::test]
+async fn a_byte_now_and_then_is_not_reading() {
+    let clock = clock();
+    for house in both(&clock, &Limits::default(), &big()).await {
+        let io = connect(house.addr).await;
+        let (sender, mut connection) = Builder::new().initial_window_size(0).handshake::<_, Bytes>(io).await.unwrap();
+        let pings = connection.ping_pong().unwrap();
+        let (widen, mut windows) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = &mut connection => return,
+                    Some(window) = windows.recv() => connection.set_initial_window_size(window).unwrap(),
+                }
+            }
+        });
+        let mut peer = Reader { sender, pings };
+        let _read = peer.get("/big").await;
+        let mut seconds = 0;
+        while peer.second(&clock).await {
+            seconds += 1;
+            if seconds % 9 == 0 {
+                let _ = widen.send(seconds / 9);
+            }
+            assert!(seconds < 65, "{seconds}");
+        }
+        assert!(seconds >= 58, "{seconds}");
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_read_most_is_cut_when_too_much_is_in_memory() {
+    let clock = clock();
+    let limits = Limits { response_bytes: 3 << 16, ..Limits::default() };
+    for house in both(&clock, &limits, &big()).await {
+        let (mut one, mut more) = (reader(&house, 0).await, reader(&house, 0).await);
+        let _held = (one.get("/big").await, more.get("/big").await, more.get("/big").await);
+        assert!(one.second(&clock).await && more.second(&clock).await, "as much as may be");
+        let mut third = reader(&house, 1 << 16).await;
+        while more.second(&clock).await {
+            let mut read = third.get("/big").await;
+            while let Some(data) = read.data().await {
+                let data = data.unwrap();
+                read.flow_control().release_capacity(data.len()).unwrap();
+            }
+        }
+        assert!(one.second(&clock).await && third.second(&clock).await);
+    }
+}
+
+#[tokio::test]
 async fn a_slow_but_steady_reader_is_left_alone() {
     let clock = clock();
     for house in both(&clock, &Limits::default(), &big()).await {
