@@ -117,7 +117,11 @@ fn check_text(text: &str) -> Result<(), CallbackUrlError> {
     if text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
         return Err(Malformed("Must have no white space, control character or backslash."));
     }
-    let (_, rest) = text.split_once("://").ok_or(Malformed("Must be an absolute URL: https://host/path."))?;
+    let (scheme, rest) = text.split_once("://").ok_or(Malformed("Must be an absolute URL: https://host/path."))?;
+    // URL parsers take "https:user@host" for absolute as well, and a "://" may follow later.
+    if !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(Malformed("Must be an absolute URL: https://host/path."));
+    }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.is_empty() {
         return Err(Malformed("Must have a host."));
@@ -203,6 +207,9 @@ mod tests {
             "https:example.com",
             "https:/example.com",
             "https:///example.com",
+            "https:user@example.com/://",
+            "http:@user@example.com://4",
+            "https:/user:pw@example.com/?://",
             "https://",
             "https://?x",
             "https://example.com/#top",
