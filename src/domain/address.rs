@@ -1,6 +1,7 @@
 //! Postal addresses, and the guard against card numbers in free text.
 
 use serde::{Deserialize, Serialize};
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory as _};
 
 use super::error::{Error, Violation};
 use super::text;
@@ -62,9 +63,10 @@ impl Address {
 }
 
 /// Refuses text that holds what looks like a full card number: a run of digits, of which 12 to 19 in a row end with their
-/// Luhn check digit (ISO/IEC 7812-1). Digits of any script count, and what people put between groups of them does not:
-/// spaces, dashes, dots, slashes, underscores, and the joiners that do not show. A run of that length is nothing that an
-/// address or a name needs, so that a false alarm costs little.
+/// Luhn check digit (ISO/IEC 7812-1). Decimal digits (Nd) of any script count. What is put between them does not end the run:
+/// spaces, dashes, dots, slashes, underscores, and marks and format characters, which are drawn with a digit or not at all:
+/// variation selectors, joiners, enclosing keycaps. A run of that length is nothing that an address or a name needs, so that a
+/// false alarm costs little.
 ///
 /// # Errors
 ///
@@ -85,16 +87,28 @@ pub fn no_card_number(field: &str, value: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The value of a decimal digit: ASCII's, and those of the scripts that a form can be filled in with.
+/// The value of a decimal digit. The digits of a script follow one another from 0 to 9 (the Unicode Standard, section 4.6), so
+/// that the value is the distance from where the run of digits begins; some runs hold several sets of ten.
 fn digit(c: char) -> Option<u32> {
-    // Where a script's ten digits begin: Arabic, Persian, Devanagari, Bengali, Thai, full width.
-    const ZEROS: [u32; 7] = [0x30, 0x660, 0x6f0, 0x966, 0x9e6, 0xe50, 0xff10];
-    ZEROS.iter().filter_map(|zero| u32::from(c).checked_sub(*zero)).find(|value| *value < 10)
+    if c.is_ascii() {
+        return c.to_digit(10);
+    }
+    if c.general_category() != GeneralCategory::DecimalNumber {
+        return None;
+    }
+    let before = (0..u32::from(c)).rev().map_while(char::from_u32);
+    let distance = before.take_while(|c| c.general_category() == GeneralCategory::DecimalNumber).count();
+    u32::try_from(distance % 10).ok()
 }
 
 fn separates(c: char) -> bool {
-    let dash = matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{ff0d}');
-    dash || matches!(c, '.' | '/' | '_' | '\u{b7}' | '\u{200c}' | '\u{200d}') || (c.is_whitespace() && c != '\n')
+    match c.general_category() {
+        GeneralCategory::SpaceSeparator
+        | GeneralCategory::DashPunctuation
+        | GeneralCategory::ConnectorPunctuation
+        | GeneralCategory::Format => true,
+        _ => c.general_category_group() == GeneralCategoryGroup::Mark || matches!(c, '.' | '/' | '\u{b7}' | '\u{2212}'),
+    }
 }
 
 fn holds_pan(digits: &[u32]) -> bool {
@@ -207,6 +221,15 @@ mod tests {
             "4111\u{200d}1111\u{3000}1111\u{b7}1111",
             "４１１１１１１１１１１１１１１１",
             "٤١١١١١١١١١١١١١١١",
+            // Variation selectors, keycaps, a joiner, an Arabic number sign between digits.
+            "4\u{fe0f}1\u{fe0f}1\u{fe0f}1\u{fe0f}1\u{fe0f}1\u{fe0f}1\u{fe0f}1\u{fe0f}1\u{fe0f}1\u{fe0f}1\u{fe0f}1\u{fe0f}1\u{fe0f}1\u{fe0f}1\u{fe0f}1",
+            "4\u{20e3}1\u{fe0f}\u{20e3}11\u{e0100}1111\u{200c}1111\u{600}1111",
+            // Gujarati, Tamil, mathematical bold and monospace (one run of fifty), Adlam, Khmer.
+            "૪૧૧૧૧૧૧૧૧૧૧૧૧૧૧૧",
+            "௪௧௧௧௧௧௧௧௧௧௧௧௧௧௧௧",
+            "\u{1d7d2}\u{1d7cf}\u{1d7cf}\u{1d7cf}\u{1d7f7}\u{1d7f7}\u{1d7f7}\u{1d7f7}\u{1d7cf}\u{1d7cf}\u{1d7cf}\u{1d7cf}\u{1d7f7}\u{1d7f7}\u{1d7f7}\u{1d7f7}",
+            "\u{1e954}\u{1e951}\u{1e951}\u{1e951}\u{1e951}\u{1e951}\u{1e951}\u{1e951}\u{1e951}\u{1e951}\u{1e951}\u{1e951}\u{1e951}\u{1e951}\u{1e951}\u{1e951}",
+            "៤១១១ ១១១១ ១១១១ ១១១១",
         ] {
             let error = no_card_number("name", pan).unwrap_err();
             assert!(!format!("{error:?}").contains("1111"), "{error:?}");

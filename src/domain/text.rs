@@ -10,8 +10,8 @@ use super::error::Error;
 /// added). Refused are control characters (Cc), format characters (Cf), line and paragraph separators (Zl, Zp), private-use
 /// characters (Co) and what is not assigned (Cn): what does not show cannot be told apart by a person, and the bidirectional
 /// controls among them (U+202A to U+202E, U+2066 to U+2069) change what a person reads. Variation selectors are marks (Mn)
-/// and belong to names. Of the format characters only the joiners U+200C and U+200D are allowed, because Persian, Hindi and
-/// emoji are spelt with them.
+/// and belong to names. Of the format characters the joiners U+200C and U+200D are allowed, because Persian, Hindi and emoji
+/// are spelt with them, and the prepended concatenation marks, which show.
 ///
 /// # Errors
 ///
@@ -48,8 +48,23 @@ fn is_printable(c: char) -> bool {
         | GeneralCategoryGroup::Punctuation
         | GeneralCategoryGroup::Symbol => true,
         GeneralCategoryGroup::Separator => c.general_category() == GeneralCategory::SpaceSeparator,
-        GeneralCategoryGroup::Other => matches!(c, '\u{200c}' | '\u{200d}'),
+        GeneralCategoryGroup::Other => matches!(c, '\u{200c}' | '\u{200d}') || is_prepended(c),
     }
+}
+
+/// Whether a format character is drawn, around or under the digits that follow it: the property
+/// `Prepended_Concatenation_Mark` of Unicode 17 (PropList.txt).
+const fn is_prepended(c: char) -> bool {
+    matches!(
+        c,
+        '\u{600}'..='\u{605}'
+            | '\u{6dd}'
+            | '\u{70f}'
+            | '\u{890}'..='\u{891}'
+            | '\u{8e2}'
+            | '\u{110bd}'
+            | '\u{110cd}'
+    )
 }
 
 /// What a character that is not printable is.
@@ -88,6 +103,16 @@ mod tests {
             // New in Unicode 16 and 17: a Garay letter, an ideograph of extension J.
             "\u{10d4a}",
             "\u{323b0}",
+            // Format characters that show: the Arabic number sign before a number, the end of a verse, the Kaithi number sign.
+            "\u{600}١٢",
+            "\u{605}٣",
+            "\u{6dd}",
+            "\u{70f}ܐ",
+            "\u{890}",
+            "\u{891}",
+            "\u{8e2}",
+            "\u{110bd}",
+            "\u{110cd}",
         ] {
             assert_eq!(code(good), None, "{good}");
         }
@@ -110,6 +135,8 @@ mod tests {
             "\u{feff}a",
             "a\u{e000}",
             "a\u{61c}b",
+            "a\u{180e}b",
+            "a\u{13430}b",
             "a\u{ad}b",
             "a\u{2028}b",
             "a\u{e0001}b",
