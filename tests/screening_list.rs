@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use std::time::Duration;
 
-use customerd::screening::{Hit, ListFile, Lists, Outage, Screened, ScreeningProvider, Verdict};
+use customerd::screening::{Hit, ListFile, Lists, Outage, Screened, Screening, ScreeningProvider, Verdict};
 use tempfile::TempDir;
 
 const EVM: &str = "0xab16a96D359eC26a11e2C2b3d8f8B8942d5Bfcdb";
@@ -165,8 +165,49 @@ async fn addresses_of_other_chains_are_counted_and_passed_over() {
     let list = File::new(format!("{TRON}\n{EVM}\n{BITCOIN} # mixer\n1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa\n")).open();
     assert_eq!((list.addresses(), list.passed_over()), (1, 3));
     assert_eq!(hit(&list, &format!("eip155:1:{EVM}")).unwrap().entry.unwrap(), "line 2");
-    // A list of another chain alone names nobody of ours, and is a list all the same.
-    assert_eq!(File::new(BITCOIN).open().addresses(), 0);
+    // A list of another chain alone names nobody of ours, and is a list all the same: beside another.
+    let foreign = File::new(BITCOIN).open();
+    assert_eq!(foreign.addresses(), 0);
+    assert!(Lists::new(vec![list, foreign]).check().is_ok() && Lists::default().check().is_ok());
+}
+
+const NOBODY: &str = "no list holds an address of a chain that customers can have; that would clear everybody";
+
+#[tokio::test]
+async fn lists_that_name_nobody_here_clear_nobody() {
+    for content in [BITCOIN.to_owned(), format!("{TRON}\n{BITCOIN}"), format!("eip155:99999:{EVM}")] {
+        let lists = Lists::new(vec![File::new(content).open(), File::new(TRON).open()]);
+        let screening = Screening::default().with_lists(lists);
+        assert!(!screening.is_configured());
+        assert!(screening.screen(&format!("eip155:1:{EVM}"), false).await.is_err());
+    }
+    let error = Lists::new(vec![File::new(BITCOIN).open()]).check().unwrap_err();
+    assert_eq!(error.to_string(), NOBODY);
+    // Nor does one that came to that: the old one stays in force, unless another names somebody.
+    let (evm, solana) = (File::new(EVM), File::new(SOLANA));
+    let lists = Lists::new(vec![evm.open(), solana.open()]);
+    evm.replace(BITCOIN);
+    lists.reload(Duration::ZERO);
+    assert!(lists.hit(&format!("eip155:1:{EVM}")).unwrap().is_none());
+    solana.replace(TRON);
+    lists.reload(Duration::ZERO);
+    assert!(lists.hit(&format!("{MAINNET}:{SOLANA}")).unwrap().is_some());
+}
+
+#[test]
+fn a_chain_that_cannot_match_spoils_the_file_or_is_passed_over() {
+    for wrong in [
+        format!("solana:mainnet:{SOLANA}"),
+        format!("eip155:one:{EVM}"),
+        format!("eip155:01:{EVM}"),
+        format!("eip115:1:{EVM}"),
+        "bip122:x:zzzz".to_owned(),
+    ] {
+        let refusal = refusal(format!("{EVM}\n{wrong}\n"));
+        assert!(refusal.starts_with("line 2: "), "{wrong}: {refusal}");
+    }
+    let list = File::new(format!("{EVM}\neip155:99999:{EVM}\n0x{}\n", "ab".repeat(32))).open();
+    assert_eq!((list.addresses(), list.passed_over()), (1, 2));
 }
 
 /// A document of OFAC's with these features: type and address. In its own order and namespace, and no longer than it must be.
@@ -253,11 +294,38 @@ async fn opensanctions_entities_are_read_with_the_holders_programme() {
     ];
     let text = |lines: &[serde_json::Value]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
     let list = File::new(text(&lines)).open();
-    assert_eq!((list.addresses(), list.passed_over()), (2, 2));
+    assert_eq!((list.addresses(), list.passed_over()), (2, 1));
     insta::assert_snapshot!(hit(&list, &format!("eip155:1:{EVM}")).unwrap(), @"SANCTIONED_ADDRESS: ofac.txt, programme US-CYBER2, entity x-2");
     insta::assert_snapshot!(hit(&list, &format!("{MAINNET}:{SOLANA}")).unwrap(), @"SANCTIONED_ADDRESS: ofac.txt, programme crime.theft, sanction, entity x-4");
     let bad = serde_json::json!({"id": "x-7", "schema": "CryptoWallet", "properties": {"publicKey": ["0x12"], "currency": ["ETH"]}});
     insta::assert_snapshot!(refusal(text(&[lines[0].clone(), bad])), @"line 2: publicKey of x-7: an eip155 address has 40 hexadecimal digits");
     insta::assert_snapshot!(refusal(format!("{}\n{{\"id\": \"x-8\"", lines[1])), @"line 2: no entity: want a JSON object with id, schema and properties");
     insta::assert_snapshot!(refusal(text(&lines[..1])), @"holds no address; a list that names nobody would clear everybody");
+}
+
+#[test]
+fn wallets_are_found_wherever_they_are_nested() {
+    let wallet = |id: &str, key: &str, currency: serde_json::Value| {
+        serde_json::json!({"id": id, "schema": "CryptoWallet", "properties": {
+            "publicKey": [key], "currency": currency, "topics": ["sanction"]}})
+    };
+    let person = |nested: serde_json::Value| {
+        serde_json::json!({"id": "x-1", "schema": "Person", "properties": {"name": ["CryptoWallet"], "ownershipOwner": [
+            {"id": "x-2", "schema": "Ownership", "properties": {"asset": [
+                {"id": "x-3", "schema": "Company", "properties": {"cryptoWallets": [nested]}}]}}]}})
+    };
+    let list = File::new(person(wallet("x-4", EVM, serde_json::json!(["ETH"]))).to_string()).open();
+    insta::assert_snapshot!(hit(&list, &format!("eip155:1:{EVM}")).unwrap(), @"SANCTIONED_ADDRESS: ofac.txt, programme sanction, entity x-4");
+    // Every currency counts, and so does the form.
+    for currency in [serde_json::json!(["XBT", "ETH"]), serde_json::json!(["Ethereum"]), serde_json::json!(["XBT"])] {
+        let spoilt = person(wallet("x-4", &EVM[..41], currency)).to_string();
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(refusal(spoilt), @"line 1: publicKey of x-4: an eip155 address has 40 hexadecimal digits");
+        }
+    }
+    let ton = wallet("x-5", "EQDKbjIcfM6ezt8KjKJJLshZJJSqX7XOA4ff-W72r5gqPrHF", serde_json::json!([]));
+    let without = serde_json::json!({"id": "x-6", "schema": "CryptoWallet", "properties": {}});
+    let list = File::new(format!("{ton}\n{without}\n{}\n", wallet("x-7", EVM, serde_json::json!([])))).open();
+    assert_eq!((list.addresses(), list.passed_over()), (1, 1));
+    assert_eq!(refusal(without.to_string()), "holds no address; a list that names nobody would clear everybody");
 }

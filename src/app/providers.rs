@@ -30,7 +30,7 @@ pub(super) fn screening(config: &config::Screening) -> anyhow::Result<Screening>
     let mut screening = Screening::new(sandbox);
     let open = |path: &PathBuf| ListFile::open(path).with_context(|| format!("--screening-list {}", path.display()));
     let lists = config.screening_list.iter().map(open).collect::<anyhow::Result<_>>()?;
-    screening = screening.with_lists(Lists::new(lists));
+    screening = screening.with_lists(Lists::new(lists).check().context("--screening-list")?);
     if let Some(key) = config.chainalysis_key()? {
         let chainalysis = Chainalysis::new(&config.chainalysis_url, &key, SCREENING_DEADLINE).context("Chainalysis")?;
         screening = screening.with_chainalysis(chainalysis);

@@ -2,8 +2,10 @@
 //!
 //! What can be checked is checked, so that an address of ours with a typing error is not taken for one of these: Base58Check
 //! (Bitcoin, Litecoin, Dash, Tron, Zcash, …; the XRP Ledger with its own alphabet), Bech32 and Bech32m (BIP 173, BIP 350),
-//! CashAddr. Monero is told by its alphabet, length and first character alone.
+//! CashAddr, TON. Monero is told by its alphabet, length and first character alone.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use sha2::{Digest as _, Sha256};
 
 /// The characters of Bech32 and CashAddr, in the order of their values.
@@ -19,6 +21,7 @@ pub(super) fn is_address(text: &str) -> bool {
         || base58check(text, bs58::Alphabet::RIPPLE)
         || bech32(text)
         || cash_address(text)
+        || ton(text)
         || monero(text)
 }
 
@@ -73,6 +76,26 @@ fn cash_address(text: &str) -> bool {
     sum == 1
 }
 
+/// TEP-2: a workchain and a hash, `0:` and 64 hexadecimal digits; or flags, workchain, hash and a CRC-16 in base64.
+fn ton(text: &str) -> bool {
+    if let Some(hash) = text.strip_prefix("0:").or_else(|| text.strip_prefix("-1:")) {
+        return hash.len() == 64 && hash.bytes().all(|c| c.is_ascii_hexdigit());
+    }
+    let Ok(bytes) = URL_SAFE.decode(text).or_else(|_| STANDARD.decode(text)) else { return false };
+    let Some((payload, check)) = bytes.split_last_chunk::<2>().filter(|(payload, _)| payload.len() == 34) else {
+        return false;
+    };
+    let flags = payload.first().map(|flags| flags & 0x7f);
+    matches!(flags, Some(0x11 | 0x51)) && crc16(payload) == u16::from_be_bytes(*check)
+}
+
+/// CRC-16/XMODEM.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |sum, byte| {
+        (0..8).fold(sum ^ u16::from(*byte) << 8, |sum, _| if sum & 0x8000 == 0 { sum << 1 } else { sum << 1 ^ 0x1021 })
+    })
+}
+
 fn monero(text: &str) -> bool {
     const ALPHABET: &[u8] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     matches!(text.len(), 95 | 106) && text.starts_with(['4', '8']) && text.bytes().all(|c| ALPHABET.contains(&c))
@@ -97,6 +120,11 @@ mod tests {
             "bitcoincash:qpm2qsznhks23z7629mms6s4cwef74vcwvy22gdx6a",
             "qpm2qsznhks23z7629mms6s4cwef74vcwvy22gdx6a",
             "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A",
+            // The examples of TEP-2, and the raw form of the same.
+            "EQDKbjIcfM6ezt8KjKJJLshZJJSqX7XOA4ff-W72r5gqPrHF",
+            "UQDKbjIcfM6ezt8KjKJJLshZJJSqX7XOA4ff-W72r5gqPuwA",
+            "EQDKbjIcfM6ezt8KjKJJLshZJJSqX7XOA4ff+W72r5gqPrHF",
+            "0:ca6e321c7cce9ecedf0a8ca2492ec8592494aa5fb5ce0387dff96ef6af982a3e",
         ] {
             assert!(is_address(text), "{text}");
         }
@@ -113,6 +141,8 @@ mod tests {
             "qpm2qsznhks23z7629mms6s4cwef74vcwvy22gdx6q",
             "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3",
             "0xab16a96D359eC26a11e2C2b3d8f8B8942d5Bfcdb",
+            "EQDKbjIcfM6ezt8KjKJJLshZJJSqX7XOA4ff-W72r5gqPrHG",
+            "0:ca6e321c7cce9ecedf0a8ca2492ec8592494aa5fb5ce0387dff96ef6af982a3",
             "garbage",
             "1é",
         ] {

@@ -7,7 +7,8 @@
 //! - OpenSanctions' entities, a JSON object a line.
 //!
 //! Addresses of chains that no customer can have are counted and passed over. What is no address of any chain spoils the file,
-//! as does a file without a single address: it is more likely half written than meant. At start that is an error; later the
+//! as does a file without a single address: it is more likely half written than meant. Where all lists together have no address
+//! that a customer can have they are refused, since they would clear everybody. At start that is an error; later the
 //! old list stays in force, with an error in the log at each try. Replace a file by renaming a complete one over it.
 
 mod ofac;
@@ -20,6 +21,7 @@ use std::fmt;
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -32,12 +34,10 @@ use crate::domain::Timestamp;
 use source::{Format, Source};
 use table::Table;
 
-/// The largest file that is read, in bytes.
-const FILE_MAX: u64 = 512 * 1024 * 1024;
 /// How long after a failed try an unchanged file is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 /// How this version reads lists. Another number has every customer screened again by lists that did not change.
-const READING: u8 = 1;
+const READING: u8 = 2;
 
 /// Why a list file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +48,6 @@ pub enum ListError {
     /// It is a directory, a pipe or the like.
     #[error("not a regular file")]
     NotAFile,
-    /// It is larger than 512 MiB.
-    #[error("larger than {FILE_MAX} bytes")]
-    TooLarge,
     /// Something in it is not what it should be.
     #[error("line {line}: {problem}")]
     Malformed {
@@ -62,6 +59,9 @@ pub enum ListError {
     /// It names nobody.
     #[error("holds no address; a list that names nobody would clear everybody")]
     Empty,
+    /// Neither it nor another list names anybody whom a customer can be.
+    #[error("no list holds an address of a chain that customers can have; that would clear everybody")]
+    NobodyHere,
 }
 
 /// A list file, read again when it changes.
@@ -69,16 +69,16 @@ pub enum ListError {
 pub struct ListFile {
     path: PathBuf,
     name: String,
-    current: RwLock<Current>,
+    current: RwLock<FileState>,
 }
 
 #[derive(Debug)]
-struct Current {
+struct FileState {
     /// The file as it was when last read, for good or ill; `None` when it was missing.
     stamp: Option<Stamp>,
     /// When the last try failed, by the clock of the caller.
     failed: Option<Duration>,
-    list: Arc<List>,
+    list: Arc<LoadedList>,
 }
 
 /// Tells one state of a file from another without reading it.
@@ -91,7 +91,7 @@ struct Stamp {
 
 /// A list in force.
 #[derive(Debug)]
-struct List {
+struct LoadedList {
     table: Table,
     sha256: [u8; 32],
     bytes: u64,
@@ -109,7 +109,7 @@ impl ListFile {
         let (stamp, list) = read(&path)?;
         let name = path.file_name().map_or_else(|| "list".to_owned(), |name| name.to_string_lossy().into_owned());
         tell("screening list loaded", &path, &list);
-        let current = Current { stamp: Some(stamp), failed: None, list: Arc::new(list) };
+        let current = FileState { stamp: Some(stamp), failed: None, list: Arc::new(list) };
         Ok(Self { path, name, current: RwLock::new(current) })
     }
 
@@ -125,6 +125,11 @@ impl ListFile {
 
     /// Reads the file again if it has changed, or if the last try failed a minute ago. `now` is a monotonic time. Blocks.
     pub fn reload(&self, now: Duration) {
+        self.reload_beside(now, 0);
+    }
+
+    /// The same, beside lists with so many addresses.
+    fn reload_beside(&self, now: Duration, others: usize) {
         let stamp = std::fs::metadata(&self.path).ok().as_ref().map(Stamp::of);
         {
             let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
@@ -133,12 +138,15 @@ impl ListFile {
                 return;
             }
         }
-        let outcome = read(&self.path);
+        let outcome = read(&self.path).and_then(|(stamp, list)| match list.table.len() + others {
+            0 => Err(ListError::NobodyHere),
+            _ => Ok((stamp, list)),
+        });
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             Ok((stamp, list)) => {
                 tell("screening list reloaded", &self.path, &list);
-                *current = Current { stamp: Some(stamp), failed: None, list: Arc::new(list) };
+                *current = FileState { stamp: Some(stamp), failed: None, list: Arc::new(list) };
             }
             Err(error) => {
                 let path = self.path.display();
@@ -172,7 +180,7 @@ impl ListFile {
         Ok(Screened { verdict, by: format!("{} ({list})", self.name) })
     }
 
-    fn list(&self) -> Arc<List> {
+    fn list(&self) -> Arc<LoadedList> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).list)
     }
 }
@@ -184,7 +192,7 @@ impl ScreeningProvider for ListFile {
 }
 
 /// What the audit trail says of a list.
-impl fmt::Display for List {
+impl fmt::Display for LoadedList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sha256 {}, ", hex::encode(self.sha256))?;
         if let Some(modified) = self.modified {
@@ -194,7 +202,7 @@ impl fmt::Display for List {
     }
 }
 
-fn tell(what: &str, path: &Path, list: &List) {
+fn tell(what: &str, path: &Path, list: &LoadedList) {
     let (path, addresses, passed_over) = (path.display(), list.table.len(), list.table.foreign());
     let sha256 = hex::encode(list.sha256);
     tracing::info!(%path, addresses, passed_over, sha256, "{what}");
@@ -203,7 +211,7 @@ fn tell(what: &str, path: &Path, list: &List) {
     }
 }
 
-fn read(path: &Path) -> Result<(Stamp, List), ListError> {
+fn read(path: &Path) -> Result<(Stamp, LoadedList), ListError> {
     // A pipe is recognised before it is opened, because opening one waits for a writer.
     if !std::fs::metadata(path)?.is_file() {
         return Err(ListError::NotAFile);
@@ -211,9 +219,6 @@ fn read(path: &Path) -> Result<(Stamp, List), ListError> {
     let file = File::open(path)?;
     // Stamped as it was before it was read: a write meanwhile shows as another change.
     let metadata = file.metadata()?;
-    if metadata.len() > FILE_MAX {
-        return Err(ListError::TooLarge);
-    }
     let (mut source, mut table) = (Source::new(file), Table::default());
     match source.format()? {
         Format::Plain => plain::read(&mut source, &mut table)?,
@@ -227,7 +232,7 @@ fn read(path: &Path) -> Result<(Stamp, List), ListError> {
     let (sha256, bytes) = source.finish()?;
     let since_epoch = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let modified = since_epoch.map(|since| Timestamp::EPOCH + since);
-    Ok((Stamp::of(&metadata), List { table, sha256, bytes, modified }))
+    Ok((Stamp::of(&metadata), LoadedList { table, sha256, bytes, modified }))
 }
 
 impl Stamp {
@@ -242,32 +247,61 @@ impl Stamp {
 
 /// Every list of this node.
 #[derive(Debug, Default)]
-pub struct Lists(Vec<ListFile>);
+pub struct Lists {
+    files: Vec<ListFile>,
+    outdated: AtomicBool,
+}
 
 impl Lists {
     /// These lists, asked in this order.
-    pub fn new(lists: Vec<ListFile>) -> Self {
-        Self(lists)
+    pub fn new(files: Vec<ListFile>) -> Self {
+        Self { files, outdated: AtomicBool::new(false) }
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.files.is_empty()
     }
 
     /// Each list.
     pub fn iter(&self) -> impl Iterator<Item = &ListFile> {
-        self.0.iter()
+        self.files.iter()
     }
 
     /// Reads again what has changed. `now` is a monotonic time. Blocks.
     pub fn reload(&self, now: Duration) {
-        self.0.iter().for_each(|list| list.reload(now));
+        for list in &self.files {
+            list.reload_beside(now, self.addresses().saturating_sub(list.addresses()));
+        }
     }
 
-    /// What the lists say, as one number: another whenever the content of one is another. The order does not count.
+    /// How many addresses are in force. With none nobody may be cleared: that is no list.
+    pub fn addresses(&self) -> usize {
+        self.files.iter().map(ListFile::addresses).sum()
+    }
+
+    /// Checks that they name somebody whom a customer can be, if there are any.
+    ///
+    /// # Errors
+    /// [`ListError::NobodyHere`]
+    pub fn check(self) -> Result<Self, ListError> {
+        if self.is_empty() || self.addresses() > 0 { Ok(self) } else { Err(ListError::NobodyHere) }
+    }
+
+    /// Whether other lists are in force, as far as this node knows: it leaves customers to the nodes that have those.
+    pub fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether other lists are in force; what was noted before.
+    pub fn set_outdated(&self, outdated: bool) -> bool {
+        self.outdated.swap(outdated, Ordering::Relaxed)
+    }
+
+    /// What the lists say, as one number: another whenever the content of one is another. The order does not count. Without
+    /// lists it is one of its own.
     pub fn fingerprint(&self) -> [u8; 32] {
-        let mut hashes: Vec<[u8; 32]> = self.0.iter().map(|list| list.list().sha256).collect();
+        let mut hashes: Vec<[u8; 32]> = self.files.iter().map(|list| list.list().sha256).collect();
         hashes.sort_unstable();
         let mut hash = Sha256::new_with_prefix([READING]);
         hashes.iter().for_each(|list| hash.update(list));
@@ -279,7 +313,7 @@ impl Lists {
     /// # Errors
     /// [`Outage`] when the account cannot be read.
     pub fn hit(&self, account: &str) -> Result<Option<Screened>, Outage> {
-        for list in &self.0 {
+        for list in &self.files {
             let screened = list.find(account)?;
             if matches!(screened.verdict, Verdict::Hit(_)) {
                 return Ok(Some(screened));

@@ -61,7 +61,7 @@ impl Screening {
 
     /// Whether customers of live programmes can be screened. If not, they stay in screening.
     pub fn is_configured(&self) -> bool {
-        !self.lists.is_empty() || self.chainalysis.is_some()
+        self.lists.addresses() > 0 || self.chainalysis.is_some()
     }
 
     /// Screens one account of a programme, given as a canonical CAIP-10 id. The test addresses count for sandbox

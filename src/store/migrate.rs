@@ -51,6 +51,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0018_plain_cursors",
     "0019_screening",
     "0020_sealed_only",
+    "0021_lists_in_use",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {

@@ -1,7 +1,9 @@
-//! Screening every customer again when the lists have changed: how far it is, and which node goes on.
+//! Which screening lists are in force, and screening every customer again when they have changed: how far it is, and which node
+//! goes on.
 //!
 //! Each content that lists had is known by a fingerprint and has one row. The row that was begun last is that of the lists in
-//! force; lists that come back after others were in force start from the first customer.
+//! force, by which alone customers are cleared; it says until when a node that uses them is known. Lists that come back after
+//! others were in force start from the first customer.
 
 use std::time::Duration;
 
@@ -15,39 +17,80 @@ use crate::domain::Timestamp;
 pub type Fingerprint = [u8; 32];
 
 row! {
-    struct Newest {
+    struct NewestRow {
         fingerprint: Vec<u8>,
         started_at: Timestamp,
+        used_until: Timestamp,
     }
 }
 
-/// Makes the lists of `fingerprint` those in force: unless they are already, everybody is to be screened by them, from
-/// `after` on. `false` when they are.
-pub async fn begin(tx: &mut Tx, fingerprint: &Fingerprint, now: Timestamp, after: Timestamp) -> Result<bool, Error> {
-    let newest: Option<Newest> = tx
-        .query("SELECT fingerprint, started_at FROM screening_scans ORDER BY started_at DESC LIMIT 1")
+/// The lists in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InForce {
+    /// What they say.
+    pub fingerprint: Fingerprint,
+    /// Since when.
+    pub started_at: Timestamp,
+    /// Until when they count as used by a node that screens.
+    pub used_until: Timestamp,
+}
+
+/// The lists in force; `None` where there never were any.
+pub async fn in_force(on: &mut impl Connection) -> Result<Option<InForce>, Error> {
+    let row: Option<NewestRow> = on
+        .query(
+            "SELECT fingerprint, started_at, used_until FROM screening_scans \
+             ORDER BY started_at DESC, fingerprint DESC LIMIT 1",
+        )
         .optional()
         .await?;
-    if newest.as_ref().is_some_and(|newest| newest.fingerprint == fingerprint) {
+    let Some(NewestRow { fingerprint, started_at, used_until }) = row else { return Ok(None) };
+    let fingerprint = Fingerprint::try_from(fingerprint.as_slice())
+        .map_err(|_| Error::unreadable("screening_scans.fingerprint", &fingerprint.len().to_string()))?;
+    Ok(Some(InForce { fingerprint, started_at, used_until }))
+}
+
+/// Whether lists of this fingerprint were in force before, or are.
+pub async fn is_known(on: &mut impl Connection, fingerprint: &Fingerprint) -> Result<bool, Error> {
+    let (known,): (bool,) = on
+        .query("SELECT EXISTS (SELECT 1 FROM screening_scans WHERE fingerprint = $1)")
+        .bind(fingerprint.as_slice())
+        .one()
+        .await?;
+    Ok(known)
+}
+
+/// Puts the lists of `fingerprint` in force, used until `until`: everybody is to be screened by them. Where they are in force
+/// already, only notes that they are used; `false` then.
+pub async fn begin(tx: &mut Tx, fingerprint: &Fingerprint, now: Timestamp, until: Timestamp) -> Result<bool, Error> {
+    let newest = in_force(tx).await?;
+    if newest.is_some_and(|newest| newest.fingerprint == *fingerprint) {
+        tx.query("UPDATE screening_scans SET used_until = $2 WHERE fingerprint = $1 AND used_until < $2")
+            .bind(fingerprint.as_slice())
+            .bind(until)
+            .execute()
+            .await?;
         return Ok(false);
     }
     // Where this node's clock is behind the one that began the last, this one is the newer all the same.
     let started_at = newest.map_or(now, |newest| now.max(newest.started_at + Duration::from_micros(1)));
     tx.query(
-        "INSERT INTO screening_scans (fingerprint, started_at, position, leased_until) VALUES ($1, $2, $3, $4) \
+        "INSERT INTO screening_scans (fingerprint, started_at, position, leased_until, used_until) \
+         VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (fingerprint) DO UPDATE SET started_at = excluded.started_at, position = excluded.position, \
-         lease = NULL, leased_until = excluded.leased_until, finished_at = NULL",
+         lease = NULL, leased_until = excluded.leased_until, finished_at = NULL, used_until = excluded.used_until",
     )
     .bind(fingerprint.as_slice())
     .bind(started_at)
     .bind(Uuid::nil())
-    .bind(after)
+    .bind(now)
+    .bind(until)
     .execute()
     .await?;
     Ok(true)
 }
 
-/// Whether everybody has been screened by the lists of `fingerprint`, as far as [`begin`] asked for it.
+/// Whether everybody has been screened by the lists of `fingerprint`, since they were [put in force](begin).
 pub async fn is_finished(on: &mut impl Connection, fingerprint: &Fingerprint) -> Result<bool, Error> {
     let row: Option<(Option<Timestamp>,)> = on
         .query("SELECT finished_at FROM screening_scans WHERE fingerprint = $1")
@@ -58,7 +101,7 @@ pub async fn is_finished(on: &mut impl Connection, fingerprint: &Fingerprint) ->
 }
 
 /// Goes on under `lease` until `until`. Gives the customer up to whom all have been screened; `None` when another node goes
-/// on, when it is not time yet, or when there is nothing to do.
+/// on, or when there is nothing to do.
 pub async fn claim(
     tx: &mut Tx,
     fingerprint: &Fingerprint,

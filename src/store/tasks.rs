@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::screening_scans::Fingerprint;
 use super::value::row;
 use super::{Connection, Error, Query, Tx};
 use crate::domain::Timestamp;
@@ -183,16 +184,23 @@ pub async fn settle(tx: &mut Tx, id: Uuid, lease: Uuid) -> Result<bool, Error> {
     Ok(ended == 1)
 }
 
-/// Ends a task like [`settle`]; in the same round trip, whether anything is known of its customer's verification. `None`
-/// when the lease was lost.
-pub async fn settle_screening(tx: &mut Tx, id: Uuid, lease: Uuid) -> Result<Option<bool>, Error> {
+/// Ends the task of a customer who is cleared, like [`settle`], if the lists that cleared it are in force; in the same round
+/// trip, whether anything is known of its verification. `None`, and nothing is changed, when the lease was lost or other lists
+/// are in force. Where none ever were, those that come will screen everybody.
+pub async fn settle_cleared(
+    tx: &mut Tx,
+    (id, lease): (Uuid, Uuid),
+    lists: &Fingerprint,
+) -> Result<Option<bool>, Error> {
     let ended: Option<(bool,)> = tx
         .query(
-            "DELETE FROM tasks WHERE id = $1 AND lease = $2 RETURNING \
+            "DELETE FROM tasks WHERE id = $1 AND lease = $2 AND COALESCE((SELECT fingerprint FROM screening_scans \
+             ORDER BY started_at DESC, fingerprint DESC LIMIT 1), $3) = $3 RETURNING \
              EXISTS (SELECT 1 FROM verifications WHERE verifications.customer_id = tasks.customer_id)",
         )
         .bind(id)
         .bind(lease)
+        .bind(lists.as_slice())
         .optional()
         .await?;
     Ok(ended.map(|(known,)| known))

@@ -75,6 +75,10 @@ fn describe() {
         "worker_queue_lag_seconds",
         "How long the first waiting item has been due, by queue; of tasks also since the first that waits for another try was written"
     );
+    describe_gauge!(
+        "screening_lists_outdated",
+        "1 while other screening lists than this node's are in force, so that it screens nobody; else 0"
+    );
     describe_gauge!("screening_list_age_seconds", "How old the list in force is, by the time of its file");
     describe_counter!(
         "screening_list_reload_failures_total",

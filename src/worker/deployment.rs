@@ -6,18 +6,21 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::tasks::{self, Claim};
+use super::tasks::{self, ClaimTasks};
 use super::{Backlog, Failure, Queue, Taken};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::account::{Factory, Move, Status};
 use crate::domain::event::Origin;
 use crate::lifecycle::{NotMoved, Step, account_moves};
-use crate::store::tasks::{Kind, Task, settle};
+use crate::store::tasks::{Kind, Task, retry, settle};
 use crate::store::{Change, Error, Store, Tx, accounts, customers};
 
 /// Nothing slow happens under it: long enough for a busy database.
 const LEASE: Duration = Duration::from_secs(60);
+
+/// How long after a try that took too long the next may begin.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// Deploys sandbox programmes' accounts.
 pub struct SandboxDeployments {
@@ -54,7 +57,8 @@ impl Queue for SandboxDeployments {
 
     async fn claim(&self, now: Timestamp, limit: usize) -> Result<Taken<Claimed>, Failure> {
         let lease = self.clock.id();
-        let claim = Claim { kind: Kind::SandboxDeployment, sandboxes_only: false, now, lease, length: LEASE, limit };
+        let claim =
+            ClaimTasks { kind: Kind::SandboxDeployment, sandboxes_only: false, now, lease, length: LEASE, limit };
         let claimed = self.store.transact(&claim).await?;
         if claimed.is_empty() {
             return Ok(Taken::of(Vec::new(), limit));
@@ -74,13 +78,32 @@ impl Queue for SandboxDeployments {
     }
 
     async fn settle(&self, item: Claimed, done: Option<String>) -> Result<&'static str, Failure> {
-        // Without an address the task is taken up again when its lease is over.
-        let Some(chain_id) = done else { return Ok("retry") };
+        let Some(chain_id) = done else {
+            let at = self.clock.now() + AGAIN;
+            let late = TimedOut { task: item.task.id, lease: item.lease, at };
+            return Ok(if self.store.transact(&late).await? { "retry" } else { "lost" });
+        };
         Ok(self.store.transact(&Settlement { clock: &self.clock, item, chain_id }).await?)
     }
 
     async fn backlog(&self) -> Result<Backlog, Failure> {
         tasks::backlog(&self.store, Kind::SandboxDeployment).await
+    }
+}
+
+/// A try that gave nothing in time. It is noted, so that the queue's lag counts it.
+struct TimedOut {
+    task: Uuid,
+    lease: Uuid,
+    at: Timestamp,
+}
+
+impl Change for TimedOut {
+    type Out = bool;
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut Tx) -> Result<bool, Error> {
+        retry(tx, (self.task, self.lease), self.at, "no address before the deadline").await
     }
 }
 

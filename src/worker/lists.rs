@@ -1,4 +1,8 @@
-//! Keeps the screening lists up to date, and screens every customer again when they have changed.
+//! Keeps the screening lists up to date, says which are in force, and screens every customer again when they have changed.
+//!
+//! Nodes need not have the same lists: in a rolling deployment they do not. Customers are cleared by the lists in force alone,
+//! which are those that became known last, for as long as a node uses them. A node with others is outdated: it claims no customer,
+//! and what it had claimed is not cleared but given back. It takes over when the lists in force are used no more.
 //!
 //! The scan goes through the customers in order of their ids, in bounded batches, by what is in memory; where it is, is in the
 //! store, so that another node goes on when this one ends. Customers that stay clear are only read. A hit rejects a customer
@@ -7,6 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::gauge;
 use uuid::Uuid;
 
 use super::{Engine, Failure, screening};
@@ -15,14 +20,17 @@ use crate::domain::Timestamp;
 use crate::domain::customer::Status;
 use crate::lifecycle::NotMoved;
 use crate::screening::{Lists, Screened};
-use crate::store::screening_scans::{self, Fingerprint};
+use crate::store::screening_scans::{self, Fingerprint, InForce};
 use crate::store::{Change, Error, Tx, customers};
 
-/// How often the files are checked for changes.
-const EVERY: Duration = Duration::from_secs(2);
-/// How long after a change the scan begins: by then the other nodes have read the new list too, so that no customer is cleared
-/// by the old one after the scan has passed it.
-const SETTLED: Duration = Duration::from_secs(10);
+/// How often the files are read if they have changed, and the lists in force.
+pub(super) const EVERY: Duration = Duration::from_secs(2);
+/// How long lists count as used after a node said so.
+const IN_USE: Duration = Duration::from_mins(2);
+/// How often it says so.
+const RENEWED: Duration = Duration::from_secs(30);
+/// How long a node may be outdated before that is an error: a deployment takes a while. The error is repeated as often.
+const TOLERATED: Duration = Duration::from_mins(5);
 /// Customers in one batch.
 const BATCH: i64 = 500;
 /// How long a batch may take.
@@ -30,10 +38,7 @@ const LEASE: Duration = Duration::from_secs(60);
 
 /// Works until the engine stops.
 pub(super) async fn run(engine: &Engine, lists: Arc<Lists>) {
-    if lists.is_empty() {
-        return;
-    }
-    let mut scan = Scan { engine, lists: &lists, in_force: None, finished: false };
+    let mut scan = Scan { engine, lists: &lists, in_force: None, finished: None, told: None };
     loop {
         reload(engine.clock(), &lists).await;
         if let Err(error) = scan.go_on().await {
@@ -46,6 +51,9 @@ pub(super) async fn run(engine: &Engine, lists: Arc<Lists>) {
 }
 
 async fn reload(clock: &Clock, lists: &Arc<Lists>) {
+    if lists.is_empty() {
+        return;
+    }
     let (now, files) = (clock.monotonic(), Arc::clone(lists));
     if let Err(error) = tokio::task::spawn_blocking(move || files.reload(now)).await {
         tracing::error!(%error, "reading a screening list panicked: the old one stays in force");
@@ -56,34 +64,84 @@ async fn reload(clock: &Clock, lists: &Arc<Lists>) {
 struct Scan<'a> {
     engine: &'a Engine,
     lists: &'a Lists,
-    /// The lists that this node has recorded in the store.
+    /// The lists that this node had when they were last found to be in force.
     in_force: Option<Fingerprint>,
-    /// Whether everybody has been screened by them.
-    finished: bool,
+    /// The lists by which everybody has been screened.
+    finished: Option<Fingerprint>,
+    /// When it was last logged that the node is outdated, by the monotonic clock.
+    told: Option<Duration>,
 }
 
 impl Scan<'_> {
-    /// Screens the customers that the lists in force have not screened yet, unless another node does.
+    /// Screens whoever has not been screened by this node's lists, unless another node does. Outdated lists count as well: what
+    /// they name is no less listed.
     async fn go_on(&mut self) -> Result<(), Failure> {
-        let (store, clock) = (self.engine.store(), self.engine.clock());
         let fingerprint = self.lists.fingerprint();
-        if self.in_force != Some(fingerprint) {
-            if store.transact(&Begin { fingerprint, now: clock.now() }).await? {
-                tracing::info!(
-                    "the screening lists have changed: every customer that is not rejected is screened again"
-                );
+        self.enter(fingerprint).await?;
+        let store = self.engine.store();
+        if self.lists.is_empty() || self.finished == Some(fingerprint) {
+            return Ok(());
+        }
+        if screening_scans::is_finished(&mut store.reader().await?, &fingerprint).await? {
+            self.finished = Some(fingerprint);
+            return Ok(());
+        }
+        self.scan(fingerprint).await
+    }
+
+    /// Finds out whether this node's lists are in force, and puts them in force where they are to be.
+    async fn enter(&mut self, fingerprint: Fingerprint) -> Result<(), Failure> {
+        let (store, now) = (self.engine.store(), self.engine.clock().now());
+        let enter = Enter { fingerprint, empty: self.lists.is_empty(), before: self.in_force, now };
+        let in_force = screening_scans::in_force(&mut store.reader().await?).await?;
+        let entered = match in_force {
+            // What most turns find: nothing is written.
+            Some(newest) if newest.fingerprint == fingerprint && newest.used_until > now + (IN_USE - RENEWED) => {
+                Entered::InForce
             }
-            (self.in_force, self.finished) = (Some(fingerprint), false);
+            _ => store.transact(&enter).await?,
+        };
+        if entered == Entered::Begun {
+            tracing::info!("the screening lists have changed: every customer that is not rejected is screened again");
+            self.finished = None;
         }
-        if self.finished {
-            return Ok(());
+        let outdated = entered == Entered::Outdated;
+        self.in_force = (!outdated).then_some(fingerprint);
+        self.lists.set_outdated(outdated);
+        gauge!("screening_lists_outdated").set(f64::from(u8::from(outdated)));
+        self.tell(outdated);
+        Ok(())
+    }
+
+    fn tell(&mut self, outdated: bool) {
+        let now = self.engine.clock().monotonic();
+        match self.told {
+            _ if !outdated => {
+                if self.told.take().is_some() {
+                    tracing::info!("this node's screening lists are in force: it screens customers again");
+                }
+            }
+            None => {
+                tracing::warn!(
+                    "this node's screening lists are not those in force, which another node has: it leaves customers to that node, \
+                     until it has the same lists or no node has had those for two minutes"
+                );
+                self.told = Some(now);
+            }
+            Some(told) if now.saturating_sub(told) >= TOLERATED => {
+                tracing::error!(
+                    "this node's screening lists are still not those in force: it screens nobody; give every node the same lists"
+                );
+                self.told = Some(now);
+            }
+            Some(_) => {}
         }
-        self.finished = screening_scans::is_finished(&mut store.reader().await?, &fingerprint).await?;
-        if self.finished {
-            return Ok(());
-        }
+    }
+
+    async fn scan(&mut self, fingerprint: Fingerprint) -> Result<(), Failure> {
+        let (store, clock) = (self.engine.store(), self.engine.clock());
         let lease = clock.id();
-        let claim = Claim { fingerprint, lease, now: clock.now() };
+        let claim = ClaimScan { fingerprint, lease, now: clock.now() };
         let Some(mut position) = store.transact(&claim).await? else { return Ok(()) };
         let (mut screened, mut hits) = (0, 0);
         // Ends early when the lists change again: that is another scan.
@@ -127,27 +185,60 @@ impl Scan<'_> {
     }
 }
 
-struct Begin {
+/// Whose lists are in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entered {
+    /// This node's, as before; or nobody's, and this node has none.
+    InForce,
+    /// This node's, from now on.
+    Begun,
+    /// Other lists.
+    Outdated,
+}
+
+/// A node asks for its lists to be in force.
+struct Enter {
     fingerprint: Fingerprint,
+    /// Whether the node has no list at all: that is never newer than what others have.
+    empty: bool,
+    /// The lists in force that the node itself had until now: it may replace them by whatever it has now.
+    before: Option<Fingerprint>,
     now: Timestamp,
 }
 
-impl Change for Begin {
-    type Out = bool;
-    type Error = Error;
-
-    async fn apply(&self, tx: &mut Tx) -> Result<bool, Error> {
-        screening_scans::begin(tx, &self.fingerprint, self.now, self.now + SETTLED).await
+impl Enter {
+    async fn yields_to(&self, tx: &mut Tx, newest: &InForce) -> Result<bool, Error> {
+        let used = newest.used_until > self.now;
+        if newest.fingerprint == self.fingerprint || !used || self.before == Some(newest.fingerprint) {
+            return Ok(false);
+        }
+        // Lists that were in force before are older, unless somebody goes back to them: then no node has the newer ones any more.
+        Ok(self.empty || screening_scans::is_known(tx, &self.fingerprint).await?)
     }
 }
 
-struct Claim {
+impl Change for Enter {
+    type Out = Entered;
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut Tx) -> Result<Entered, Error> {
+        match screening_scans::in_force(tx).await? {
+            None if self.empty => return Ok(Entered::InForce),
+            Some(newest) if self.yields_to(tx, &newest).await? => return Ok(Entered::Outdated),
+            _ => {}
+        }
+        let begun = screening_scans::begin(tx, &self.fingerprint, self.now, self.now + IN_USE).await?;
+        Ok(if begun { Entered::Begun } else { Entered::InForce })
+    }
+}
+
+struct ClaimScan {
     fingerprint: Fingerprint,
     lease: Uuid,
     now: Timestamp,
 }
 
-impl Change for Claim {
+impl Change for ClaimScan {
     type Out = Option<Uuid>;
     type Error = Error;
 
@@ -203,5 +294,80 @@ impl Change for Reject<'_> {
         let Some(mut held) = held.filter(|held| !ended(held.customer.status)) else { return Ok(false) };
         screening::reject(tx, &mut held, &self.screened, self.clock).await?;
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::screening::ListFile;
+    use crate::store::{Store, StoreOptions};
+
+    /// A node with one list, or none.
+    struct Node {
+        file: tempfile::NamedTempFile,
+        lists: Lists,
+        in_force: Option<Fingerprint>,
+    }
+
+    impl Node {
+        fn new(number: u8) -> Self {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), format!("0x{number:040x}")).unwrap();
+            let lists = Lists::new(vec![ListFile::open(file.path()).unwrap()]);
+            Self { file, lists, in_force: None }
+        }
+
+        fn reads(&self, number: u8, clock: &Clock) {
+            let new = self.file.path().with_extension("new");
+            std::fs::write(&new, format!("0x{number:040x}")).unwrap();
+            std::fs::rename(new, self.file.path()).unwrap();
+            self.lists.reload(clock.monotonic());
+        }
+
+        /// Whether its lists are in force.
+        async fn enters(&mut self, engine: &Engine) -> bool {
+            let mut scan = Scan { engine, lists: &self.lists, in_force: self.in_force, finished: None, told: None };
+            scan.go_on().await.unwrap();
+            self.in_force = scan.in_force;
+            assert_eq!(self.in_force.is_none(), self.lists.is_outdated());
+            !self.lists.is_outdated()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_lists_that_became_known_last_are_in_force_while_a_node_uses_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/customerd.db", directory.path().display());
+        let store = Store::open(&url, StoreOptions::default()).await.unwrap();
+        let clock = Clock::manual(Timestamp::from_unix_seconds(1_795_347_600), 1);
+        let engine = Engine::new(store.clone(), clock.clone(), std::future::pending());
+        let wait = |time| assert!(clock.advance(time));
+        let mut without = Node { lists: Lists::default(), ..Node::new(0) };
+        assert!(without.enters(&engine).await, "nobody has any");
+
+        let (mut old, mut new) = (Node::new(1), Node::new(2));
+        assert!(old.enters(&engine).await && old.enters(&engine).await);
+        assert!(!without.enters(&engine).await, "no list is never the newer one");
+        assert!(new.enters(&engine).await);
+        assert!(!old.enters(&engine).await);
+        assert!(!Node::new(1).enters(&engine).await, "nor after a restart");
+        // It goes on while somebody uses them, and no longer.
+        for _ in 0..10 {
+            wait(IN_USE - Duration::from_secs(1));
+            assert!(new.enters(&engine).await && !old.enters(&engine).await);
+        }
+        wait(IN_USE);
+        assert!(old.enters(&engine).await);
+        assert!(!new.enters(&engine).await);
+
+        // Who has the lists in force may go back to older ones at once.
+        old.reads(3, &clock);
+        assert!(old.enters(&engine).await);
+        old.reads(1, &clock);
+        assert!(old.enters(&engine).await && !new.enters(&engine).await);
+        wait(IN_USE);
+        assert!(without.enters(&engine).await && without.enters(&engine).await);
+        assert!(!old.enters(&engine).await);
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::tasks::{self, Claim};
+use super::lists::EVERY;
+use super::tasks::{self, ClaimTasks};
 use super::{Backlog, Failure, Queue, Taken};
 use crate::clock::Clock;
 use crate::domain::customer::{Move, Status};
@@ -15,7 +16,8 @@ use crate::domain::{Timestamp, backoff};
 use crate::lifecycle::{NotMoved, Step, moves, verification};
 use crate::screening::{Outage, Screened, Screening, Verdict};
 use crate::store::customers::{self, Held};
-use crate::store::tasks::{Kind, Task, retry, settle_screening};
+use crate::store::screening_scans::Fingerprint;
+use crate::store::tasks::{Kind, Task, retry, settle, settle_cleared};
 use crate::store::verifications::{self, Verification};
 use crate::store::{Change, Store, Tx};
 
@@ -46,14 +48,19 @@ impl ScreeningQueue {
         Self { store, clock, screening }
     }
 
+    /// Nothing is to be claimed while other lists are in force: a clear by this node's would not count.
+    fn is_outdated(&self) -> bool {
+        self.screening.lists().is_outdated()
+    }
+
     /// A node that cannot screen customers of live programmes leaves them to one that can.
     fn sandboxes_only(&self) -> bool {
         !self.screening.is_configured()
     }
 
-    fn settlement(&self, claimed: &Claimed, answer: Result<Screened, Outage>) -> Settlement<'_> {
+    fn settlement(&self, claimed: &Claimed, answer: Result<Judged, Outage>) -> Settlement<'_> {
         let next = match answer {
-            Ok(screened) => Next::Decide(screened),
+            Ok(judged) => Next::Decide(judged),
             Err(outage) => {
                 let wait = self.wait(claimed.task.attempts, outage.retry_after);
                 tracing::warn!(
@@ -83,7 +90,7 @@ impl ScreeningQueue {
 
 impl Queue for ScreeningQueue {
     type Item = Claimed;
-    type Done = Result<Screened, Outage>;
+    type Done = Result<Judged, Outage>;
 
     const NAME: &'static str = "screening";
     const DEADLINE: Option<Duration> = Some(Duration::from_secs(10));
@@ -91,13 +98,19 @@ impl Queue for ScreeningQueue {
     const CONCURRENCY: usize = 128;
 
     async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
+        if self.is_outdated() {
+            return Ok(None);
+        }
         tasks::next_due(&self.store, Kind::Screening, self.sandboxes_only()).await
     }
 
     async fn claim(&self, now: Timestamp, limit: usize) -> Result<Taken<Claimed>, Failure> {
+        if self.is_outdated() {
+            return Ok(Taken::of(Vec::new(), limit));
+        }
         let lease = self.clock.id();
         let sandboxes_only = self.sandboxes_only();
-        let claim = Claim { kind: Kind::Screening, sandboxes_only, now, lease, length: LEASE, limit };
+        let claim = ClaimTasks { kind: Kind::Screening, sandboxes_only, now, lease, length: LEASE, limit };
         let claimed = self.store.transact(&claim).await?;
         if claimed.is_empty() {
             return Ok(Taken::of(Vec::new(), limit));
@@ -112,13 +125,25 @@ impl Queue for ScreeningQueue {
         Ok(Taken::of(claimed.into_iter().filter_map(with_account).collect(), limit))
     }
 
-    async fn perform(&self, item: &Claimed) -> Result<Screened, Outage> {
-        self.screening.screen(&item.account, item.sandbox).await
+    async fn perform(&self, item: &Claimed) -> Result<Judged, Outage> {
+        let lists = self.screening.lists().fingerprint();
+        let screened = self.screening.screen(&item.account, item.sandbox).await?;
+        if self.screening.lists().fingerprint() != lists {
+            return Err(Outage::new("the screening lists changed meanwhile"));
+        }
+        Ok(Judged { screened, lists })
     }
 
     async fn settle(&self, item: Claimed, done: Option<Self::Done>) -> Result<&'static str, Failure> {
         let answer = done.unwrap_or_else(|| Err(Outage::new("no answer before the deadline")));
-        Ok(self.store.transact(&self.settlement(&item, answer)).await?)
+        let outcome = self.store.transact(&self.settlement(&item, answer)).await?;
+        if outcome == OUTDATED {
+            tracing::warn!(
+                customer = %item.task.customer_id,
+                "cleared by screening lists that are not in force: the customer stays in screening and is screened again"
+            );
+        }
+        Ok(outcome)
     }
 
     async fn backlog(&self) -> Result<Backlog, Failure> {
@@ -126,8 +151,17 @@ impl Queue for ScreeningQueue {
     }
 }
 
+/// A verdict, and the lists by which it was found.
+pub struct Judged {
+    screened: Screened,
+    lists: Fingerprint,
+}
+
+/// The outcome of a clear that does not count.
+const OUTDATED: &str = "outdated";
+
 enum Next {
-    Decide(Screened),
+    Decide(Judged),
     Retry { at: Timestamp, error: String },
 }
 
@@ -144,25 +178,38 @@ impl Change for Settlement<'_> {
     type Error = NotMoved;
 
     async fn apply(&self, tx: &mut Tx) -> Result<&'static str, NotMoved> {
-        let screened = match &self.next {
+        let Judged { screened, lists } = match &self.next {
             Next::Retry { at, error } => {
                 return Ok(if retry(tx, (self.task, self.lease), *at, error).await? { "retry" } else { "lost" });
             }
-            Next::Decide(screened) => screened,
+            Next::Decide(judged) => judged,
         };
         let held = customers::lock(tx, self.customer).await?;
-        // Read with the customer held: a decision that comes later waits for us, and follows itself.
-        let Some(decided) = settle_screening(tx, self.task, self.lease).await? else { return Ok("lost") };
-        // Somebody else may have decided meanwhile: the simulator, an operator.
-        let Some(mut held) = held.filter(|held| held.customer.status == Status::Screening) else { return Ok("moot") };
-        match screened.verdict {
-            Verdict::Clear => clear(tx, &mut held, (screened, decided), self.clock).await,
-            Verdict::Hit(_) => reject(tx, &mut held, screened, self.clock).await.map(|()| "hit"),
+        // A hit counts whatever the list. Somebody else may have decided meanwhile: the simulator, an operator.
+        if let Verdict::Hit(_) = screened.verdict {
+            if !settle(tx, self.task, self.lease).await? {
+                return Ok("lost");
+            }
+            let Some(mut held) = held.filter(in_screening) else { return Ok("moot") };
+            return reject(tx, &mut held, screened, self.clock).await.map(|()| "hit");
         }
+        // Read with the customer held: a decision that comes later waits for us, and follows itself. So does a scan by lists that
+        // come into force later: it finds this customer.
+        let Some(decided) = settle_cleared(tx, (self.task, self.lease), lists).await? else {
+            let at = self.clock.now() + EVERY;
+            let error = "the screening lists of the node are not those in force";
+            return Ok(if retry(tx, (self.task, self.lease), at, error).await? { OUTDATED } else { "lost" });
+        };
+        let Some(mut held) = held.filter(in_screening) else { return Ok("moot") };
+        clear(tx, &mut held, (screened, decided), self.clock).await
     }
 }
 
-/// On to identity verification; where a partner decided early, that is followed at once.
+fn in_screening(held: &Held) -> bool {
+    held.customer.status == Status::Screening
+}
+
+/// On to identity verification; where a provider decided early, that is followed at once.
 async fn clear(
     tx: &mut Tx,
     held: &mut Held,

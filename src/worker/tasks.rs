@@ -31,7 +31,7 @@ pub(super) async fn backlog(store: &Store, kind: Kind) -> Result<Backlog, Failur
 }
 
 /// A claim of tasks of one kind.
-pub(super) struct Claim {
+pub(super) struct ClaimTasks {
     pub(super) kind: Kind,
     /// Whether tasks of live programmes are left to other nodes.
     pub(super) sandboxes_only: bool,
@@ -43,7 +43,7 @@ pub(super) struct Claim {
     pub(super) limit: usize,
 }
 
-impl Change for Claim {
+impl Change for ClaimTasks {
     type Out = Vec<Task>;
     type Error = Error;
 

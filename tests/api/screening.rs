@@ -11,8 +11,8 @@ use customerd::domain::kyc::{KycState, KycStatus, Reason};
 use customerd::lifecycle::{Step, moves};
 use customerd::screening::{ListFile, Lists, Screening};
 use customerd::store::audit::{self, Found};
-use customerd::store::customers;
 use customerd::store::verifications::{self, Verification};
+use customerd::store::{customers, screening_scans};
 use customerd::worker::{Queue as _, ScreeningQueue};
 use http::Method;
 use serde_json::json;
@@ -28,6 +28,8 @@ everywhere![
     a_live_customer_is_cleared_by_nobody,
     what_older_versions_wrote_is_masked_too,
     a_changed_list_screens_everybody_again,
+    an_outdated_list_clears_nobody,
+    nodes_with_different_lists_reject_whom_the_newer_names,
     further_test_addresses_are_rejected_in_sandboxes,
 ];
 
@@ -111,9 +113,7 @@ async fn a_live_customer_is_cleared_by_nobody(house: House) {
 
 /// Screening by a list that names an address which nobody here has.
 pub(crate) fn listing(begin: &str) -> Screening {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), format!("{begin:0<42}")).unwrap();
-    Screening::default().with_lists(Lists::new(vec![ListFile::open(file.path()).unwrap()]))
+    by_list(&format!("{begin:0<42}"))
 }
 
 async fn what_older_versions_wrote_is_masked_too(house: House) {
@@ -204,6 +204,79 @@ async fn a_changed_list_screens_everybody_again(house: House) {
     assert_eq!(verification(&partner, &named).await, ("rejected".into(), json!(["sanctions"])));
     goes_by(20).await;
     assert_eq!(other.get(&path(&unnamed)).await.body, before.body);
+}
+
+/// Screening by the list in a file of that content.
+fn by_list(content: &str) -> Screening {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), content).unwrap();
+    Screening::default().with_lists(Lists::new(vec![ListFile::open(file.path()).unwrap()]))
+}
+
+/// A rolling deployment: the scan by the new list has ended, and one node still has the old one.
+async fn an_outdated_list_clears_nobody(house: House) {
+    let service = house.start_with(&["--no-worker"]).await;
+    let partner = service.partner("Wallet").await;
+    let wallet = Evm::new(1);
+    let customer = proven(&partner, &wallet).await;
+    let new = by_list(&wallet.account());
+    let fingerprint = new.lists().fingerprint();
+    let [old, new] = [listing("0x00"), new]
+        .map(|screening| ScreeningQueue::new(service.store.clone(), service.clock.clone(), screening));
+    let (now, mut tx) = (service.clock.now(), service.store.begin().await.unwrap());
+    assert!(screening_scans::begin(&mut tx, &fingerprint, now, now + Duration::from_secs(120)).await.unwrap());
+    tx.commit().await.unwrap();
+
+    for _ in 0..2 {
+        let item = old.claim(service.clock.now(), 1).await.unwrap().items.remove(0);
+        let verdict = old.perform(&item).await;
+        assert_eq!(old.settle(item, Some(verdict)).await.unwrap(), "outdated");
+        assert_eq!(partner.get(&path(&customer)).await.json()["status"], "screening");
+        service.wait(Duration::from_secs(2));
+    }
+    let backlog = old.backlog().await.unwrap();
+    assert!(backlog.waiting == 1 && backlog.due.is_some_and(|due| due <= now), "{backlog:?}");
+    let item = new.claim(service.clock.now(), 1).await.unwrap().items.remove(0);
+    let verdict = new.perform(&item).await;
+    assert_eq!(new.settle(item, Some(verdict)).await.unwrap(), "hit");
+    assert_eq!(partner.get(&path(&customer)).await.json()["status"], "rejected");
+
+    // What an outdated list names is no less listed.
+    let other = service.partner("Other").await;
+    let wallet = Evm::new(2);
+    let customer = proven(&other, &wallet).await;
+    let outdated = ScreeningQueue::new(service.store.clone(), service.clock.clone(), by_list(&wallet.account()));
+    let item = outdated.claim(service.clock.now(), 1).await.unwrap().items.remove(0);
+    let verdict = outdated.perform(&item).await;
+    assert_eq!(outdated.settle(item, Some(verdict)).await.unwrap(), "hit");
+    assert_eq!(other.get(&path(&customer)).await.json()["status"], "rejected");
+}
+
+async fn nodes_with_different_lists_reject_whom_the_newer_names(house: House) {
+    let wallet = Evm::new(1);
+    let directory = tempfile::tempdir().unwrap();
+    let [old, new] = ["old.txt", "new.txt"].map(|name| directory.path().join(name));
+    std::fs::write(&old, format!("{:0<42}\n", "0x00")).unwrap();
+    std::fs::write(&new, wallet.account()).unwrap();
+    let mut service = house.start_with(&["--screening-list", old.to_str().unwrap()]).await;
+    service.beside(&["--screening-list", new.to_str().unwrap()]).await;
+    let partner = service.partner("Wallet").await;
+    // The new list is in force, and everybody has been screened by it.
+    for _ in 0..20 {
+        partner.get("/v1/customers").await.is(200);
+    }
+    let customer = proven(&partner, &wallet).await;
+    for _ in 0..200 {
+        service.wait(Duration::from_secs(2));
+        for _ in 0..10 {
+            partner.get(&path(&customer)).await.is(200);
+        }
+        if partner.get(&path(&customer)).await.json()["status"] == "rejected" {
+            break;
+        }
+    }
+    let expected = ["programme: created", "owner: ownership_proven", "screening: rejected: sanctions"];
+    assert_eq!(causes(&partner, &customer).await, expected, "cleared by no node");
 }
 
 /// What an operator does where there is no provider.

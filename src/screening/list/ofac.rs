@@ -20,7 +20,7 @@ use quick_xml::events::{BytesStart, Event};
 
 use super::ListError;
 use super::source::Source;
-use super::table::{Party, Place, Table};
+use super::table::{Location, Party, Table};
 use crate::screening::address::Entry;
 
 /// How the name of a feature that is an address begins; the currency's code follows.
@@ -35,7 +35,7 @@ const TEXT_MAX: usize = 1024;
 pub(super) fn read(source: Source, table: &mut Table) -> Result<Source, ListError> {
     let mut reader = Reader::from_reader(source);
     reader.config_mut().expand_empty_elements = true;
-    let (mut list, mut buffer, mut depth, mut whole) = (List::new(table), Vec::new(), 0_usize, false);
+    let (mut list, mut buffer, mut depth, mut whole) = (Document::new(table), Vec::new(), 0_usize, false);
     loop {
         buffer.clear();
         let event = match reader.read_event_into(&mut buffer) {
@@ -84,7 +84,7 @@ fn at(reader: &Reader<Source>, problem: String) -> ListError {
 }
 
 /// The part of the document that is in memory while it is read.
-struct List<'a> {
+struct Document<'a> {
     table: &'a mut Table,
     /// Currencies by the id of their feature type.
     currencies: HashMap<String, String>,
@@ -96,7 +96,7 @@ struct List<'a> {
     text: Option<String>,
     /// The id that the element, or the one around it, has.
     id: String,
-    party: Current,
+    party: OpenParty,
     /// The currency of the feature that is read.
     currency: Option<String>,
     /// The party whose sanctions are read, and whether the measure that is read is a programme.
@@ -105,7 +105,7 @@ struct List<'a> {
 
 /// The party that is read.
 #[derive(Default)]
-struct Current {
+struct OpenParty {
     reference: String,
     profile: String,
     /// The parts of its first name.
@@ -115,7 +115,7 @@ struct Current {
     index: Option<usize>,
 }
 
-impl<'a> List<'a> {
+impl<'a> Document<'a> {
     fn new(table: &'a mut Table) -> Self {
         Self {
             table,
@@ -124,7 +124,7 @@ impl<'a> List<'a> {
             profiles: HashMap::new(),
             text: None,
             id: String::new(),
-            party: Current::default(),
+            party: OpenParty::default(),
             currency: None,
             sanctioned: (None, false),
         }
@@ -137,7 +137,7 @@ impl<'a> List<'a> {
                 self.text = Some(String::new());
             }
             "DistinctParty" => {
-                self.party = Current { reference: attribute(element, "FixedRef")?, ..Current::default() };
+                self.party = OpenParty { reference: attribute(element, "FixedRef")?, ..OpenParty::default() };
             }
             "Profile" => self.party.profile = attribute(element, "ID")?,
             "DocumentedName" => self.party.names += 1,
@@ -183,9 +183,9 @@ impl<'a> List<'a> {
     }
 
     fn address(&mut self, text: &str) -> Result<(), String> {
-        let currency = self.currency.as_deref().unwrap_or_default();
+        let currency = self.currency.as_slice();
         let entry = Entry::named(currency, text)
-            .map_err(|problem| format!("{currency} of party {}: {problem}", self.party.reference))?;
+            .map_err(|problem| format!("{} of party {}: {problem}", currency.concat(), self.party.reference))?;
         if entry == Entry::Foreign {
             self.table.pass_over();
             return Ok(());
@@ -193,7 +193,7 @@ impl<'a> List<'a> {
         let index = match self.party.index {
             Some(index) => index,
             None => {
-                let Current { reference, name, .. } = &self.party;
+                let OpenParty { reference, name, .. } = &self.party;
                 let entry = format!("party {reference} {}", name.join(" ")).trim_end().to_owned();
                 let index = self.table.party(Party { entry, programme: String::new() });
                 self.party.index = Some(index);
@@ -201,7 +201,7 @@ impl<'a> List<'a> {
                 index
             }
         };
-        self.table.add(entry, Place::Party(index));
+        self.table.add(entry, Location::Party(index));
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! OpenSanctions' entities, a JSON object of the FollowTheMoney model a line. Wallets are listed; a wallet's programme is its
-//! own, or its holder's by a `Sanction`, or else its topics. Everything else is passed over.
+//! own, or its holder's by a `Sanction`, or else its topics. Everything else is passed over, but for the wallets nested in it:
+//! some of the files have the entities that belong to another inside its properties.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,14 +10,16 @@ use serde::Deserialize;
 
 use super::ListError;
 use super::source::Source;
-use super::table::{Party, Place, Table};
+use super::table::{Location, Party, Table};
 use crate::screening::address::Entry;
+
+/// The schema of what has an address.
+const WALLET: &str = "CryptoWallet";
 
 /// The fields that are read. A field that is absent is empty; one of another type spoils the file.
 #[derive(Deserialize)]
 struct Entity {
     id: String,
-    schema: String,
     #[serde(default)]
     properties: Properties,
 }
@@ -77,13 +80,14 @@ pub(super) fn read(source: &mut Source, table: &mut Table) -> Result<(), ListErr
         let malformed = |problem: String| ListError::Malformed { line: number, problem };
         let unread = |_| malformed("no entity: want a JSON object with id, schema and properties".to_owned());
         let kind: Kind = serde_json::from_slice(&line).map_err(unread)?;
-        if !matches!(kind.schema.as_str(), "CryptoWallet" | "Sanction") {
-            continue;
+        if kind.schema == "Sanction" {
+            let sanction: Entity = serde_json::from_slice(&line).map_err(unread)?;
+            holders.sanction(&sanction.properties);
         }
-        let entity: Entity = serde_json::from_slice(&line).map_err(unread)?;
-        match entity.schema.as_str() {
-            "Sanction" => holders.sanction(&entity.properties),
-            _ => wallet(table, &mut holders, &entity).map_err(malformed)?,
+        // Few lines have one: the others are not read as a whole.
+        if memmem(&line, WALLET.as_bytes()) {
+            let value = serde_json::from_slice(&line).map_err(unread)?;
+            wallets(table, &mut holders, &value).map_err(malformed)?;
         }
     }
     for (party, holder) in holders.waiting {
@@ -94,18 +98,32 @@ pub(super) fn read(source: &mut Source, table: &mut Table) -> Result<(), ListErr
     Ok(())
 }
 
-fn wallet(table: &mut Table, holders: &mut Holders, entity: &Entity) -> Result<(), String> {
-    let (id, properties) = (&entity.id, &entity.properties);
-    if properties.public_key.is_empty() {
-        // There is nothing to screen by.
-        table.pass_over();
-        return Ok(());
+fn memmem(line: &[u8], needle: &[u8]) -> bool {
+    line.windows(needle.len()).any(|window| window == needle)
+}
+
+/// Reads a wallet, and those nested in an entity. How deep they may be is limited by the JSON parser.
+fn wallets(table: &mut Table, holders: &mut Holders, value: &serde_json::Value) -> Result<(), String> {
+    match value {
+        serde_json::Value::Object(members) => {
+            if members.get("schema").and_then(serde_json::Value::as_str) == Some(WALLET) {
+                let entity = Entity::deserialize(value).map_err(|error| format!("{WALLET}: {error}"))?;
+                wallet(table, holders, &entity)?;
+            }
+            members.values().try_for_each(|member| wallets(table, holders, member))
+        }
+        serde_json::Value::Array(items) => items.iter().try_for_each(|item| wallets(table, holders, item)),
+        _ => Ok(()),
     }
-    let currency = properties.currency.first().map(|code| code.trim().to_ascii_uppercase()).unwrap_or_default();
+}
+
+fn wallet(table: &mut Table, holders: &mut Holders, entity: &Entity) -> Result<(), String> {
+    // Without a key there is nothing to screen by.
+    let (id, properties) = (&entity.id, &entity.properties);
+    let currencies: Vec<String> = properties.currency.iter().map(|code| code.trim().to_ascii_uppercase()).collect();
     let mut party = None;
     for key in &properties.public_key {
-        let read = if currency.is_empty() { Entry::parse(key.trim()) } else { Entry::named(&currency, key.trim()) };
-        let entry = read.map_err(|problem| format!("publicKey of {id}: {problem}"))?;
+        let entry = Entry::named(&currencies, key.trim()).map_err(|problem| format!("publicKey of {id}: {problem}"))?;
         if entry == Entry::Foreign {
             table.pass_over();
             continue;
@@ -121,7 +139,7 @@ fn wallet(table: &mut Table, holders: &mut Holders, entity: &Entity) -> Result<(
             }
             index
         });
-        table.add(entry, Place::Party(index));
+        table.add(entry, Location::Party(index));
     }
     Ok(())
 }

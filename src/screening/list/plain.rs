@@ -4,7 +4,7 @@ use std::io::BufRead as _;
 
 use super::ListError;
 use super::source::Source;
-use super::table::{Place, Table};
+use super::table::{Location, Table};
 use crate::screening::address::Entry;
 
 pub(super) fn read(source: &mut Source, table: &mut Table) -> Result<(), ListError> {
@@ -21,6 +21,6 @@ pub(super) fn read(source: &mut Source, table: &mut Table) -> Result<(), ListErr
         }
         let malformed = |problem: &str| ListError::Malformed { line: number, problem: problem.to_owned() };
         let entry = std::str::from_utf8(entry).map_err(|_| malformed("not UTF-8"))?;
-        table.add(Entry::parse(entry).map_err(malformed)?, Place::Line(number));
+        table.add(Entry::parse(entry).map_err(malformed)?, Location::Line(number));
     }
 }

@@ -11,7 +11,7 @@ use super::super::address::{Address, Entry};
 pub(super) struct Table {
     everywhere: Addresses,
     by_chain: BTreeMap<Box<str>, Addresses>,
-    /// What [`Place::Party`] counts.
+    /// What [`Location::Party`] counts.
     parties: Vec<Party>,
     /// Addresses of chains that no customer can have.
     foreign: usize,
@@ -28,7 +28,7 @@ pub(super) struct Party {
 
 /// Where in a list an address stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Location {
     /// On this line, from 1.
     Line(usize),
     /// With this party, by its index.
@@ -42,16 +42,16 @@ struct Addresses {
 }
 
 /// Lines and parties share 32 bits: the lowest bit tells which.
-fn pack(place: Place) -> u32 {
+fn pack(place: Location) -> u32 {
     let (number, kind) = match place {
-        Place::Line(number) => (number, 0),
-        Place::Party(number) => (number, 1),
+        Location::Line(number) => (number, 0),
+        Location::Party(number) => (number, 1),
     };
     u32::try_from(number).unwrap_or(u32::MAX >> 1).min(u32::MAX >> 1) << 1 | kind
 }
 
 impl Addresses {
-    fn add(&mut self, address: Address, place: Place) {
+    fn add(&mut self, address: Address, place: Location) {
         match address {
             Address::Evm(bytes) => self.evm.push((bytes, pack(place))),
             Address::Solana(bytes) => self.solana.push((bytes, pack(place))),
@@ -86,7 +86,7 @@ fn find<const N: usize>(sorted: &[([u8; N], u32)], address: &[u8; N]) -> Option<
 }
 
 impl Table {
-    pub(super) fn add(&mut self, entry: Entry<'_>, place: Place) {
+    pub(super) fn add(&mut self, entry: Entry<'_>, place: Location) {
         match entry {
             Entry::Everywhere(address) => self.everywhere.add(address, place),
             Entry::On(chain, address) => match self.by_chain.get_mut(chain) {
@@ -136,7 +136,7 @@ impl Table {
         Some(party.map_or(hit.clone(), |party| hit.found(&party.programme, &party.entry)))
     }
 
-    /// Whether nobody at all is named.
+    /// Whether nobody at all is named, on whatever chain.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0 && self.foreign == 0
     }
