@@ -24,7 +24,7 @@ const ACTORS: [&str; 9] =
 /// The second halves of causes that name no more than what moved with what.
 const WITH_PARENT: [&str; 3] = ["with its customer", "with its account", "with its card"];
 
-/// The move that a rejection's cause begins with.
+/// The status, and the move, of a rejection.
 const REJECTED: &str = "rejected";
 
 impl PublicReason {
@@ -37,7 +37,12 @@ impl PublicReason {
         }
     }
 
-    /// By who rejected the customer: an event's actor.
+    /// The reason of that code.
+    pub fn parse(code: &str) -> Option<Self> {
+        [Self::Sanctions, Self::Identity, Self::Other].into_iter().find(|reason| reason.as_str() == code)
+    }
+
+    /// By who rejected the customer, an event's actor, where nothing else was noted.
     pub fn by(actor: &str) -> Self {
         match actor {
             "screening" => Self::Sanctions,
@@ -52,12 +57,17 @@ pub fn public_actor(event: &Event) -> &str {
     ACTORS.into_iter().find(|known| *known == event.actor).unwrap_or("operator")
 }
 
-/// The cause of an event, as a partner reads it: the move, and of a rejection its public code. Works on what older versions
-/// wrote as well, since it keeps what is known and drops the rest.
-pub fn public_cause(event: &Event) -> String {
+/// Whether an event is a customer's rejection, of which there is one at most.
+pub fn is_rejection(event: &Event) -> bool {
+    event.entity_type == "customer" && event.to == REJECTED
+}
+
+/// The cause of an event, as a partner reads it: the move, and of a rejection the customer's public code. Works on what older
+/// versions wrote as well, since it keeps what is known and drops the rest.
+pub fn public_cause(event: &Event, rejection: PublicReason) -> String {
     let (by, reason) = event.cause.split_once(": ").unwrap_or((&event.cause, ""));
-    if by == REJECTED && event.entity_type == "customer" {
-        return format!("{by}: {}", PublicReason::by(&event.actor).as_str());
+    if is_rejection(event) {
+        return format!("{REJECTED}: {}", rejection.as_str());
     }
     if WITH_PARENT.contains(&reason) { event.cause.clone() } else { by.to_owned() }
 }
@@ -80,7 +90,7 @@ mod tests {
             actor: actor.into(),
             cause: cause.into(),
             from: None,
-            to: String::new(),
+            to: if cause.starts_with(REJECTED) { REJECTED.into() } else { String::new() },
             version: 1,
             created_at: Timestamp::EPOCH,
             body: String::new(),
@@ -91,6 +101,14 @@ mod tests {
             hash_version: 2,
             commitments: Vec::new(),
         }
+    }
+
+    #[test]
+    fn codes_are_read_back() {
+        for reason in [PublicReason::Sanctions, PublicReason::Identity, PublicReason::Other] {
+            assert_eq!(PublicReason::parse(reason.as_str()), Some(reason));
+        }
+        assert_eq!(PublicReason::parse(""), None);
     }
 
     #[test]
@@ -111,8 +129,10 @@ mod tests {
             ("account", "screening", "closed: with its customer", "closed: with its customer"),
             ("account", "operator:ops", "closed: with its customer, who is listed", "closed"),
         ] {
-            assert_eq!(public_cause(&event(entity_type, actor, cause)), public);
+            assert_eq!(public_cause(&event(entity_type, actor, cause), PublicReason::by(actor)), public);
         }
+        let decided = event("customer", "operator:eve", "rejected: Passport forged.");
+        assert_eq!(public_cause(&decided, PublicReason::Identity), "rejected: identity");
         let actor = |actor| public_actor(&event("customer", actor, "created")).to_owned();
         assert_eq!(
             (actor("operator:eve"), actor("kyc"), actor("eve")),

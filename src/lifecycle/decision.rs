@@ -6,8 +6,9 @@ use crate::domain;
 use crate::domain::customer::{Move, Status};
 use crate::domain::event::Origin;
 use crate::domain::kyc::KycStatus;
+use crate::domain::reason::PublicReason;
 use crate::store::Tx;
-use crate::store::customers::Held;
+use crate::store::customers::{self, Held};
 use crate::store::verifications::{self, Verification};
 
 /// What an operator decided.
@@ -41,5 +42,10 @@ pub async fn decide(tx: &mut Tx, held: &mut Held, decision: Decision<'_>, clock:
     state.last_event = None;
     verifications::put(tx, id, &Verification { state, provider: Some(origin.actor.clone()), updated_at: now }).await?;
     let by = if approve { Move::Approve } else { Move::Reject };
-    moves::make(tx, held, Step { by, reason: Some(reason), origin }, clock).await
+    moves::make(tx, held, Step { by, reason: Some(reason), origin }, clock).await?;
+    if !approve {
+        // An operator's other rejections are about something else.
+        customers::set_rejection(tx, id, PublicReason::Identity).await?;
+    }
+    Ok(())
 }

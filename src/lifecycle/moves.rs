@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::domain;
 use crate::domain::customer::{Move, Status};
 use crate::domain::event::Origin;
+use crate::domain::reason::PublicReason;
 use crate::store::children::{Follow, Parent};
 use crate::store::customers::{self, Held};
 use crate::store::tasks::{self, Kind, NewTask};
@@ -79,6 +80,9 @@ pub async fn make(tx: &mut Tx, held: &mut Held, step: Step<'_>, clock: &Clock) -
         Cascade { parent, follow, now, recorder }.run(tx, &mut held.chain).await?;
     }
     customers::update(tx, held).await?;
+    if step.by == Move::Reject {
+        customers::set_rejection(tx, held.customer.id, PublicReason::by(&step.origin.actor)).await?;
+    }
     Ok(())
 }
 

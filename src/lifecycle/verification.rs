@@ -12,7 +12,7 @@ use crate::store::verifications::{self, Verification};
 /// Reason codes in an event's cause: the audit trail is no place for whole lists.
 const REASONS_IN_CAUSE: usize = 4;
 
-/// Weighs a partner's message against the decision in force; where it counts, writes it and moves the locked customer
+/// Weighs a provider's message against the decision in force; where it counts, writes it and moves the locked customer
 /// accordingly.
 ///
 /// # Errors

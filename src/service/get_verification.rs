@@ -6,10 +6,9 @@ use super::convert::{self, timestamp};
 use super::failure::Outcome;
 use super::get_customer::not_found;
 use crate::api::v1::{GetVerificationRequest, Verification, VerificationStatus};
-use crate::domain::kyc::{KycState, KycStatus};
+use crate::domain::kyc::KycStatus;
 use crate::domain::reason::PublicReason;
 use crate::domain::verification::{Progress, progress};
-use crate::store::verifications::SCREENING;
 use crate::store::{customers, verifications};
 
 impl Read for GetVerificationRequest {
@@ -21,11 +20,12 @@ impl Read for GetVerificationRequest {
         let customer = customers::get_owned(&mut reader, cx.programme().id, id).await?.ok_or_else(not_found)?;
         let known = verifications::get_any(&mut reader, id).await?;
         let updated_at = known.as_ref().map_or(customer.updated_at, |known| known.updated_at.max(customer.updated_at));
-        let (state, provider) = known.map(|known| (known.state, known.provider)).unwrap_or_default();
+        let state = known.map(|known| known.state).unwrap_or_default();
         let progress = progress(customer.status, &state);
         let rejected = progress == Progress::Kyc(KycStatus::Rejected);
         let reasons = if rejected && cx.caller.operator().is_none() {
-            vec![public_reason(&state, provider.as_deref()).as_str().to_owned()]
+            let reason = customers::rejection(&mut reader, id).await?.unwrap_or(PublicReason::Other);
+            vec![reason.as_str().to_owned()]
         } else if progress == Progress::Kyc(state.status) {
             state.reasons.into_iter().map(|reason| reason.message).collect()
         } else {
@@ -38,15 +38,6 @@ impl Read for GetVerificationRequest {
             reasons,
             updated_at: Some(timestamp(updated_at)),
         })
-    }
-}
-
-/// Why a customer was rejected, as a partner reads it. A rejection that no verification records is an operator's.
-fn public_reason(state: &KycState, provider: Option<&str>) -> PublicReason {
-    match (state.status, provider) {
-        (KycStatus::Rejected, Some(SCREENING)) => PublicReason::Sanctions,
-        (KycStatus::Rejected, _) => PublicReason::Identity,
-        _ => PublicReason::Other,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::api::v1::{AuditEvent, ListCustomerEventsRequest, ListCustomerEventsRe
 use crate::domain::Error;
 use crate::domain::commitment::CustomerKey;
 use crate::domain::event::{Event, SEAL};
-use crate::domain::reason::{public_actor, public_cause};
+use crate::domain::reason::{PublicReason, is_rejection, public_actor, public_cause};
 use crate::store::{customers, events};
 
 impl Read for ListCustomerEventsRequest {
@@ -30,9 +30,14 @@ impl Read for ListCustomerEventsRequest {
         let next_page_token =
             page.last().filter(|event| event.seq > 1).map(|event| token(event.seq)).unwrap_or_default();
         // Lists, operators and their words are for operators alone.
-        let full = cx.caller.operator().is_some();
-        let shown = |event| if full { audit_event(event) } else { public_event(event, key.as_ref()) };
-        let events = page.into_iter().map(shown).collect();
+        let events = if cx.caller.operator().is_some() {
+            page.into_iter().map(audit_event).collect()
+        } else {
+            let rejected = page.iter().any(is_rejection);
+            let rejection = if rejected { customers::rejection(&mut reader, id).await? } else { None };
+            let rejection = rejection.unwrap_or(PublicReason::Other);
+            page.into_iter().map(|event| public_event(event, rejection, key.as_ref())).collect()
+        };
         Ok(ListCustomerEventsResponse { events, next_page_token })
     }
 }
@@ -54,8 +59,8 @@ fn before(token: &str) -> Result<Option<i64>, Error> {
 /// The entry as a partner reads it. Its hashes are those of the whole entry under the customer's key: the entries still chain,
 /// and nobody finds by trying what the hash covers. With the key gone they would tell, and are left out. Hashes of version 1
 /// stay as they are: partners read the whole entries then.
-fn public_event(event: Event, key: Option<&CustomerKey>) -> AuditEvent {
-    let (actor, cause) = (public_actor(&event).to_owned(), public_cause(&event));
+fn public_event(event: Event, rejection: PublicReason, key: Option<&CustomerKey>) -> AuditEvent {
+    let (actor, cause) = (public_actor(&event).to_owned(), public_cause(&event, rejection));
     let hash = |version, hash| match key {
         _ if version == 1 => hex::encode(hash),
         Some(key) => hex::encode(key.public_hash(&hash)),

@@ -11,6 +11,7 @@ use crate::domain::Timestamp;
 use crate::domain::commitment::CustomerKey;
 use crate::domain::customer::{Customer, Status};
 use crate::domain::event::{Chain, Hash};
+use crate::domain::reason::PublicReason;
 use crate::sealing::Place;
 
 row! {
@@ -279,10 +280,32 @@ pub async fn update(tx: &mut Tx, held: &Held) -> Result<(), Error> {
     Ok(())
 }
 
+/// Notes why the locked customer was rejected, as partners read it.
+pub async fn set_rejection(tx: &mut Tx, id: Uuid, reason: PublicReason) -> Result<(), Error> {
+    let update = tx.query("UPDATE customers SET rejection = $2 WHERE id = $1");
+    update.bind(id).bind(reason.as_str()).execute().await?;
+    Ok(())
+}
+
+/// Why a customer was rejected, as partners read it; `None` of one that was not.
+pub async fn rejection(on: &mut impl Connection, id: Uuid) -> Result<Option<PublicReason>, Error> {
+    let row: Option<(Option<String>, String)> = on
+        .query(
+            "SELECT c.rejection, e.actor FROM customers c JOIN events e ON e.customer_id = c.id \
+             WHERE c.id = $1 AND c.status = 'rejected' AND e.entity_type = 'customer' AND e.to_status = 'rejected' \
+             ORDER BY e.seq DESC LIMIT 1",
+        )
+        .bind(id)
+        .optional()
+        .await?;
+    let Some((noted, actor)) = row else { return Ok(None) };
+    Ok(Some(noted.and_then(|code| PublicReason::parse(&code)).unwrap_or_else(|| PublicReason::by(&actor))))
+}
+
 row! {
     /// What screening a customer takes.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct Screened {
+    pub struct ToScreen {
         /// The customer.
         pub id: Uuid,
         /// Its CAIP-10 account id, canonical.
@@ -293,7 +316,7 @@ row! {
 }
 
 /// What screening these customers takes. There must be at least one.
-pub async fn to_screen(on: &mut impl Connection, ids: impl IntoIterator<Item = Uuid>) -> Result<Vec<Screened>, Error> {
+pub async fn to_screen(on: &mut impl Connection, ids: impl IntoIterator<Item = Uuid>) -> Result<Vec<ToScreen>, Error> {
     on.query(
         "SELECT c.id, c.chain_id, p.sandbox FROM customers c JOIN programmes p ON p.id = c.programme_id WHERE c.id IN ",
     )

@@ -52,6 +52,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0019_screening",
     "0020_sealed_only",
     "0021_lists_in_use",
+    "0022_public_reasons",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {

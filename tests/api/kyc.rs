@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use customerd::api::v1::RejectCustomerRequest;
+use customerd::api::v1::customer_service_client::CustomerServiceClient;
 use customerd::worker::{Queue as _, ScreeningQueue};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
@@ -20,6 +22,7 @@ everywhere![
     an_outage_keeps_the_customer_in_screening_and_is_retried,
     sumsub_decides_by_authentic_callbacks_in_their_order,
     a_providers_clock_shadows_nothing,
+    a_rejection_has_one_public_reason,
     an_early_decision_is_followed_and_a_late_refusal_ends_everything,
     a_partner_who_is_down_gets_a_page_and_fails_nothing,
 ];
@@ -264,6 +267,27 @@ async fn a_providers_clock_shadows_nothing(house: House) {
     service.wait(Duration::from_secs(300));
     assert_eq!(call_back(&service, &Signed::new(&early)).await, 200);
     assert_eq!(verification(&partner, &customer).await.0, "needs_information");
+}
+
+/// Whoever asks, wherever, and whatever a provider says afterwards.
+async fn a_rejection_has_one_public_reason(house: House) {
+    let standin = StandIn::start().await;
+    let (service, partner, customer) = with_sumsub(house, &standin).await;
+    let mut grpc = CustomerServiceClient::new(service.channel().await);
+    let operator = service.operator("mallory").await;
+    let reject = RejectCustomerRequest { customer_id: id(&customer).to_string(), reason: "Knows somebody.".into() };
+    grpc.reject_customer(operator.rpc(partner.programme_id, reject)).await.unwrap();
+    let fin = sumsub::reviewed(id(&customer), 900, json!({"reviewAnswer": "RED", "reviewRejectType": "FINAL"}));
+    for _ in 0..2 {
+        assert_eq!(verification(&partner, &customer).await, ("rejected".into(), json!(["other"])));
+        assert_eq!(causes(&partner, &customer).await.last().unwrap(), "operator: rejected: other");
+        let events = partner.get("/v1/events").await.is(200).text().to_owned();
+        assert!(events.contains(r#""status":"rejected""#), "{events}");
+        for secret in ["Knows", "mallory", "other", "identity"] {
+            assert!(!events.contains(secret), "{secret} in {events}");
+        }
+        assert_eq!(call_back(&service, &Signed::new(&fin)).await, 200);
+    }
 }
 
 async fn an_early_decision_is_followed_and_a_late_refusal_ends_everything(house: House) {

@@ -370,6 +370,9 @@ async fn operators_decide_about_identities(house: House) {
     );
     let partners = wallet.get(&format!("/v1/customers/{}/events", verifying[1])).await.is(200);
     assert!(!partners.text().contains("passport") && !partners.text().contains("judge"), "{partners:?}");
+    assert_eq!(partners.json()["events"][0]["cause"], "rejected: identity");
+    let shown = wallet.get(&format!("/v1/customers/{}/verification", verifying[1])).await.is(200);
+    assert_eq!(shown.json()["reasons"], serde_json::json!(["identity"]));
 
     // What a provider decided before, and tells of later, changes nothing; what it decides after that counts.
     let decided = service.clock.now().micros() / 1000;
