@@ -1,6 +1,6 @@
 //! `customerd customer …`: what operators decide about customers.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Subcommand;
 use serde_json::json;
 use uuid::Uuid;
@@ -10,6 +10,7 @@ use crate::app;
 use crate::clock::Clock;
 use crate::config::Common;
 use crate::domain::address::no_card_number;
+use crate::domain::customer::Status;
 use crate::domain::event::Origin;
 use crate::domain::text;
 use crate::lifecycle::decision::{self, Decision};
@@ -54,6 +55,11 @@ pub(super) async fn run(command: Customer, common: &Common) -> anyhow::Result<()
     let store = app::open_store(common, Migrations::Existing).await?;
     let mut tx = store.begin().await?;
     let mut held = customers::lock(&mut tx, id).await?.with_context(|| format!("there is no customer {id}"))?;
+    let status = held.customer.status;
+    ensure!(
+        status == Status::Verifying,
+        "customer {id} is {status}: only a customer who is verifying can be approved or rejected by this command"
+    );
     let programme_id = Some(held.customer.programme_id);
     let act = act(&clock, "customer.decide_verification", &id.to_string());
     let origin = Origin::internal(&act.actor);

@@ -54,7 +54,7 @@ fn headers(fields: &[CallbackHeader]) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// Whether a programme is a sandbox, and enabled.
+/// Whether a programme is a sandbox, disabled or not: what happened to its customers meanwhile is recorded all the same.
 async fn in_sandbox(tx: &mut Tx, programme_id: Uuid) -> Outcome<bool> {
     Ok(programmes::get(tx, programme_id).await?.is_some_and(|programme| programme.sandbox))
 }

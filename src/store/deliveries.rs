@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 pub use claim::{
     Claim, Claimed, Due, Settled, Wanted, claim, claims, due, due_at, end, first_pending, lock, mark, pending, read,
-    settle, take_over,
+    retried_since, settle, take_over,
 };
 
 use super::{Connection, Error, Query, Tx};

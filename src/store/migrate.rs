@@ -53,6 +53,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0020_sealed_only",
     "0021_lists_in_use",
     "0022_public_reasons",
+    "0023_retried_deliveries",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {

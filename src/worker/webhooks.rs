@@ -392,6 +392,9 @@ impl Queue for Webhooks {
         let (waiting, dead) = deliveries::open(&mut reader).await?;
         gauge!("webhook_deliveries_dead").set(dead as f64);
         gauge!("webhook_deliveries_pending").set(waiting as f64);
-        Ok(Backlog { waiting, due: deliveries::due_at(&mut reader, Timestamp::EPOCH).await? })
+        // A failed attempt moves a delivery into the future, which must not hide since when it has been waiting.
+        let due =
+            [deliveries::due_at(&mut reader, Timestamp::EPOCH).await?, deliveries::retried_since(&mut reader).await?];
+        Ok(Backlog { waiting, due: due.into_iter().flatten().min() })
     }
 }

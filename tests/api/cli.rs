@@ -207,6 +207,8 @@ async fn a_customer_is_decided_about(place: Place) {
     let decided = decide(&approve);
     assert!(decided.status.success(), "{}", stderr(&decided));
     assert_eq!(serde_json::from_str::<Value>(&stdout(&decided)).unwrap()["status"], "active");
+    let again = stderr(&decide(&approve));
+    assert!(again.contains("only a customer who is verifying") && !again.contains("Retrieve"), "{again}");
     let shown = place.run(&["call", "GET", &format!("/v1/customers/{id}/verification")]);
     assert!(stdout(&shown).contains("\"approved\"") && !stdout(&shown).contains("passport"), "{}", stdout(&shown));
     let told = stdout(&place.run(&["audit", "acts", "--limit", "1"]));

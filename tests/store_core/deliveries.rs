@@ -22,6 +22,7 @@ on_both![
     what_was_taken_over_is_settled_by_the_new_holder_only,
     what_fell_due_before_the_horizon_is_passed_over,
     an_event_says_the_same_to_all,
+    what_failed_waits_since_it_first_was_due,
 ];
 
 const FIRST: Uuid = Uuid::from_u128(1);
@@ -224,4 +225,33 @@ async fn an_event_says_the_same_to_all(test: TestStore) {
     let trial = (SECOND, "trial 20", (None, None));
     let wanted = [(FIRST, &*event.body, carried), (SECOND, &*event.body, carried), trial];
     assert_eq!(said, BTreeSet::from(wanted));
+}
+
+/// The next attempt is in future; how long the delivery has been waiting is not hidden by that.
+async fn what_failed_waits_since_it_first_was_due(test: TestStore) {
+    let store = &test.store;
+    scene(store).await;
+    for second in [10, 20] {
+        trial(store, FIRST, second).await;
+    }
+    let since = async || deliveries::retried_since(&mut store.reader().await.unwrap()).await.unwrap();
+    assert_eq!(since().await, None, "nothing was attempted");
+    let held = due(store, &[FIRST], (0, 20)).await;
+    let mut delivery = held[1].delivery.clone();
+    let attempt = Attempt { at: at(21), status: Some(503), latency_ms: 1, error: None, response: None };
+    delivery.settle(attempt, Pace::default());
+    assert!(delivery.next_attempt_at.is_some_and(|next| next > at(20)));
+    let mut tx = store.begin().await.unwrap();
+    assert_eq!(deliveries::settle(&mut tx, &[&Settled { delivery, due: at(20) }]).await.unwrap(), 1);
+    tx.commit().await.unwrap();
+    assert_eq!(since().await, Some(at(20)));
+    assert_eq!(settle(store, &held[0], 10).await, 1);
+    assert_eq!(since().await, Some(at(20)), "the other was delivered");
+
+    let mut tx = store.begin().await.unwrap();
+    let mut gone = webhooks::lock(&mut tx, FIRST).await.unwrap().unwrap();
+    gone.disabled_reason = Some(DisabledReason::Gone);
+    webhooks::update(&mut tx, &gone).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(since().await, None, "nothing is sent there any more");
 }

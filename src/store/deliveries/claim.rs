@@ -349,6 +349,20 @@ pub async fn due_at(on: &mut impl Connection, since: Timestamp) -> Result<Option
     Ok(row.0)
 }
 
+/// Since when the oldest pending delivery that was attempted waits for another attempt: since it first was due. Of the
+/// subscriptions that [`due_at`] counts. One entry of an index for each.
+pub async fn retried_since(on: &mut impl Connection) -> Result<Option<Timestamp>, Error> {
+    let row: (Option<Timestamp>,) = on
+        .query(
+            "SELECT min(since) FROM (SELECT (SELECT min(d.due_since) FROM deliveries d WHERE d.webhook_id = w.id \
+             AND d.status = 'pending' AND d.tries > 0) AS since FROM webhooks w JOIN programmes p ON p.id = w.programme_id \
+             WHERE NOT w.deleted AND NOT p.disabled AND (w.disabled_reason IS NULL OR w.probe_at IS NOT NULL)) waiting",
+        )
+        .one()
+        .await?;
+    Ok(row.0)
+}
+
 /// When the first pending delivery of a subscription that is not disabled, nor its programme, fell due, or will: those that
 /// somebody is sending are counted.
 pub async fn first_pending(on: &mut impl Connection) -> Result<Option<Timestamp>, Error> {
