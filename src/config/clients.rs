@@ -11,7 +11,7 @@ use crate::serve::Clients;
 #[command(next_help_heading = "Clients")]
 pub struct ClientArgs {
     /// Addresses of proxies and REST fronts, such as 10.0.0.0/8,192.0.2.7: what they say of the client is believed, and
-    /// they are not limited as clients themselves
+    /// they are not limited as clients themselves: what one caller behind them does not read ends that stream alone
     #[arg(long, env = "CUSTOMERD_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',', value_parser = network)]
     trusted_proxies: Vec<IpNet>,
 

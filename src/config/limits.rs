@@ -37,7 +37,7 @@ pub struct LimitArgs {
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: u32,
 
-    /// Concurrent HTTP/2 streams per connection
+    /// Concurrent HTTP/2 streams per connection; those of trusted proxies and REST fronts have no limit
     #[arg(long, env = "CUSTOMERD_MAX_STREAMS", value_name = "N", default_value = "256",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_streams: u32,

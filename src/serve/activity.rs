@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::AbortHandle;
+
 use super::Limits;
 use super::framing::{Awaited, Framing};
 use super::progress::{Progress, earn};
+use super::streams;
 use super::unread::{Account, Unread};
 use crate::clock::Clock;
 
@@ -21,8 +24,10 @@ pub(super) enum Cut {
     Headers,
     /// No request for too long.
     Idle,
-    /// The peer does not take what is written to it, or too many responses at once.
+    /// The peer does not take what is written to it.
     Stalled,
+    /// The peer does not take too many responses at once.
+    TooManyUnread,
     /// The peer does not read a response: it gets GOAWAY, and a grace period.
     Unread,
     /// The grace period has passed.
@@ -67,6 +72,8 @@ impl Rank {
 struct Responses {
     next: u64,
     all: HashMap<u64, Arc<Progress>>,
+    /// What resets the stream of each, on HTTP/2.
+    resets: HashMap<u64, AbortHandle>,
 }
 
 impl Activity {
@@ -141,11 +148,14 @@ impl Activity {
         let id = responses.next;
         responses.next += 1;
         responses.all.insert(id, Arc::clone(&progress));
+        responses.resets.extend(streams::current().map(|reset| (id, reset)));
         (id, progress)
     }
 
     pub(super) fn response_ends(&self, id: u64) {
-        self.responses().all.remove(&id);
+        let mut responses = self.responses();
+        responses.all.remove(&id);
+        responses.resets.remove(&id);
     }
 
     /// Its rank among the connections that may give way: an idle one; one that got GOAWAY; one that has nothing in flight
@@ -200,7 +210,7 @@ impl Activity {
         }
         match self.unread(limits.stall_timeout) {
             0 => {}
-            count if count > limits.stalled_responses => return Some(Cut::Stalled),
+            count if count > limits.stalled_responses => return Some(Cut::TooManyUnread),
             _ if self.close_at.load(Relaxed) == NEVER => return Some(Cut::Unread),
             _ => {}
         }
@@ -214,6 +224,20 @@ impl Activity {
         let wrote = if self.http2.load(Relaxed) { 0 } else { self.wrote.load(Relaxed) };
         let stalled = |since: u64| passed(since.max(wrote), now, limit);
         self.responses().all.values().filter_map(|it| it.stalled_since()).filter(|since| stalled(*since)).count()
+    }
+
+    /// Resets the streams of the responses that the peer takes nothing of, and leaves the connection alone. Not on HTTP/1, where
+    /// a connection has one response.
+    pub(super) fn reset_unread(&self, limits: &Limits) -> bool {
+        let now = micros(&self.clock);
+        let unread = |it: &Progress| it.stalled_since().is_some_and(|since| passed(since, now, limits.stall_timeout));
+        let mut responses = self.responses();
+        let Responses { all, resets, .. } = &mut *responses;
+        let unread: Vec<_> = resets.extract_if(|id, _| all.get(id).is_some_and(|it| unread(it))).collect();
+        unread.iter().for_each(|(id, _)| drop(all.remove(id)));
+        drop(responses);
+        unread.iter().for_each(|(_, reset)| reset.abort());
+        !unread.is_empty()
     }
 
     fn responses(&self) -> MutexGuard<'_, Responses> {

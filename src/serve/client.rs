@@ -68,6 +68,11 @@ impl Clients {
         Client { address, limited: !address.is_loopback() && !self.trusts(address) }
     }
 
+    /// Whether a peer stands for many clients: a proxy or a REST front. What one of them does is not held against the others.
+    pub(super) fn stands_for_many(&self, peer: &Peer) -> bool {
+        peer.certificate.is_some() || self.trusts(peer.addr.ip().to_canonical())
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|net| net.contains(&address))
     }
@@ -77,7 +82,7 @@ impl Clients {
     pub(super) fn of(&self, peer: &Peer, headers: &HeaderMap, from_front: bool) -> Client {
         let socket = self.at(peer.addr.ip());
         let trusted = self.trusts(socket.address);
-        if from_front && (trusted || peer.certificate.is_some()) {
+        if from_front && self.stands_for_many(peer) {
             let mut named = headers.get_all(&CLIENT_ADDRESS).iter();
             if let (Some(value), None) = (named.next(), named.next())
                 && let Some(address) = value.to_str().ok().and_then(|text| text.parse().ok())

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -17,6 +17,7 @@ use tower::Service;
 
 use super::activity::{Activity, Cut};
 use super::exchange::{Exchange, Peer};
+use super::streams::Streams;
 use super::watched::Watched;
 use super::{Clients, Limits, Shutdown};
 use crate::clock::Clock;
@@ -27,7 +28,10 @@ const PING: Duration = Duration::from_secs(10);
 /// What the connections of a listener have in common.
 pub(super) struct Shared<S> {
     pub(super) service: S,
-    pub(super) builder: Builder<TokioExecutor>,
+    /// For who stands for itself.
+    pub(super) builder: Builder<Streams>,
+    /// For who stands for many.
+    pub(super) shared_builder: Builder<Streams>,
     pub(super) tls: Option<tokio_rustls::TlsAcceptor>,
     pub(super) limits: Limits,
     pub(super) clock: Clock,
@@ -43,8 +47,8 @@ const WINDOW: u32 = 65_535;
 
 /// hyper's side of the limits. Its own timer for HTTP/1 headers stays off: it also ends connections that merely rest
 /// between requests.
-pub(super) fn builder(limits: &Limits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+pub(super) fn builder(limits: &Limits) -> Builder<Streams> {
+    let mut builder = Builder::new(Streams);
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(limits.header_bytes);
     builder
         .http2()
@@ -58,6 +62,14 @@ pub(super) fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         // keep a connection open.
         .keep_alive_interval(PING)
         .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+/// The same for a connection that carries the calls of many: they do not queue for streams, which would be in the order of
+/// their arrival, whoever they are; and they may go away as they like.
+pub(super) fn shared_builder(limits: &Limits) -> Builder<Streams> {
+    let mut builder = builder(limits);
+    builder.http2().max_concurrent_streams(u32::MAX).max_pending_accept_reset_streams(usize::MAX);
     builder
 }
 
@@ -90,7 +102,8 @@ where
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let addr = peer.addr;
+        let (addr, many) = (peer.addr, self.clients.stands_for_many(&peer));
+        let builder = if many { &self.shared_builder } else { &self.builder };
         let io = TokioIo::new(Watched { inner: io, activity: Arc::clone(&activity) });
         let service = Exchange {
             service: self.service.clone(),
@@ -100,7 +113,7 @@ where
             hsts: self.hsts,
             clients: self.clients.clone(),
         };
-        let mut connection = pin!(self.builder.serve_connection(io, service));
+        let mut connection = pin!(builder.serve_connection(io, service));
         let mut leaving = false;
         loop {
             tokio::select! {
@@ -119,6 +132,7 @@ where
                     // if it does not.
                     match cut {
                         Cut::Idle if !leaving => {}
+                        Cut::Unread | Cut::TooManyUnread if many && activity.reset_unread(&self.limits) => continue,
                         Cut::Unread => activity.close_in(self.limits.stall_timeout),
                         _ => {
                             tracing::debug!(%addr, ?cut, "connection cut");

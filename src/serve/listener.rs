@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tower::Service;
 
-use super::connection::{Shared, builder};
+use super::connection::{Shared, builder, shared_builder};
 use super::connections::Connections;
 use super::{Clients, Limits, Shutdown};
 use crate::clock::Clock;
@@ -100,6 +100,7 @@ impl Listener {
         let shared = Arc::new(Shared {
             service,
             builder: builder(&limits),
+            shared_builder: shared_builder(&limits),
             tls: tls.map(tokio_rustls::TlsAcceptor::from),
             limits,
             clock: clock.clone(),

@@ -24,6 +24,7 @@ mod refusal;
 mod response;
 mod secure;
 mod shutdown;
+mod streams;
 mod tls;
 mod trace;
 mod unread;

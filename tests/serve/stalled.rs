@@ -8,7 +8,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use customerd::clock::Clock;
 use customerd::domain::Timestamp;
-use customerd::serve::Limits;
+use customerd::serve::{Clients, Limits};
 use h2::client::{Builder, SendRequest};
 use http::Request;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -65,6 +65,40 @@ impl Reader {
             }
         }
         panic!("open after an hour");
+    }
+}
+
+/// Parts of a byte without end: none of them is handed out before there is room for it.
+fn endless() -> Router {
+    let parts = || async {
+        Body::from_stream(futures::stream::repeat_with(|| Ok::<_, std::convert::Infallible>(Bytes::from_static(b"x"))))
+    };
+    Router::new().route("/endless", get(parts)).route("/small", get(|| async { "x" }))
+}
+
+#[tokio::test]
+async fn of_who_stands_for_many_only_the_stream_is_reset_that_nobody_reads() {
+    let clock = clock();
+    let trusted = || Clients::new(vec!["127.0.0.1/32".parse().unwrap()], None);
+    let limits = Limits { streams: 4, ..Limits::default() };
+    let rest = open_at(clock.clone(), limits.clone(), endless(), |it| it.clients(trusted())).await;
+    let grpc = open_at(clock.clone(), limits, endless(), |it| it.clients(trusted()).http2_only()).await;
+    for house in [rest, grpc] {
+        let mut peer = reader(&house, 1).await;
+        // More than one connection may have stalled, and more streams at once than one client may have.
+        let mut unread = Vec::new();
+        for _ in 0..12 {
+            unread.push(peer.get("/endless").await);
+        }
+        for second in 0..100 {
+            assert!(peer.second(&clock).await, "cut after {second} s");
+            assert_eq!(peer.get("/small").await.data().await.unwrap().unwrap(), "x");
+        }
+        for mut stream in unread {
+            assert_eq!(stream.data().await.unwrap().unwrap(), "x");
+            let reset = stream.data().await.unwrap().unwrap_err();
+            assert!(reset.is_reset() && reset.is_remote(), "{reset}");
+        }
     }
 }
 

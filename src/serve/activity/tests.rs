@@ -204,5 +204,5 @@ fn few_responses_may_be_stalled_at_once() {
     assert_eq!(activity.overdue(&limits), Some(Cut::Unread));
     let _ninth = activity.response_begins(None, false);
     clock.advance(Duration::from_secs(30));
-    assert_eq!(activity.overdue(&limits), Some(Cut::Stalled));
+    assert_eq!(activity.overdue(&limits), Some(Cut::TooManyUnread));
 }
