@@ -110,10 +110,10 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
         }
         (Transport::from(services), store_check(store.clone()), Some(store), Some(backend), sandbox)
     } else {
-        let channel = start.upstream()?;
+        let upstream = start.upstream()?;
         (
-            Transport::from(channel.clone()),
-            upstream_check(channel),
+            Transport::from(upstream.calls),
+            upstream_check(upstream.health),
             None,
             None,
             (Some(sandbox::path(common)).filter(|path| path.exists()), None),

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use rest_bridge::Remote;
 use tokio::task::JoinSet;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tower::{Service, ServiceBuilder};
@@ -29,6 +30,20 @@ use crate::telemetry::{Check, Metrics, ObserveLayer, Observed};
 /// What a front and its backend carry for each other in headers: the base of a signature that covers a whole header list,
 /// in base64, either way.
 const FRONT_HEADERS: usize = 64 * 1024;
+
+/// Bytes that an event stream may have on the way to a front: what HTTP/2 begins with.
+const STREAM_WINDOW: u32 = 65_535;
+/// The largest window of a connection (RFC 9113 section 6.9.1): that of 32,768 event streams, so that those which nobody
+/// reads leave room for the others.
+const WINDOW_MAX: u32 = (1 << 31) - 1;
+
+/// A front's connections to its backend.
+pub(super) struct Upstream {
+    /// Of callers.
+    pub(super) calls: Remote,
+    /// Of readiness, which no caller holds up.
+    pub(super) health: Channel,
+}
 
 /// What every part has at hand.
 pub(super) struct Start<'a> {
@@ -111,8 +126,8 @@ impl Start<'_> {
         Ok(Settings { origins, chains, rate, kyc, private_callbacks, streams, stopping })
     }
 
-    /// The connection of a front to its backend, made when it is first needed and again when it breaks.
-    pub(super) fn upstream(&self) -> anyhow::Result<Channel> {
+    /// The connections of a front to its backend, each made when it is first needed and again when it breaks.
+    pub(super) fn upstream(&self) -> anyhow::Result<Upstream> {
         let upstream = &self.serve.upstream;
         let url = upstream.upstream.as_ref().context("--only rest needs --upstream URL")?;
         let read =
@@ -120,6 +135,10 @@ impl Start<'_> {
         let mut endpoint = Channel::from_shared(url.to_string())?
             .connect_timeout(Duration::from_secs(5))
             .tcp_nodelay(true)
+            // One that is gone without a word is noticed, and made again.
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .keep_alive_while_idle(true)
             .http2_max_header_list_size(u32::try_from(FRONT_HEADERS).unwrap_or(u32::MAX));
         if url.scheme() == "https" {
             let mut tls = ClientTlsConfig::new().with_webpki_roots();
@@ -131,7 +150,10 @@ impl Start<'_> {
             }
             endpoint = endpoint.tls_config(tls)?;
         }
-        Ok(endpoint.connect_lazy())
+        let streams =
+            endpoint.clone().initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(WINDOW_MAX);
+        let [calls, health] = [(); 2].map(|()| endpoint.connect_lazy());
+        Ok(Upstream { calls: Remote::new(calls, streams.connect_lazy()), health })
     }
 
     /// The REST door at work: health is answered even when requests are shed.

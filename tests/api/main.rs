@@ -31,6 +31,7 @@ mod errors;
 mod events;
 mod exact;
 mod files;
+mod fronts;
 mod grpc;
 mod guesses;
 mod headers;

@@ -92,7 +92,7 @@ impl<G: Gate> Exchange<G> {
             Ok(request) => request,
             Err(status) => return self.problem(&status),
         };
-        let (metadata, messages, _) = match call(self.shared.transport.clone(), request).await {
+        let (metadata, messages, _) = match call(self.shared.transport.for_streams(), request).await {
             Ok(answer) => answer.into_parts(),
             Err(status) => return self.problem(&of_call(status)),
         };

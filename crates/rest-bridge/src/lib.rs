@@ -40,7 +40,7 @@ pub use options::Options;
 pub use problem::problem_response;
 pub use route::{Capture, Leaf, Node, RequestBody, Route};
 pub use stream::Follow;
-pub use transport::{Local, Transport, TransportFuture};
+pub use transport::{Local, Remote, Transport, TransportFuture};
 
 /// What generated code names, so that its crate need not depend on it.
 #[doc(hidden)]

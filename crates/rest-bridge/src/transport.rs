@@ -8,10 +8,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures::TryFutureExt as _;
 use futures::future::BoxFuture;
+use http_body_util::BodyExt as _;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::Channel;
+use tonic::{Status, TimeoutExpired};
 use tower::{Service, ServiceExt as _};
 
 use crate::direct::{Called, Direct, Watch};
@@ -26,8 +28,23 @@ pub enum Transport {
     Local(Local),
     /// Services of this process behind an axum router, with whatever layers it has.
     Routes(Routes),
-    /// Behind a connection.
-    Remote(Channel),
+    /// Behind connections.
+    Remote(Remote),
+}
+
+/// Connections to the services of another process. Whatever breaks on them is `UNAVAILABLE`.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    calls: Channel,
+    streams: Channel,
+}
+
+impl Remote {
+    /// Streams, whose readers may be slow, go over a connection of their own: they share no window with other calls.
+    #[must_use]
+    pub fn new(calls: Channel, streams: Channel) -> Self {
+        Self { calls, streams }
+    }
 }
 
 impl From<Local> for Transport {
@@ -44,7 +61,13 @@ impl From<Routes> for Transport {
 
 impl From<Channel> for Transport {
     fn from(channel: Channel) -> Self {
-        Self::Remote(channel)
+        Self::Remote(Remote::new(channel.clone(), channel))
+    }
+}
+
+impl From<Remote> for Transport {
+    fn from(remote: Remote) -> Self {
+        Self::Remote(remote)
     }
 }
 
@@ -111,6 +134,14 @@ impl Local {
 }
 
 impl Transport {
+    /// The way for calls that answer with a stream.
+    pub(crate) fn for_streams(&self) -> Self {
+        match self {
+            Self::Remote(Remote { streams, .. }) => Self::from(streams.clone()),
+            Self::Local(_) | Self::Routes(_) => self.clone(),
+        }
+    }
+
     /// A service of this process that was given as [`Local::direct`].
     #[must_use]
     pub fn direct<T: ?Sized + 'static>(&self) -> Option<Called<T>> {
@@ -165,7 +196,7 @@ impl Service<Request> for Transport {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         match self {
             Self::Local(_) | Self::Routes(_) => Poll::Ready(Ok(())),
-            Self::Remote(channel) => channel.poll_ready(cx),
+            Self::Remote(remote) => remote.calls.poll_ready(cx),
         }
     }
 
@@ -173,7 +204,7 @@ impl Service<Request> for Transport {
         match self {
             Self::Local(local) => TransportFuture::Local(local.call(request)),
             Self::Routes(routes) => TransportFuture::Local(Box::pin(routes.call(request))),
-            Self::Remote(channel) => TransportFuture::Remote(Box::new(channel.call(request))),
+            Self::Remote(remote) => TransportFuture::Remote(Box::new(remote.calls.call(request))),
         }
     }
 }
@@ -201,7 +232,23 @@ impl Future for TransportFuture {
                 Ok(response) => Ok(response),
                 Err(never) => match never {},
             }),
-            Self::Remote(future) => Pin::new(future.as_mut()).poll(cx),
+            Self::Remote(future) => Pin::new(future.as_mut()).poll(cx).map(|answer| {
+                Ok(match answer {
+                    Ok(response) => response.map(|body| Body::new(body.map_err(|status| broken(&status)))),
+                    Err(error) => broken(&error).into_http(),
+                })
+            }),
         }
     }
+}
+
+/// What a connection's failure is to a caller: tonic makes `UNKNOWN`, `INTERNAL` or `CANCELLED` of most. What the services
+/// themselves say comes in trailers and is no error here.
+fn broken(error: &(dyn std::error::Error + 'static)) -> Status {
+    let causes = || std::iter::successors(Some(error), |error| error.source());
+    if causes().any(|error| error.is::<TimeoutExpired>()) {
+        return Status::deadline_exceeded("the services did not answer in time");
+    }
+    let causes: Vec<_> = causes().map(ToString::to_string).collect();
+    Status::unavailable(format!("the connection to the services failed: {}", causes.join(": ")))
 }

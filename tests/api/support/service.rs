@@ -83,14 +83,19 @@ impl House {
 
     /// The service with further flags of `customerd serve`.
     pub async fn start_with(self, flags: &[&str]) -> Service {
+        self.start_apart(flags, flags).await
+    }
+
+    /// The service with flags of the backend, and of the front if that is another node.
+    pub async fn start_apart(self, flags: &[&str], front: &[&str]) -> Service {
         let clock = Clock::manual(self.start, 1);
         let shutdown = Shutdown::new();
         let mut nodes = Vec::new();
         if self.split {
             nodes.push(self.node(&clock, &shutdown, &[&["--only", "grpc"], flags].concat()).await);
             let upstream = format!("http://{}", nodes[0].grpc.unwrap());
-            let front = ["--only", "rest", "--upstream", &upstream];
-            nodes.push(self.node(&clock, &shutdown, &[&front, flags].concat()).await);
+            let apart = ["--only", "rest", "--upstream", &upstream];
+            nodes.push(self.node(&clock, &shutdown, &[&apart, front].concat()).await);
         } else {
             nodes.push(self.node(&clock, &shutdown, flags).await);
         }
