@@ -23,8 +23,14 @@ impl Cli {
     /// Those of [`read`](Self::read), and a flag that such a node does not use.
     pub fn read_checked(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let (mut cli, matches) = Self::matched(arguments)?;
-        if let (Some(Subcommand::Serve(serve)), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
-            serve.unused = unused::check(serve, matches, &mut command())?;
+        match (&mut cli.command, matches.subcommand()) {
+            (Some(Subcommand::Serve(serve)), Some((_, matches))) => {
+                serve.unused = unused::check(serve, matches, &mut command())?;
+            }
+            (Some(Subcommand::Worker(worker)), Some((_, matches))) => {
+                worker.unused = unused::check_worker(matches, &mut command())?;
+            }
+            _ => {}
         }
         Ok(cli)
     }

@@ -17,6 +17,14 @@ pub(super) fn warning() -> Option<String> {
     warning_of(names.filter(|name| name.starts_with(PREFIX)).collect())
 }
 
+/// Says once which variables of the environment this node leaves alone.
+pub(super) fn warn_of_unused(variables: &[String]) {
+    if !variables.is_empty() {
+        let variables = variables.join(", ");
+        tracing::warn!(variables, "these variables of the environment are for other nodes: this one does not use them");
+    }
+}
+
 fn warning_of(names: BTreeSet<String>) -> Option<String> {
     let mut known = BTreeSet::new();
     variables(&Cli::command(), &mut known);

@@ -19,10 +19,7 @@ pub(super) async fn run(args: Serve, common: &Common) -> anyhow::Result<()> {
     if let Some(warning) = super::environment::warning() {
         tracing::warn!("{warning}");
     }
-    if !args.unused.is_empty() {
-        let variables = args.unused.join(", ");
-        tracing::warn!(variables, "these variables of the environment are for other nodes: this one does not use them");
-    }
+    super::environment::warn_of_unused(&args.unused);
     let shutdown = Shutdown::new();
     on_signals(shutdown.clone())?;
     let running = app::start(common, &args, clock, shutdown).await?;

@@ -25,6 +25,7 @@ const BACKEND: &[&str] = &[
     "database_url",
     "database_pool_size",
     "statement_timeout",
+    "encryption_key_file",
     "grpc_addr",
     "grpc_tls_cert",
     "grpc_tls_key",
@@ -33,6 +34,7 @@ const BACKEND: &[&str] = &[
     "no_sandbox",
     "chains",
     "rate_limit",
+    "max_event_streams",
     "allow_private_callbacks",
     "sumsub_url",
     "sumsub_app_token",
@@ -49,6 +51,9 @@ const UPSTREAM: &[&str] = &["upstream", "upstream_ca", "upstream_cert", "upstrea
 
 /// What only a node with the REST listener uses. Without a public URL they also say what links name.
 const REST: &[&str] = &["http_addr", "http_tls_cert", "http_tls_key"];
+
+/// What only a node with a listener for callers uses.
+const SERVE: &[&str] = &["http_addr", "grpc_addr", "public_url"];
 
 /// A kind of node, the flags that it does not use, and the command that does.
 struct Rule {
@@ -97,23 +102,45 @@ const RULES: [Rule; 5] = [
 ///
 /// Such a flag was typed: the error names it, and the command that uses it.
 pub(super) fn check(serve: &Serve, matches: &ArgMatches, command: &mut Command) -> Result<Vec<String>, clap::Error> {
-    let given = |flag: &str| matches.value_source(flag).filter(|source| *source != ValueSource::DefaultValue);
-    let public_url = given("public_url").is_some();
+    let public_url = given(matches, "public_url").is_some();
     let mut variables = Vec::new();
     for rule in RULES.iter().filter(|rule| (rule.holds)(serve, public_url)) {
-        for flag in rule.flags {
-            match given(flag) {
-                None => {}
-                Some(ValueSource::CommandLine) => {
-                    let (flag, node, user) = (flag.replace('_', "-"), rule.node, rule.user);
-                    let message = format!("a node with {node} does not use --{flag}: give it to {user}");
-                    return Err(command.error(ErrorKind::ArgumentConflict, message));
-                }
-                Some(_) => variables.push(format!("CUSTOMERD_{}", flag.to_uppercase())),
+        let node = format!("a node with {}", rule.node);
+        variables.extend(refuse(matches, rule.flags, (&node, rule.user)).map_err(|text| conflict(command, text))?);
+    }
+    Ok(variables)
+}
+
+/// What of the matches of `worker` it does not use.
+///
+/// # Errors
+///
+/// As those of [`check`].
+pub(super) fn check_worker(matches: &ArgMatches, command: &mut Command) -> Result<Vec<String>, clap::Error> {
+    refuse(matches, SERVE, ("the worker", "`customerd serve`")).map_err(|text| conflict(command, text))
+}
+
+/// The variables of those flags that come from the environment; an error if one was typed.
+fn refuse(matches: &ArgMatches, flags: &[&str], (node, user): (&str, &str)) -> Result<Vec<String>, String> {
+    let mut variables = Vec::new();
+    for flag in flags {
+        match given(matches, flag) {
+            None => {}
+            Some(ValueSource::CommandLine) => {
+                return Err(format!("{node} does not use --{}: give it to {user}", flag.replace('_', "-")));
             }
+            Some(_) => variables.push(format!("CUSTOMERD_{}", flag.to_uppercase())),
         }
     }
     Ok(variables)
+}
+
+fn given(matches: &ArgMatches, flag: &str) -> Option<ValueSource> {
+    matches.value_source(flag).filter(|source| *source != ValueSource::DefaultValue)
+}
+
+fn conflict(command: &mut Command, text: String) -> clap::Error {
+    command.error(ErrorKind::ArgumentConflict, text)
 }
 
 #[cfg(test)]
@@ -139,6 +166,11 @@ mod tests {
             (format!("--database-url sqlite://x serve {front}"), "--database-url", "customerd serve --only grpc"),
             (format!("{front} --chainalysis-key k"), "--chainalysis-key", "customerd worker"),
             (format!("{front} --no-worker"), "--no-worker", "customerd serve --only grpc"),
+            (format!("{front} --encryption-key-file k"), "--encryption-key-file", "customerd serve --only grpc"),
+            (format!("{front} --max-event-streams 5"), "--max-event-streams", "customerd serve --only grpc"),
+            ("worker --http-addr 127.0.0.1:1".to_owned(), "--http-addr", "customerd serve"),
+            ("--grpc-addr 127.0.0.1:1 worker".to_owned(), "--grpc-addr", "customerd serve"),
+            ("worker --public-url https://a.example".to_owned(), "--public-url", "customerd serve"),
             (format!("{front} --sumsub-level x"), "--sumsub-level", "customerd serve --only grpc"),
             ("--only grpc --upstream http://10.0.0.5:1".to_owned(), "--upstream", "customerd serve --only rest"),
             (
@@ -168,6 +200,46 @@ mod tests {
         let serve = command.find_subcommand("serve").unwrap();
         for flag in RULES.iter().flat_map(|rule| rule.flags) {
             assert!(serve.get_arguments().any(|argument| argument.get_id() == flag), "{flag}");
+        }
+    }
+
+    /// What every node uses that `serve` or `worker` starts, or any that has a listener.
+    const ALL: &[&str] = &[
+        "only",
+        "data_dir",
+        "public_url",
+        "health_addr",
+        "log",
+        "log_format",
+        "body_limit",
+        "header_limit",
+        "body_memory",
+        "body_timeout",
+        "max_concurrent_requests",
+        "max_connections",
+        "max_streams",
+        "header_timeout",
+        "request_deadline",
+        "idle_timeout",
+        "shutdown_grace",
+        "trusted_proxies",
+        "client_address_header",
+        "client_share",
+    ];
+
+    #[test]
+    fn every_flag_is_of_some_kind_of_node() {
+        let mut command = Cli::command();
+        command.build();
+        let kinds = [WORK, BACKEND, UPSTREAM, REST, ALL];
+        for argument in command.find_subcommand("serve").unwrap().get_arguments() {
+            let flag = argument.get_id().as_str();
+            let count = kinds.iter().filter(|flags| flags.contains(&flag)).count();
+            assert!(count == 1 || ["help", "version"].contains(&flag), "{flag}: {count}");
+        }
+        for argument in command.find_subcommand("worker").unwrap().get_arguments() {
+            let flag = argument.get_id().as_str();
+            assert!(kinds.iter().any(|flags| flags.contains(&flag)) || ["help", "version"].contains(&flag), "{flag}");
         }
     }
 }

@@ -17,6 +17,7 @@ pub(super) async fn run(args: &WorkAlone, common: &Common) -> anyhow::Result<()>
     if let Some(warning) = super::environment::warning() {
         tracing::warn!("{warning}");
     }
+    super::environment::warn_of_unused(&args.unused);
     let shutdown = Shutdown::new();
     on_signals(shutdown.clone())?;
     app::work(common, args, clock, shutdown).await?;

@@ -38,4 +38,8 @@ pub struct WorkAlone {
     /// What it needs in `serve` too.
     #[command(flatten)]
     pub work: Work,
+
+    /// Variables of the environment that it does not use: for a warning.
+    #[arg(skip)]
+    pub unused: Vec<String>,
 }
