@@ -1,10 +1,11 @@
 //! Documents that anybody may read: the OpenAPI description, and the keys that verify the signatures of webhooks.
 
+use axum::Extension;
 use axum::Router;
 use axum::extract::{OriginalUri, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use rest_bridge::Transport;
 use serde_json::json;
 use tonic::{Code, Status};
@@ -31,21 +32,42 @@ pub fn documents(services: Transport) -> Router {
         .with_state(WebhookServiceClient::new(services))
 }
 
-/// The response to a method that a path of ours outside of the generated routes does not have: all of them are read only;
-/// axum adds `Allow`.
+/// A request whose path has not its method, until it is known which it has: axum adds `Allow` when a router's fallback has
+/// answered.
+#[derive(Debug, Clone)]
+struct WrongMethod {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+/// The fallback of routes beside the generated ones for methods that they do not have. [`say_methods`] goes around the router.
 pub async fn wrong_method(OriginalUri(uri): OriginalUri, method: Method, headers: HeaderMap) -> Response {
-    if method == Method::OPTIONS {
-        return StatusCode::NO_CONTENT.into_response();
+    (StatusCode::METHOD_NOT_ALLOWED, Extension(WrongMethod { method, uri, headers })).into_response()
+}
+
+/// Says, as the generated routes do, which methods a path has, by the response's own `Allow`.
+pub fn say_methods(mut response: Response) -> Response {
+    let Some(WrongMethod { method, uri, headers }) = response.extensions_mut().remove() else { return response };
+    let allow = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok()).unwrap_or_default();
+    let mut methods: Vec<&str> = allow.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    methods.push(Method::OPTIONS.as_str());
+    methods.sort_unstable();
+    let allow = methods.join(", ");
+    let mut answer = if method == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        let mut details = ErrorDetails::new();
+        let none = std::collections::HashMap::<String, String>::new();
+        details.set_error_info(rest_bridge::reason::METHOD_NOT_ALLOWED, DOMAIN, none);
+        let detail = format!("This path has no such method. It has {allow}.");
+        let status = Status::with_error_details(Code::Unimplemented, detail, details);
+        rest_bridge::problem_response(&(), &status, uri.path(), &headers)
+    };
+    if let Ok(allow) = HeaderValue::try_from(allow) {
+        answer.headers_mut().insert(header::ALLOW, allow);
     }
-    let mut details = ErrorDetails::new();
-    let none = std::collections::HashMap::<String, String>::new();
-    details.set_error_info(rest_bridge::reason::METHOD_NOT_ALLOWED, DOMAIN, none);
-    let status = Status::with_error_details(
-        Code::Unimplemented,
-        "This path has no such method. It has GET, HEAD, OPTIONS.",
-        details,
-    );
-    rest_bridge::problem_response(&(), &status, uri.path(), &headers)
+    answer
 }
 
 /// The service's public keys as a JWK set (RFC 7517).

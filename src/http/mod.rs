@@ -5,7 +5,7 @@ mod edge;
 pub mod pages;
 mod portal;
 
-pub use documents::{documents, wrong_method};
+pub use documents::{documents, say_methods, wrong_method};
 pub use edge::Edge;
 pub use portal::portal;
 
