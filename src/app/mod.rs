@@ -5,6 +5,7 @@ pub(crate) mod encryption;
 mod files;
 mod front;
 mod gauges;
+mod health;
 mod key_watch;
 mod profile;
 mod providers;

@@ -11,6 +11,7 @@ use tonic_health::ServingStatus;
 
 use super::backend::{in_process, rpcs};
 use super::front::Front;
+use super::health::Health;
 use super::sandbox::ProfileOwner;
 use super::start::{Start, store_check, upstream_check};
 use super::work::worker;
@@ -20,7 +21,7 @@ use crate::config::{Common, Only, Serve};
 use crate::serve::{GuardLayer, Limits, Listener, Shutdown, Usage};
 use crate::service::Api;
 use crate::store::{Migrations, Store};
-use crate::telemetry::{self, Metrics, ObserveLayer, Readiness};
+use crate::telemetry::{Metrics, ObserveLayer};
 
 /// The service at work.
 pub struct Running {
@@ -84,13 +85,14 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
         if with_http { Some(start.listen(common.listen.http_addr, serve.tls.http(), false).await?) } else { None };
     let grpc =
         if with_grpc { Some(start.listen(common.listen.grpc_addr, serve.tls.grpc(), true).await?) } else { None };
-    let health = start.health_listener().await?;
-    files::raise(start.connections([&http, &grpc, &health]));
-    let health_addr = health.as_ref().map(Listener::addr);
+    files::raise(start.connections([with_http, with_grpc, serve.health.health_addr.is_some()]));
+    let mut tasks = JoinSet::new();
+    let health = Health::open(&serve.health, &start.metrics, (&start.clock, &shutdown), &mut tasks).await?;
+    let health_addr = health.addr;
     let (http_addr, grpc_addr) = (http.as_ref().map(Listener::addr), grpc.as_ref().map(Listener::addr));
     let origins = start.origins(http_addr.unwrap_or(common.listen.http_addr))?;
 
-    let (mut tasks, (failed, failure)) = (JoinSet::new(), oneshot::channel());
+    let (failed, failure) = oneshot::channel();
     let (transport, check, store, backend, (profile, owner)) = if let Some(addr) = grpc_addr {
         let store = open_to_seal(common, Migrations::Run).await?;
         encryption::seal(&store, common, &clock, encryption::NewKey::WhereNothingIsSealed).await?;
@@ -122,12 +124,11 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
     if let (Some(listener), Some(backend)) = (grpc, &backend) {
         tasks.spawn(start.grpc(listener, backend));
     }
-    let readiness = Readiness::new(clock.clone(), shutdown.clone(), check);
-    let health_routes = start.health(health, telemetry::routes(readiness, start.metrics.clone()), &mut tasks);
+    health.started(check);
     if let Some(listener) = http {
         let (body_limit, deadline) = (serve.limits.body_limit.0, start.limits.request_deadline);
         let routes = Front { transport, origins, clock, body_limit, deadline }.router();
-        tasks.spawn(start.rest(listener, routes, health_routes));
+        tasks.spawn(start.rest(listener, routes, health.routes()));
     }
     if let Some(store) = &store {
         tasks.spawn(until(shutdown.clone(), gauges::run(store.clone(), start.clock.clone())));

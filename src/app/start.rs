@@ -11,7 +11,6 @@ use axum::body::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use rest_bridge::Remote;
-use tokio::task::JoinSet;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tower::{Service, ServiceBuilder};
 
@@ -86,26 +85,10 @@ impl Start<'_> {
         Ok(listener.hsts(urls.first().is_some_and(|url| url.scheme() == "https")))
     }
 
-    /// The listener for health alone, if there is to be one. Its limits are its own.
-    pub(super) async fn health_listener(&self) -> anyhow::Result<Option<Listener>> {
-        Ok(match self.serve.health.health_addr {
-            Some(addr) => Some(Listener::bind(addr, self.clock.clone(), Limits::default()).await?),
-            None => None,
-        })
-    }
-
-    /// How many connections the listeners may have open at once.
-    pub(super) fn connections(&self, listeners: [&Option<Listener>; 3]) -> u64 {
-        let open = listeners.into_iter().flatten().count();
+    /// How many connections may be open at once.
+    pub(super) fn connections(&self, listeners: [bool; 3]) -> u64 {
+        let open = listeners.into_iter().filter(|listens| *listens).count();
         u64::try_from(open.saturating_mul(self.limits.connections)).unwrap_or(u64::MAX)
-    }
-
-    /// Serves health on a listener of its own, apart from everything that could delay it. Without one, gives its routes back.
-    pub(super) fn health(&self, listener: Option<Listener>, routes: Router, tasks: &mut JoinSet<()>) -> Router {
-        let Some(listener) = listener else { return routes };
-        let service = ServiceBuilder::new().layer(IdentifyLayer::new(self.clock.clone())).service(routes);
-        tasks.spawn(run(listener, service, self.shutdown.clone()));
-        Router::new()
     }
 
     /// The URLs that the front at `http` is known under.
@@ -165,11 +148,8 @@ impl Start<'_> {
             .layer(self.rest_guard.clone())
             .service(routes);
         let door = health.fallback_service(guarded);
-        run(
-            listener,
-            ServiceBuilder::new().layer(IdentifyLayer::new(self.clock.clone())).service(door),
-            self.shutdown.clone(),
-        )
+        let identified = ServiceBuilder::new().layer(IdentifyLayer::new(self.clock.clone()));
+        run(listener, identified.map_response(crate::http::say_methods).service(door), self.shutdown.clone())
     }
 
     /// The gRPC door at work.

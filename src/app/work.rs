@@ -3,20 +3,20 @@
 use anyhow::Context as _;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tower::ServiceBuilder;
 
+use super::health::Health;
 use super::providers::Missing;
 use super::serve::until;
-use super::start::{run, store_check};
+use super::start::store_check;
 use super::{encryption, files, gauges, key_watch, made_if_named, open_to_seal, providers, seal_chains};
 use crate::clock::Clock;
 use crate::config::{Common, Work, WorkAlone};
 use crate::outbound;
 use crate::outbound::signed::Signer;
-use crate::serve::{IdentifyLayer, Limits, Listener, Shutdown};
+use crate::serve::Shutdown;
 use crate::store::Store;
 use crate::store::keyring::{self, Purpose};
-use crate::telemetry::{self, Metrics, Readiness};
+use crate::telemetry::Metrics;
 use crate::worker::{Partners, WebhookOptions, Webhooks, Worker};
 
 /// Connections that a worker alone may have open at once, to receivers and for its health.
@@ -57,23 +57,14 @@ pub async fn work(common: &Common, args: &WorkAlone, clock: Clock, shutdown: Shu
     // Its connections go out, to as many receivers at once as attempts are in flight.
     files::raise(CONNECTIONS);
     let metrics = Metrics::install(clock.clone());
-    let health = match args.health.health_addr {
-        Some(addr) => Some(Listener::bind(addr, clock.clone(), Limits::default()).await?),
-        None => None,
-    };
+    let (mut tasks, (failed, mut failure)) = (JoinSet::new(), oneshot::channel());
+    let health = Health::open(&args.health, &metrics, (&clock, &shutdown), &mut tasks).await?;
     let store = open_to_seal(common, made_if_named(common)).await?;
     encryption::seal(&store, common, &clock, encryption::NewKey::Never).await?;
     seal_chains(&store, &clock).await?;
     let worker = worker(&store, &args.work, clock.clone()).await?;
-    let (mut tasks, (failed, mut failure)) = (JoinSet::new(), oneshot::channel());
     tasks.spawn(key_watch::run(store.clone(), common.clone(), (clock.clone(), shutdown.clone()), failed));
-    if let Some(listener) = health {
-        tracing::info!(health = %listener.addr(), "health is answered");
-        let readiness = Readiness::new(clock.clone(), shutdown.clone(), store_check(store.clone()));
-        let routes = telemetry::routes(readiness, metrics.clone());
-        let door = ServiceBuilder::new().layer(IdentifyLayer::new(clock.clone())).service(routes);
-        tasks.spawn(run(listener, door, shutdown.clone()));
-    }
+    health.started(store_check(store.clone()));
     tasks.spawn(until(shutdown.clone(), gauges::run(store.clone(), clock)));
     tasks.spawn(until(shutdown.clone(), metrics.upkeep()));
     tracing::info!(database = common.database.shown(), "the worker is ready");

@@ -37,9 +37,6 @@ fn announce(running: &app::Running, args: &Serve, common: &Common) {
     if let Some(grpc) = running.grpc {
         tracing::info!(%grpc, tls = args.tls.grpc().is_some(), "gRPC is ready");
     }
-    if let Some(health) = running.health {
-        tracing::info!(%health, "health is answered");
-    }
     if let Some(http) = running.http {
         tracing::info!(%http, tls = args.tls.http().is_some(), "REST is ready, its reference at /docs");
     }

@@ -28,7 +28,7 @@ pub struct Listen {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Addresses")]
 pub struct Health {
-    /// Answer /healthz, /readyz and /metrics here, in plain text and apart from callers' connections
+    /// Answer /healthz, /readyz and /metrics here, in plain text, apart from callers' connections and from the start on
     /// [default: at the REST address, if there is one]
     #[arg(long, env = "CUSTOMERD_HEALTH_ADDR", value_name = "IP:PORT", value_parser = address)]
     pub health_addr: Option<SocketAddr>,

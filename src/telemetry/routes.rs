@@ -1,6 +1,6 @@
 //! `/healthz`, `/readyz`, `/metrics`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -20,18 +20,24 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The service's own check: an error says, in words for an operator, what is missing. Called for every question.
 pub type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-/// Whether the service is fit for work: its check passes within two seconds and it is not shutting down.
+/// Whether the service is fit for work: it has started, its check passes within two seconds and it is not shutting down.
 #[derive(Clone)]
 pub struct Readiness {
     clock: Clock,
     shutdown: Shutdown,
-    check: Check,
+    check: Arc<OnceLock<Check>>,
 }
 
 impl Readiness {
-    /// Built by the app, which alone knows what the service needs.
-    pub fn new(clock: Clock, shutdown: Shutdown, check: Check) -> Self {
-        Self { clock, shutdown, check }
+    /// Of a service that is not ready before [`Readiness::started`].
+    pub fn starting(clock: Clock, shutdown: Shutdown) -> Self {
+        Self { clock, shutdown, check: Arc::default() }
+    }
+
+    /// It has started. `check` is the app's, which alone knows what the service needs.
+    pub fn started(&self, check: Check) {
+        // A service starts once.
+        let _ = self.check.set(check);
     }
 
     /// Asks.
@@ -42,7 +48,10 @@ impl Readiness {
         if self.shutdown.is_started() {
             return Err("shutting down".to_owned());
         }
-        let checked = self.clock.timeout(PATIENCE, (self.check)()).await;
+        let Some(check) = self.check.get() else {
+            return Err("starting: opening and migrating the database".to_owned());
+        };
+        let checked = self.clock.timeout(PATIENCE, check()).await;
         checked.unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())))
     }
 }

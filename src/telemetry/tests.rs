@@ -131,13 +131,17 @@ async fn health_and_readiness() {
         let told = told.borrow().clone();
         Box::pin(async move { told }) as futures::future::BoxFuture<'static, _>
     });
-    let router = routes(Readiness::new(clock.clone(), shutdown.clone(), check), Metrics::install(clock));
+    let readiness = Readiness::starting(clock.clone(), shutdown.clone());
+    let router = routes(readiness.clone(), Metrics::install(clock));
     let ask = async |path: &str| {
         let answer = router.clone().oneshot(request(path)).await.unwrap();
         let status = answer.status().as_u16();
         let text = answer.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(text.into()).unwrap())
     };
+    assert_eq!(ask("/healthz").await, (200, "ok\n".to_owned()));
+    assert_eq!(ask("/readyz").await, (503, "not ready: starting: opening and migrating the database\n".to_owned()));
+    readiness.started(check);
     assert_eq!(ask("/readyz").await, (503, "not ready: the database does not answer\n".to_owned()));
     assert_eq!(ask("/healthz").await, (200, "ok\n".to_owned()));
     let _refusal = tell.send_replace(Ok(()));
@@ -153,7 +157,8 @@ async fn health_and_readiness() {
 async fn a_check_that_hangs_is_not_ready() {
     let clock = Clock::manual(Timestamp::EPOCH, 0);
     let check = Arc::new(|| Box::pin(std::future::pending()) as futures::future::BoxFuture<'static, _>);
-    let readiness = Readiness::new(clock.clone(), Shutdown::new(), check);
+    let readiness = Readiness::starting(clock.clone(), Shutdown::new());
+    readiness.started(check);
     let mut asked = Box::pin(readiness.ask());
     assert!(futures::poll!(asked.as_mut()).is_pending());
     clock.advance(Duration::from_secs(2));

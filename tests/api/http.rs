@@ -36,15 +36,22 @@ async fn paths_and_methods(house: House) {
         ("POST", "/v1/auth/signing", "DELETE, GET, HEAD, OPTIONS, PUT"),
         ("GET", "/v1/auth/credentials", "DELETE, OPTIONS, PUT"),
         ("TRACE", "/v1/customers", "GET, HEAD, OPTIONS, POST"),
-        ("POST", "/openapi.json", "GET,HEAD"),
-        ("DELETE", "/.well-known/jwks.json", "GET,HEAD"),
+        ("POST", "/openapi.json", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/.well-known/jwks.json", "GET, HEAD, OPTIONS"),
+        ("GET", "/callbacks/kyc/sumsub", "OPTIONS, POST"),
+        ("POST", "/healthz", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/metrics", "GET, HEAD, OPTIONS"),
     ] {
         let answer = wallet.call(method, path).bare().await.refuses(405, "METHOD_NOT_ALLOWED");
         assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
         let detail = format!("This path has no such method. It has {}.", answer.header("allow").unwrap());
-        let detail = if allow == "GET,HEAD" { detail.replace("GET,HEAD", "GET, HEAD, OPTIONS") } else { detail };
         assert_eq!(answer.json()["detail"], detail);
+        let options = wallet.call("OPTIONS", path).bare().await.is(204);
+        assert_eq!((options.header("allow"), options.body.len()), (Some(allow), 0), "{path}");
     }
+    // Its pages are for people.
+    let page = wallet.delete("/verify/x").bare().await.is(405);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
 }
 
 async fn errors_name_what_is_known(house: House) {

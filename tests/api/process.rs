@@ -113,14 +113,20 @@ impl Place {
     pub fn worker(&self) -> (Server, SocketAddr) {
         let worker =
             Server::start(self.customerd().args(["worker", "--health-addr", "127.0.0.1:0"]), "the worker is ready");
-        let (_, health) = worker.said.split_once("health=").unwrap();
-        let health = health.split_whitespace().next().unwrap().parse().unwrap();
+        let health = worker.health();
         (worker, health)
     }
 
     /// Starts a worker alone with these flags, beside whatever serves.
     pub fn work(&self, flags: &[&str]) -> Server {
         Server::start(self.customerd().arg("worker").args(flags), "the worker is ready")
+    }
+
+    /// Starts a node and waits until its health is answered, not until it is ready. Gives where that is, too.
+    pub fn starting(&self, arguments: &[&str]) -> (Server, SocketAddr) {
+        let server = Server::start(self.customerd().args(arguments), "health is answered");
+        let health = server.health();
+        (server, health)
     }
 
     /// The database.
@@ -174,6 +180,12 @@ impl Server {
             }
         }
         (child, lines, said)
+    }
+
+    /// Where its health is answered, as it logged.
+    fn health(&self) -> SocketAddr {
+        let (_, health) = self.said.split_once("health=").unwrap();
+        health.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     /// Its resident memory, MiB.

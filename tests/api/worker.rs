@@ -1,11 +1,13 @@
 //! The worker as a process of its own, beside a service without one.
 
+use http::Method;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 
 use crate::process::{Place, in_processes};
-use crate::support::{Evm, Partner, b64, unb64};
+use crate::support::{Evm, Http, Partner, b64, exchange, unb64};
 
-in_processes![the_worker_works_alone];
+in_processes![the_worker_works_alone, health_is_answered_while_migrations_wait];
 
 async fn the_worker_works_alone(place: Place) {
     let service = place.serve(&["--no-worker"]);
@@ -31,6 +33,32 @@ async fn the_worker_works_alone(place: Place) {
     worker_health.get("/v1/customers").bare().await.is(404);
     assert_eq!(worker.stop(), Some(0));
     assert_eq!(service.stop(), Some(0));
+}
+
+/// Another process has the table of migrations, as one that runs a long one would. Not on SQLite, where nobody waits for that
+/// long.
+async fn health_is_answered_while_migrations_wait(place: Place) {
+    if place.database_url().starts_with("sqlite") {
+        return;
+    }
+    assert!(place.run(&["migrate"]).status.success());
+    let mut migrating = PgConnection::connect(&place.database_url()).await.unwrap();
+    for command in ["serve", "worker"] {
+        sqlx::raw_sql("BEGIN; LOCK TABLE _sqlx_migrations IN ACCESS EXCLUSIVE MODE")
+            .execute(&mut migrating)
+            .await
+            .unwrap();
+        let (node, health) = place.starting(&[command, "--health-addr", "127.0.0.1:0"]);
+        let ask = async |path: &str| exchange((health, Http::One), (&Method::GET, path), &[], Vec::new()).await;
+        assert_eq!(ask("/healthz").await.is(200).text(), "ok\n");
+        let unready = ask("/readyz").await.is(503);
+        assert!(unready.text().contains("migrating"), "{unready:?}");
+        sqlx::raw_sql("COMMIT").execute(&mut migrating).await.unwrap();
+        while ask("/readyz").await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(node.stop(), Some(0));
+    }
 }
 
 async fn status(partner: &Partner, target: &str) -> Value {
