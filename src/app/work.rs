@@ -8,14 +8,14 @@ use super::health::Health;
 use super::providers::Missing;
 use super::serve::until;
 use super::start::store_check;
-use super::{encryption, files, gauges, key_watch, made_if_named, open_to_seal, providers, seal_chains};
+use super::{encryption, files, gauges, key_watch, open_to_seal, providers, seal_chains};
 use crate::clock::Clock;
 use crate::config::{Common, Work, WorkAlone};
 use crate::outbound;
 use crate::outbound::signed::Signer;
 use crate::serve::Shutdown;
-use crate::store::Store;
 use crate::store::keyring::{self, Purpose};
+use crate::store::{Migrations, Store};
 use crate::telemetry::Metrics;
 use crate::worker::{Partners, WebhookOptions, Webhooks, Worker};
 
@@ -59,7 +59,7 @@ pub async fn work(common: &Common, args: &WorkAlone, clock: Clock, shutdown: Shu
     let metrics = Metrics::install(clock.clone());
     let (mut tasks, (failed, mut failure)) = (JoinSet::new(), oneshot::channel());
     let health = Health::open(&args.health, &metrics, (&clock, &shutdown), &mut tasks).await?;
-    let store = open_to_seal(common, made_if_named(common)).await?;
+    let store = open_to_seal(common, Migrations::Existing).await?;
     encryption::seal(&store, common, &clock, encryption::NewKey::Never).await?;
     seal_chains(&store, &clock).await?;
     let worker = worker(&store, &args.work, clock.clone()).await?;

@@ -58,9 +58,9 @@ Every flag has an environment variable, shown beside it. Exit codes: 0 done, 1 f
 pub enum Command {
     /// Serve (what happens without a subcommand)
     Serve(Box<Serve>),
-    /// Run the worker alone (webhooks, screening, sweeps): `serve` includes it
+    /// Run the worker alone (webhooks, screening, sweeps), on a database that `serve` or `migrate` has made: `serve` includes it
     Worker(Box<WorkAlone>),
-    /// Bring the database up to date and end
+    /// Bring the database up to date and end. Makes one where --database-url or --data-dir says where
     Migrate,
     /// Copy the database to a file while it is in use (SQLite)
     ///

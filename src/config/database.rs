@@ -45,7 +45,7 @@ impl Database {
     }
 
     /// Whether somebody said where the database is. Where nobody did, only `serve` makes one: another command may have been
-    /// typed in a wrong directory.
+    /// typed in a wrong directory. `worker` makes none at all.
     pub fn is_named(&self) -> bool {
         self.named
     }

@@ -76,7 +76,9 @@ pub(super) async fn open(connection: &mut impl Migrate, dialect: Dialect, how: M
     match how {
         Migrations::Run => run(connection, dialect).await,
         // Without the bookkeeping table, nothing was applied.
-        Migrations::Existing | Migrations::Ignore if applied(connection).await.unwrap_or(0) == 0 => {
+        Migrations::Existing | Migrations::Check | Migrations::Ignore
+            if applied(connection).await.unwrap_or(0) == 0 =>
+        {
             Err(Error::Open(absent("the database has no tables of customerd")))
         }
         Migrations::Existing => run(connection, dialect).await,
@@ -89,7 +91,7 @@ pub(super) async fn open(connection: &mut impl Migrate, dialect: Dialect, how: M
 pub(super) fn absent(what: &str) -> String {
     format!(
         "{what}: say where the database is with --database-url or --data-dir (or their environment variables). `customerd` \
-         makes a new one, and so do `migrate`, `worker` and the `create` commands where one of those says where"
+         makes a new one, and so do `migrate` and the `create` commands where one of those says where"
     )
 }
 

@@ -115,7 +115,7 @@ pub enum Migrations {
     Run,
     /// Run them where there is a database of this service already; anything else is refused with [`Error::Open`].
     Existing,
-    /// Refuse a database that lacks any, with [`Error::Behind`].
+    /// Refuse a database that lacks any with [`Error::Behind`], and what is no database of this service as `Existing` does.
     Check,
     /// Leave a database of this service as it is, of whatever version; anything else is refused with [`Error::Open`].
     Ignore,

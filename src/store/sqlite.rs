@@ -31,7 +31,7 @@ pub(super) struct SqliteStore {
 impl SqliteStore {
     pub(super) async fn open(path: &Path, options: &StoreOptions) -> Result<Self, Error> {
         let run = options.migrations == Migrations::Run;
-        if matches!(options.migrations, Migrations::Existing | Migrations::Ignore) && !path.exists() {
+        if !run && !path.exists() {
             return Err(Error::Open(migrate::absent(&format!("there is no file {}", path.display()))));
         }
         if run && let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
@@ -161,7 +161,7 @@ fn refused(path: &Path, error: &sqlx::Error) -> Error {
         Some(8) => format!("{path} is not writable: let this user write to the file and its directory ({error})"),
         Some(14) => format!(
             "{path} cannot be opened: it must be a file that this user may read and write, in a directory it may write \
-             to. If it does not exist yet, run `customerd migrate` ({error})"
+             to ({error})"
         ),
         Some(26) => format!("{path} is not an SQLite database: name another file ({error})"),
         _ => format!("{path}: {error}"),

@@ -99,9 +99,20 @@ async fn many_start_at_once(url: &str) {
     assert_eq!(twice, []);
 }
 
-async fn behind_is_refused(url: &str) {
+/// Where nothing is, `migrate` would refuse to make anything either unless it is told where.
+async fn nothing_is_refused(url: &str) {
     let error = refusal(url, check()).await;
-    assert!(matches!(error, Error::Behind { database: 0, binary } if binary > 0), "{error:?}");
+    assert!(matches!(&error, Error::Open(text) if text.contains("--database-url or --data-dir")), "{error:?}");
+}
+
+async fn behind_is_refused(url: &str) {
+    let store = Store::open(url, options()).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    tx.query("DELETE FROM _sqlx_migrations WHERE version > 1").execute().await.unwrap();
+    tx.commit().await.unwrap();
+    store.close().await.unwrap();
+    let error = refusal(url, check()).await;
+    assert!(matches!(error, Error::Behind { database: 1, binary } if binary > 1), "{error:?}");
     assert!(error.to_string().ends_with("run `customerd migrate`"));
 }
 
@@ -109,19 +120,20 @@ async fn behind_is_refused(url: &str) {
 async fn sqlite_starts() {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}/new/and/deep/customerd.db", directory.path().display());
-    let error = refusal(&url, check()).await;
-    assert!(matches!(&error, Error::Open(text) if text.contains("run `customerd migrate`")), "{error:?}");
+    nothing_is_refused(&url).await;
     many_start_at_once(&url).await;
     let empty = directory.path().join("empty.db");
     std::fs::write(&empty, b"").unwrap();
+    nothing_is_refused(&format!("sqlite://{}", empty.display())).await;
     behind_is_refused(&format!("sqlite://{}", empty.display())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_starts() {
     let Some(url) = support::postgres::database().await else { return };
-    behind_is_refused(&url).await;
+    nothing_is_refused(&url).await;
     many_start_at_once(&url).await;
+    behind_is_refused(&url).await;
     let missing = url.replace("/test_", "/missing_");
     let error = refusal(&missing, options()).await.to_string();
     assert!(error.contains("has no database missing_") && error.contains("`createdb missing_"), "{error}");
