@@ -44,18 +44,17 @@ impl Address {
             let checked = text::printable(&field, value, max).and_then(|()| no_card_number(&field, value));
             found.extend(checked.err().into_iter().flat_map(|error| error.violations));
         }
-        if self.post_code.is_none() && !WITHOUT_POST_CODES.contains(&self.country.as_str()) {
-            found.push(Violation {
-                field: format!("{path}.postCode"),
-                code: "REQUIRED",
-                message: "Must be given: the country has postal codes.".into(),
-            });
-        }
         if !COUNTRIES.contains(&self.country.as_str()) {
             found.push(Violation {
                 field: format!("{path}.country"),
                 code: if self.country.is_empty() { "REQUIRED" } else { "INVALID_COUNTRY" },
                 message: "Must be a country of ISO 3166-1 alpha-2 in upper case, such as DE.".into(),
+            });
+        } else if self.post_code.is_none() && !WITHOUT_POST_CODES.contains(&self.country.as_str()) {
+            found.push(Violation {
+                field: format!("{path}.postCode"),
+                code: "REQUIRED",
+                message: "Must be given: the country has postal codes.".into(),
             });
         }
         found

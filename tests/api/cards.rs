@@ -133,6 +133,13 @@ async fn addresses_of_the_whole_world(house: House) {
     let german = json!({"firstLine": "1", "city": "Berlin", "country": "DE"});
     let order = json!({"type": "virtual", "billingAddress": german});
     partner.post(&target, &order).await.blames("billingAddress.postCode", "REQUIRED");
+    // Nobody knows whether a country that is none has postal codes.
+    for (country, code) in [("", "REQUIRED"), ("XX", "INVALID_COUNTRY")] {
+        let nowhere = json!({"firstLine": "1", "city": "Berlin", "country": country});
+        let refused = partner.post(&target, &json!({"type": "virtual", "billingAddress": nowhere})).await;
+        let errors = refused.blames("billingAddress.country", code).json()["errors"].clone();
+        assert_eq!(errors.as_array().unwrap().len(), 1, "{errors}");
+    }
 }
 
 async fn every_fault_of_an_order_is_named(house: House) {
