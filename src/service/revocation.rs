@@ -1,12 +1,13 @@
 //! Ends open streams when their callers may no longer call: one check a second for all streams of this node.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures::Stream;
+use futures::{FutureExt as _, Stream};
 use tokio::sync::{Notify, oneshot};
 use tonic::Status;
 
@@ -30,6 +31,9 @@ pub(crate) enum Basis {
     /// An operator's token: its hash.
     Operator([u8; 32]),
 }
+
+/// What a check found: why each basis is no longer valid, or that it is.
+type Checked = HashMap<Basis, Option<Error>>;
 
 /// The open streams of this node.
 pub(crate) struct Revocations(Arc<Inner>);
@@ -71,7 +75,9 @@ impl Revocations {
         open.next += 1;
         open.streams.insert(id, entry);
         if !std::mem::replace(&mut open.checked, true) {
-            tokio::spawn(Arc::clone(&self.0).run());
+            let inner = Arc::clone(&self.0);
+            let check = move |bases| Arc::clone(&inner).check(bases);
+            tokio::spawn(Arc::clone(&self.0).run(check));
         }
         Guard { ended, id, home: Arc::clone(&self.0) }
     }
@@ -87,34 +93,41 @@ impl Inner {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks until no stream is open.
-    async fn run(self: Arc<Self>) {
+    /// Checks until no stream is open. A check that panics has failed: nobody else would begin another.
+    async fn run<C, F>(self: Arc<Self>, check: C)
+    where
+        C: Fn(Vec<Basis>) -> F,
+        F: Future<Output = Result<Checked, store::Error>>,
+    {
         loop {
             tokio::select! {
                 () = self.clock.sleep(PERIOD) => {}
                 () = self.now.notified() => {}
             }
-            let bases: HashSet<Basis> = {
+            let began = self.clock.monotonic();
+            let (bases, deadline) = {
                 let mut open = self.open();
                 open.checked = !open.streams.is_empty();
                 if !open.checked {
                     return;
                 }
-                open.streams.values().map(|entry| entry.basis.clone()).collect()
+                let bases: HashSet<Basis> = open.streams.values().map(|entry| entry.basis.clone()).collect();
+                (bases.into_iter().collect(), open.deadline(began))
             };
-            let began = self.clock.monotonic();
-            match self.clock.timeout(DEADLINE, self.check(&bases.into_iter().collect::<Vec<_>>())).await {
-                Ok(Ok(revoked)) => self.open().settle(&revoked, began),
-                Ok(Err(error)) => self.failed(&error.to_string()),
-                Err(elapsed) => self.failed(&elapsed.to_string()),
+            let checked = AssertUnwindSafe(self.clock.timeout(deadline, check(bases))).catch_unwind().await;
+            match checked {
+                Ok(Ok(Ok(checked))) => self.open().settle(&checked, began),
+                Ok(Ok(Err(error))) => self.failed(&error.to_string()),
+                Ok(Err(elapsed)) => self.failed(&elapsed.to_string()),
+                Err(_) => self.failed("the check panicked"),
             }
         }
     }
 
     /// Those that are no longer valid, and why.
-    async fn check(&self, bases: &[Basis]) -> Result<HashMap<Basis, Option<Error>>, store::Error> {
+    async fn check(self: Arc<Self>, bases: Vec<Basis>) -> Result<Checked, store::Error> {
         let (mut standings, mut tokens) = (Vec::new(), Vec::new());
-        for basis in bases {
+        for basis in &bases {
             match basis {
                 Basis::Programme(standing) => standings.push(standing),
                 Basis::Operator(token) => tokens.push(token),
@@ -153,8 +166,16 @@ impl Inner {
 }
 
 impl Open {
+    /// How long a check that begins now may take: no longer than until the first stream has gone unchecked for too long. One
+    /// whose checks have not failed yet does not count, see [`Inner::failed`].
+    fn deadline(&self, now: Duration) -> Duration {
+        let failing = self.streams.values().filter(|entry| entry.failed > 0);
+        let left = failing.map(|entry| (entry.valid_at + UNCHECKED).saturating_sub(now));
+        left.min().unwrap_or(DEADLINE).min(DEADLINE)
+    }
+
     /// Takes over what a check that began then has found. Streams that were opened since are not in it.
-    fn settle(&mut self, checked: &HashMap<Basis, Option<Error>>, began: Duration) {
+    fn settle(&mut self, checked: &Checked, began: Duration) {
         for entry in self.streams.values_mut() {
             if let Some(None) = checked.get(&entry.basis) {
                 (entry.valid_at, entry.failed) = (entry.valid_at.max(began), 0);
@@ -253,6 +274,44 @@ mod tests {
         };
         assert!(error.code == Code::Unavailable && seconds >= 10, "{seconds}: {error:?}");
         assert!(revocations.0.open().streams.is_empty());
+    }
+
+    /// Seconds until a stream ends whose checks are all like this one.
+    async fn lasts<F>(check: impl Fn() -> F + Send + Sync + 'static) -> u32
+    where
+        F: Future<Output = Result<Checked, store::Error>> + Send + 'static,
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/customerd.db", directory.path().display());
+        let store = Store::open(&url, StoreOptions::default()).await.unwrap();
+        let clock = Clock::manual(Timestamp::EPOCH, 1);
+        let revocations = Revocations::new(store, clock.clone());
+        // This test's task checks, and no other.
+        revocations.0.open().checked = true;
+        let mut guard = revocations.watch(Basis::Operator([1; 32]));
+        let task = tokio::spawn(Arc::clone(&revocations.0).run(move |_| check()));
+        for seconds in 1..=60 {
+            clock.advance(PERIOD);
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            if let Ok(error) = guard.ended.try_recv() {
+                assert_eq!(error.code, Code::Unavailable);
+                assert!(!task.is_finished(), "the next stream is checked, too");
+                return seconds;
+            }
+        }
+        panic!("it goes on");
+    }
+
+    #[tokio::test]
+    async fn a_check_that_panics_has_failed() {
+        assert_eq!(lasts(|| async { panic!("as a fault would") }).await, 10);
+    }
+
+    #[tokio::test]
+    async fn a_check_that_hangs_does_not_outlast_the_ten_seconds() {
+        assert_eq!(lasts(std::future::pending).await, 10);
     }
 
     #[tokio::test]
