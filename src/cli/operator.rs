@@ -53,8 +53,11 @@ pub enum Operators {
 /// The name is taken, unknown or not printable, role and programmes do not go together, or the database cannot.
 pub(super) async fn run(command: Operators, common: &Common) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let may_make = matches!(command, Operators::Create { .. });
-    let migrations = if may_make { app::made_if_named(common) } else { Migrations::Existing };
+    let migrations = match command {
+        Operators::Create { .. } => app::made_if_named(common),
+        Operators::List => Migrations::Check,
+        Operators::Rotate { .. } | Operators::Revoke { .. } => Migrations::Existing,
+    };
     let store = app::open_store(common, migrations).await?;
     let done = match command {
         Operators::Create { name, role, programmes, expires } => {
@@ -138,6 +141,7 @@ fn shown(operator: &Operator, secret: Option<&str>) -> Value {
         shown["token"] = format!("{OPERATOR_TOKEN}{secret}").into();
     }
     shown["role"] = operator.role.as_str().into();
+    shown["everyProgramme"] = operator.every_programme.into();
     shown["programmes"] = json!(operator.programmes);
     shown["createdAt"] = operator.created_at.to_string().into();
     shown["rotatedAt"] = at(operator.rotated_at).into();

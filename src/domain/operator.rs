@@ -75,7 +75,9 @@ pub struct Operator {
     pub name: String,
     /// What it may call.
     pub role: Role,
-    /// The programmes that it may name, sorted; see [`Self::may_name`].
+    /// Whether it may act for every programme.
+    pub every_programme: bool,
+    /// The programmes that it may act for where it may not for every one, sorted.
     pub programmes: Vec<Uuid>,
     /// When it was created.
     pub created_at: Timestamp,
@@ -99,7 +101,7 @@ impl Operator {
         (role, mut programmes): (Role, Vec<Uuid>),
         lifetime: Option<Duration>,
     ) -> Result<Self, Error> {
-        let mut violations = text::printable("name", name, NAME).err().map_or_else(Vec::new, |error| error.violations);
+        let mut violations = Self::check_name(name).err().map_or_else(Vec::new, |error| error.violations);
         programmes.sort_unstable();
         programmes.dedup();
         let mut refuse = |field: &str, code, message: &str| {
@@ -122,8 +124,26 @@ impl Operator {
         if !violations.is_empty() {
             return Err(Error::violations(violations));
         }
-        let name = name.to_owned();
-        Ok(Self { id, name, role, programmes, created_at: now, rotated_at: None, expires_at, revoked_at: None })
+        Ok(Self {
+            id,
+            name: name.to_owned(),
+            role,
+            every_programme: programmes.is_empty(),
+            programmes,
+            created_at: now,
+            rotated_at: None,
+            expires_at,
+            revoked_at: None,
+        })
+    }
+
+    /// Checks a name: 1 to 64 printable characters.
+    ///
+    /// # Errors
+    ///
+    /// A violation of `name`.
+    pub fn check_name(name: &str) -> Result<(), Error> {
+        text::printable("name", name, NAME)
     }
 
     /// Whether it may call at all.
@@ -131,15 +151,14 @@ impl Operator {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|at| now < at)
     }
 
-    /// Whether it may act for a programme. An empty list is every programme, except for the role service, which must be
-    /// given each: a row that is lost must never give more access.
+    /// Whether it may act for a programme.
     pub fn may_name(&self, programme_id: Uuid) -> bool {
-        self.every_programme() || self.programmes.binary_search(&programme_id).is_ok()
+        self.only_programmes().is_none_or(|programmes| programmes.binary_search(&programme_id).is_ok())
     }
 
-    /// Whether it is not limited to some programmes.
-    pub fn every_programme(&self) -> bool {
-        self.role != Role::Service && self.programmes.is_empty()
+    /// The programmes that it is limited to; `None` where it is not. A list that has lost its rows is a limit all the same.
+    pub fn only_programmes(&self) -> Option<&[Uuid]> {
+        (!self.every_programme).then_some(&self.programmes)
     }
 
     /// A new token replaces the present one and has its lifetime.
@@ -149,7 +168,7 @@ impl Operator {
     /// `INVALID_STATE_TRANSITION` when the operator was revoked.
     pub fn rotate(&mut self, now: Timestamp) -> Result<(), Error> {
         if self.revoked_at.is_some() {
-            return Err(Error::transition("operator", "revoked", "given a new token"));
+            return Err(revoked("The operator was revoked, so it cannot be given a new token."));
         }
         let issued_at = self.rotated_at.unwrap_or(self.created_at);
         self.expires_at = self.expires_at.map(|at| now + at.since(issued_at));
@@ -164,7 +183,7 @@ impl Operator {
     /// `INVALID_STATE_TRANSITION` when it was revoked before.
     pub fn revoke(&mut self, now: Timestamp) -> Result<(), Error> {
         if self.revoked_at.is_some() {
-            return Err(Error::transition("operator", "revoked", "revoked"));
+            return Err(revoked("The operator was revoked before."));
         }
         self.revoked_at = Some(now);
         Ok(())
@@ -174,6 +193,10 @@ impl Operator {
     pub fn not_found() -> Error {
         Error::new(Code::OperatorNotFound, "There is no operator of that name.")
     }
+}
+
+fn revoked(detail: &str) -> Error {
+    Error::new(Code::InvalidStateTransition, detail).with("currentStatus", "revoked")
 }
 
 #[cfg(test)]
@@ -199,8 +222,11 @@ mod tests {
         assert_eq!(limited.programmes, [1, 3].map(Uuid::from_u128));
         assert!(limited.may_name(Uuid::from_u128(3)) && !limited.may_name(Uuid::from_u128(2)));
         assert!(operator(Role::Viewer, &[], None).unwrap().may_name(Uuid::from_u128(2)));
-        let lost = Operator { programmes: Vec::new(), ..operator(Role::Service, &[1], None).unwrap() };
-        assert!(!lost.may_name(Uuid::from_u128(1)));
+        for role in Role::ALL.into_iter().filter(|role| *role != Role::Admin) {
+            let lost = Operator { programmes: Vec::new(), ..operator(role, &[1], None).unwrap() };
+            assert!(!lost.may_name(Uuid::from_u128(1)), "{role}");
+            assert_eq!(lost.only_programmes(), Some(&[][..]), "{role}");
+        }
     }
 
     #[test]

@@ -155,7 +155,9 @@ impl Api {
 
     /// Authenticates a call that is answered with a stream.
     pub(crate) async fn stream<R: Called>(&self, request: &Request<R>) -> Outcome<Context<'_>> {
-        Ok(self.context(request.metadata(), R::RPC, Trust::Asked).await?.0)
+        let (cx, _, taken) = self.context(request.metadata(), R::RPC, Trust::Asked).await?;
+        taken?;
+        Ok(cx)
     }
 
     /// Runs a call that only reads.
@@ -242,9 +244,15 @@ impl Api {
         let request_id = cx.request_id.as_deref();
         match key {
             Some(key) => {
-                let programme_id = cx.programme().id;
-                let standing = cx.caller.standing();
-                let key = Key { programme_id, key, fingerprints: &fingerprints, now: cx.now, request_id, standing };
+                let key = Key {
+                    scope: cx.caller.key_scope(),
+                    unscoped: cx.caller.unscoped_keys(),
+                    key,
+                    fingerprints: &fingerprints,
+                    now: cx.now,
+                    request_id,
+                    standing: cx.caller.standing(),
+                };
                 once::once(&self.store, key, &change).await
             }
             None => once::unkeyed(&self.store, request_id, &change).await,

@@ -5,6 +5,7 @@ mod operator;
 use aws_lc_rs::constant_time;
 use sha2::{Digest as _, Sha256};
 use tonic::metadata::MetadataMap;
+use uuid::Uuid;
 
 use super::Api;
 use super::api::idempotency_key;
@@ -13,7 +14,7 @@ use super::revocation::Basis;
 use super::token::refused;
 use crate::api::access::{Rpc, Signature};
 use crate::api::metadata;
-use crate::domain::operator::Operator;
+use crate::domain::operator::{Operator, Role};
 use crate::domain::programme::Programme;
 use crate::domain::{Code, Error, Timestamp};
 use crate::signature::{Candidate, Evidence, MAX_AGE, MAX_SKEW, PublicKey};
@@ -55,6 +56,24 @@ impl Caller {
     /// What must stay valid while a stream of the caller is open.
     pub(crate) fn basis(&self) -> &Basis {
         &self.basis
+    }
+
+    /// Whose idempotency keys the call has: the programme's, or, where an operator calls, that operator's for this programme
+    /// (nil for calls about all programmes). Neither finds what another one's equal key has stored.
+    pub(crate) fn key_scope(&self) -> Uuid {
+        let Some(operator) = &self.operator else { return self.programme.id };
+        let both = Sha256::digest([operator.id.as_bytes().as_slice(), self.programme.id.as_bytes()].concat());
+        let mut id = [0; 16];
+        id.copy_from_slice(&both[..16]);
+        // Version 8: never the id of a programme.
+        uuid::Builder::from_custom_bytes(id).into_uuid()
+    }
+
+    /// Where version 0.1 kept the response under an operator's key: by the call's programme, whoever called. What was stored
+    /// without a programme is for admins alone, as all operators were.
+    pub(crate) fn unscoped_keys(&self) -> Option<Uuid> {
+        let operator = self.operator.as_ref()?;
+        (!self.programme.id.is_nil() || operator.role == Role::Admin).then_some(self.programme.id)
     }
 
     /// Whether it came over REST without a signature, as a first signing key may.
@@ -180,8 +199,7 @@ async fn check_unsigned(
         (Some("unchecked"), Signature::Optional) => false,
         (Some("unsigned"), Signature::AfterFirstKey | Signature::Optional) => {
             let mut reader = api.store.reader().await?;
-            let slot =
-                idempotency_key(metadata)?.map(|key| Slot { programme_id: programme.id, key, now, expires_at: now });
+            let slot = idempotency_key(metadata)?.map(|key| Slot { scope: programme.id, key, now, expires_at: now });
             signing_keys::any(&mut reader, programme.id).await?
                 && match slot {
                     Some(slot) => idempotency::get(&mut reader, slot).await?.is_none(),

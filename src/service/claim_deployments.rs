@@ -12,6 +12,7 @@ use super::lease::Wanted;
 use super::once::Change;
 use crate::api::v1::{ClaimDeploymentsRequest, ClaimDeploymentsResponse, Deployment};
 use crate::domain::Timestamp;
+use crate::domain::operator::Operator;
 use crate::store::tasks::{self, Kind};
 use crate::store::{Tx, accounts, customers};
 
@@ -19,16 +20,15 @@ pub(crate) struct ClaimDeployments {
     api: Api,
     wanted: Wanted,
     now: Timestamp,
-    /// The programmes that the operator is limited to; every programme where there are none.
-    programmes: Vec<Uuid>,
+    operator: Operator,
 }
 
 impl Prepare for ClaimDeploymentsRequest {
     type Change = ClaimDeployments;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<ClaimDeployments> {
-        let (wanted, programmes) = (Wanted::new(self.limit, self.lease)?, cx.operator()?.programmes.clone());
-        Ok(ClaimDeployments { api: cx.api.clone(), wanted, now: cx.now, programmes })
+        let (wanted, operator) = (Wanted::new(self.limit, self.lease)?, cx.operator()?.clone());
+        Ok(ClaimDeployments { api: cx.api.clone(), wanted, now: cx.now, operator })
     }
 }
 
@@ -37,7 +37,7 @@ impl Change for ClaimDeployments {
 
     async fn apply(&self, tx: &mut Tx) -> Outcome<ClaimDeploymentsResponse> {
         let (lease, length) = (self.api.clock.id(), self.wanted.length);
-        let most = (self.wanted.limit, self.programmes.as_slice());
+        let most = (self.wanted.limit, self.operator.only_programmes());
         let claimed = tasks::claim_for_operator(tx, (Kind::Deployment, self.now), (lease, length), most).await?;
         if claimed.is_empty() {
             return Ok(ClaimDeploymentsResponse::default());

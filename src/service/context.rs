@@ -10,9 +10,12 @@ use crate::api::access::{Called, Rpc};
 use crate::domain::event::Origin;
 use crate::domain::operator::Operator;
 use crate::domain::programme::Programme;
-use crate::domain::{Code, Error, Timestamp};
+use crate::domain::{Code, Error, Timestamp, text};
 use crate::store::Owner;
 use crate::store::acts::Act;
+
+/// Characters of an act's target at most: ids have 36, names of operators 64.
+const TARGET: usize = 128;
 
 /// An authenticated call.
 pub(crate) struct Context<'a> {
@@ -59,11 +62,11 @@ impl Context<'_> {
         let target = message.target();
         let itself = if self.rpc.act.starts_with("programme.") { Uuid::try_parse(target).ok() } else { None };
         let programme_id = itself.or(Some(self.programme().id).filter(|id| !id.is_nil()));
-        let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         Some(Act {
             programme_id,
-            target_id: given(target),
-            reason: given(message.reason()),
+            // As the request has it, which may be no id at all: PostgreSQL's texts hold no NUL.
+            target_id: text::printable("target", target, TARGET).is_ok().then(|| target.to_owned()),
+            reason: Some(message.reason().to_owned()).filter(|reason| !reason.is_empty()),
             ..acts::act((self.api.clock.id(), self.now), self.rpc, operator, (&self.client, &self.request_id))
         })
     }

@@ -38,7 +38,10 @@ pub(crate) trait Change: Send + Sync {
 /// The key of a call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key<'a> {
-    pub(crate) programme_id: Uuid,
+    /// Whose it is.
+    pub(crate) scope: Uuid,
+    /// Where version 0.1 would have kept its response, if elsewhere. Such a response is given again for its hour.
+    pub(crate) unscoped: Option<Uuid>,
     pub(crate) key: Uuid,
     /// Keyed hashes over the call and its message, by each live key: the first is what is stored.
     pub(crate) fingerprints: &'a [Vec<u8>],
@@ -56,6 +59,15 @@ pub(crate) struct Answer<T> {
 
 /// Makes `change` happen at most once under `key`, and gives the answer of the time that it did.
 pub(crate) async fn once<C: Change>(store: &Store, key: Key<'_>, change: &C) -> Outcome<Answer<C::Reply>> {
+    if let Some(scope) = key.unscoped {
+        let mut tx = store.begin().await?;
+        let stored = idempotency::get_unscoped(&mut tx, Slot { scope, ..key.slot() }).await?;
+        tx.commit().await?;
+        // Another request's is another caller's.
+        if let Some(stored) = stored.filter(|stored| key.fingerprints.contains(&stored.fingerprint)) {
+            return replay(&stored, key).map(|reply| Answer { reply, replayed: true });
+        }
+    }
     // Twice at the most: the answer in the way may expire between the two statements.
     for _ in 0..2 {
         match store.transact(&Keyed { key, change }).await {
@@ -92,7 +104,7 @@ fn replay<T: Message + Default>(stored: &Stored, key: Key<'_>) -> Outcome<Result
 
 impl Key<'_> {
     fn slot(&self) -> Slot {
-        Slot { programme_id: self.programme_id, key: self.key, now: self.now, expires_at: self.now + LIFE }
+        Slot { scope: self.scope, key: self.key, now: self.now, expires_at: self.now + LIFE }
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) fn message(operator: &Operator) -> v1::Operator {
     v1::Operator {
         name: operator.name.clone(),
         role: role.into(),
+        every_programme: operator.every_programme,
         programmes: operator.programmes.iter().map(ToString::to_string).collect(),
         created_at: Some(timestamp(operator.created_at)),
         rotated_at: operator.rotated_at.map(timestamp),

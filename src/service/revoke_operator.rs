@@ -6,7 +6,7 @@ use super::failure::Outcome;
 use super::once::Change;
 use super::operators::{lock, message};
 use crate::api::v1::{Operator, RevokeOperatorRequest};
-use crate::domain::Timestamp;
+use crate::domain::{self, Timestamp};
 use crate::store::{Tx, operators};
 
 pub(crate) struct RevokeOperator {
@@ -18,6 +18,7 @@ impl Prepare for RevokeOperatorRequest {
     type Change = RevokeOperator;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<RevokeOperator> {
+        domain::operator::Operator::check_name(&self.name)?;
         Ok(RevokeOperator { name: self.name, now: cx.now })
     }
 }

@@ -10,6 +10,7 @@ use super::once::Change;
 use super::operators::{lock, message};
 use crate::api::v1::{OperatorToken, RotateOperatorRequest};
 use crate::domain::Timestamp;
+use crate::domain::operator::Operator;
 use crate::store::{Tx, operators};
 
 pub(crate) struct RotateOperator {
@@ -22,6 +23,7 @@ impl Prepare for RotateOperatorRequest {
     type Change = RotateOperator;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<RotateOperator> {
+        Operator::check_name(&self.name)?;
         Ok(RotateOperator { name: self.name, secret: cx.api.clock.token(32).into(), now: cx.now })
     }
 }

@@ -30,9 +30,9 @@ row! {
 }
 
 /// The primary key, for sealing.
-fn row_id(programme_id: Uuid, key: Uuid) -> [u8; 32] {
+fn row_id(scope: Uuid, key: Uuid) -> [u8; 32] {
     let mut id = [0; 32];
-    id[..16].copy_from_slice(programme_id.as_bytes());
+    id[..16].copy_from_slice(scope.as_bytes());
     id[16..].copy_from_slice(key.as_bytes());
     id
 }
@@ -44,8 +44,9 @@ const fn place(row: &[u8]) -> Place<'_> {
 /// Where an answer is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Slot {
-    /// The programme.
-    pub programme_id: Uuid,
+    /// Whose key it is: the programme's id, or what stands for an operator and the programme that it acts for. The column is
+    /// named `programme_id`.
+    pub scope: Uuid,
     /// The idempotency key.
     pub key: Uuid,
     /// Now: an answer that expired before may be overwritten.
@@ -57,13 +58,13 @@ pub struct Slot {
 /// Keeps an answer. `false` when the key holds another one already, or the caller's `standing` has ended: on PostgreSQL
 /// this waits for a transaction that is about to write the same key.
 pub async fn put(tx: &mut Tx, slot: Slot, answer: &Stored, standing: Option<&Standing>) -> Result<bool, Error> {
-    let sealed = tx.seal(place(&row_id(slot.programme_id, slot.key)), &answer.reply).await?;
+    let sealed = tx.seal(place(&row_id(slot.scope, slot.key)), &answer.reply).await?;
     let query = tx
         .query(
-            "INSERT INTO idempotency_keys (programme_id, key, fingerprint, status, sealed_reply, expires_at) \
-             SELECT $1, $2, $3, $4, $5, $6 WHERE true",
+            "INSERT INTO idempotency_keys (programme_id, key, fingerprint, status, sealed_reply, expires_at, scoped) \
+             SELECT $1, $2, $3, $4, $5, $6, true WHERE true",
         )
-        .bind(slot.programme_id)
+        .bind(slot.scope)
         .bind(slot.key)
         .bind(answer.fingerprint.as_slice())
         .bind(answer.status)
@@ -72,7 +73,8 @@ pub async fn put(tx: &mut Tx, slot: Slot, answer: &Stored, standing: Option<&Sta
     let written = standing::and(query, standing)
         .push(
             " ON CONFLICT (programme_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, \
-             status = excluded.status, sealed_reply = excluded.sealed_reply, expires_at = excluded.expires_at \
+             status = excluded.status, sealed_reply = excluded.sealed_reply, expires_at = excluded.expires_at, \
+             scoped = excluded.scoped \
              WHERE idempotency_keys.expires_at <= ",
         )
         .push_bind(slot.now)
@@ -83,19 +85,29 @@ pub async fn put(tx: &mut Tx, slot: Slot, answer: &Stored, standing: Option<&Sta
 
 /// The live answer under a key.
 pub async fn get(on: &mut impl Connection, slot: Slot) -> Result<Option<Stored>, Error> {
+    read(on, slot, "").await
+}
+
+/// The live answer under a key that a node of version 0.1 wrote, for which operators' keys and the programme's were the same.
+pub async fn get_unscoped(on: &mut impl Connection, slot: Slot) -> Result<Option<Stored>, Error> {
+    read(on, slot, " AND NOT scoped").await
+}
+
+async fn read(on: &mut impl Connection, slot: Slot, narrowed: &'static str) -> Result<Option<Stored>, Error> {
     let sealer = on.sealer().clone();
     let row: Option<StoredRow> = on
         .query(
             "SELECT fingerprint, status, sealed_reply FROM idempotency_keys \
              WHERE programme_id = $1 AND key = $2 AND expires_at > $3",
         )
-        .bind(slot.programme_id)
+        .bind(slot.scope)
         .bind(slot.key)
         .bind(slot.now)
+        .push(narrowed)
         .optional()
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let reply = sealer.open(place(&row_id(slot.programme_id, slot.key)), &row.sealed_reply)?;
+    let reply = sealer.open(place(&row_id(slot.scope, slot.key)), &row.sealed_reply)?;
     Ok(Some(Stored { fingerprint: row.fingerprint, status: row.status, reply: reply.expose_secret().to_vec() }))
 }
 

@@ -1,7 +1,7 @@
 //! Migrations: `migrations/{sqlite,postgres}/NNNN_name.sql`, embedded, each applied once and in its own transaction.
 //!
 //! Many nodes may start on one PostgreSQL at once. There are no advisory locks (distributed engines lack them): every
-//! node tries, the primary key of the bookkeeping table and transactional DDL let one win, and the others look again.
+//! node tries, the primary key of the bookkeeping table and transactional DDL let one win, and the others try again.
 
 use std::time::Duration;
 
@@ -54,6 +54,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0021_lists_in_use",
     "0022_public_reasons",
     "0023_retried_deliveries",
+    "0024_operators",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {
@@ -111,7 +112,7 @@ pub(super) async fn run(connection: &mut impl Migrate, dialect: Dialect) -> Resu
         if lost == ATTEMPTS {
             return Err(Error::Migration(error.to_string()));
         }
-        tracing::info!(%error, "a migration failed, perhaps because another node runs it: looking again");
+        tracing::info!(%error, "a migration failed, perhaps because another node runs it: trying again");
         pause(Duration::from_millis(50 << lost)).await;
     }
 }
@@ -203,5 +204,26 @@ mod tests {
                 .await
                 .unwrap();
         assert_eq!(role, ("admin".to_owned(), None, None));
+    }
+
+    #[tokio::test]
+    async fn operators_without_a_list_keep_every_programme() {
+        use sqlx::{Connection as _, SqliteConnection};
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let mut before = Migrator::with_migrations(migrator(Dialect::Sqlite).iter().take(23).cloned().collect());
+        before.set_locking(false).run_direct(None, &mut connection, false).await.unwrap();
+        for statement in [
+            "INSERT INTO programmes (id, name, sandbox, disabled, generation, created_at, updated_at) \
+             VALUES (x'01', 'Wallet', 1, 0, 1, 1, 1)",
+            "INSERT INTO operators (id, name, role, token_hash, created_at) VALUES (x'01', 'all', 'viewer', x'01', 1), \
+             (x'02', 'some', 'viewer', x'02', 1), (x'03', 'none', 'service', x'03', 1), (x'04', 'root', 'admin', x'04', 1)",
+            "INSERT INTO operator_programmes (operator_id, programme_id) VALUES (x'02', x'01')",
+        ] {
+            sqlx::query(statement).execute(&mut connection).await.unwrap();
+        }
+        run(&mut connection, Dialect::Sqlite).await.unwrap();
+        let query = sqlx::query_scalar("SELECT name FROM operators WHERE every_programme ORDER BY id");
+        let every: Vec<String> = query.fetch_all(&mut connection).await.unwrap();
+        assert_eq!(every, ["all", "root"]);
     }
 }

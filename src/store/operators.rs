@@ -10,7 +10,8 @@ use crate::domain::Timestamp;
 use crate::domain::operator::Operator;
 
 /// One row for each programme that an operator is limited to, or one without.
-const SELECT: &str = "SELECT o.id, o.name, o.role, o.created_at, o.rotated_at, o.expires_at, o.revoked_at, p.programme_id \
+const SELECT: &str = "SELECT o.id, o.name, o.role, o.created_at, o.rotated_at, o.expires_at, o.revoked_at, o.every_programme, \
+                      p.programme_id \
                       FROM operators o LEFT JOIN operator_programmes p ON p.operator_id = o.id";
 
 row! {
@@ -22,6 +23,7 @@ row! {
         rotated_at: Option<Timestamp>,
         expires_at: Option<Timestamp>,
         revoked_at: Option<Timestamp>,
+        every_programme: bool,
         programme_id: Option<Uuid>,
     }
 }
@@ -40,6 +42,7 @@ fn gathered(rows: Vec<OperatorRow>) -> Result<Vec<Operator>, Error> {
             id: row.id,
             name: row.name,
             role: row.role.parse().map_err(|_| Error::unreadable("operators.role", &row.role))?,
+            every_programme: row.every_programme,
             programmes: row.programme_id.into_iter().collect(),
             created_at: row.created_at,
             rotated_at: row.rotated_at,
@@ -58,8 +61,8 @@ fn gathered(rows: Vec<OperatorRow>) -> Result<Vec<Operator>, Error> {
 pub async fn insert(tx: &mut Tx, operator: &Operator, token_hash: &[u8]) -> Result<bool, Error> {
     let inserted = tx
         .query(
-            "INSERT INTO operators (id, name, role, token_hash, created_at, rotated_at, expires_at, revoked_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+            "INSERT INTO operators (id, name, role, token_hash, created_at, rotated_at, expires_at, revoked_at, \
+             every_programme) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
         )
         .bind(operator.id)
         .bind(operator.name.as_str())
@@ -69,6 +72,7 @@ pub async fn insert(tx: &mut Tx, operator: &Operator, token_hash: &[u8]) -> Resu
         .bind(operator.rotated_at)
         .bind(operator.expires_at)
         .bind(operator.revoked_at)
+        .bind(operator.every_programme)
         .execute()
         .await?;
     if inserted == 0 {

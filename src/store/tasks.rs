@@ -111,17 +111,20 @@ pub async fn claim(
     take(tx, tasks, now, lease).await
 }
 
-/// Claims like [`claim`], for an operator: only tasks of these programmes (of every programme where none is named), and
-/// none of a programme that is disabled.
+/// Claims like [`claim`], for an operator: only tasks of these programmes (of every programme with `None`), and none of a
+/// programme that is disabled.
 pub async fn claim_for_operator(
     tx: &mut Tx,
     (kind, now): (Kind, Timestamp),
     lease: (Uuid, Duration),
-    (limit, programmes): (i64, &[Uuid]),
+    (limit, programmes): (i64, Option<&[Uuid]>),
 ) -> Result<Vec<Task>, Error> {
+    if programmes.is_some_and(<[Uuid]>::is_empty) {
+        return Ok(Vec::new());
+    }
     let disabled = " AND programme_id NOT IN (SELECT p.id FROM programmes p WHERE p.disabled = ";
     let mut due = due(tx, kind, now).push(disabled).push_bind(true).push(")");
-    if !programmes.is_empty() {
+    if let Some(programmes) = programmes {
         due = due.push(" AND programme_id IN ").push_list(programmes.iter().copied());
     }
     let tasks = first(due, limit).all().await?;

@@ -34,7 +34,7 @@ pub(crate) fn keys(bytes: &[u8]) -> Keyring {
 }
 
 pub(crate) fn slot(programme_id: Uuid) -> Slot {
-    Slot { programme_id, key: Uuid::from_u128(1), now: NOW, expires_at: LATER }
+    Slot { scope: programme_id, key: Uuid::from_u128(1), now: NOW, expires_at: LATER }
 }
 
 /// The service's keys, and what [`entities`] makes.
