@@ -54,7 +54,8 @@ pub enum Programme {
         public_key: PathBuf,
     },
     /// Lock a programme out: its tokens and keys stop working at once, its streams end, its webhooks pause. Screening and
-    /// verification of its customers go on, and operators still act for it
+    /// verification of its customers go on. Operators may read it, reject its customers, report deployments and issuances
+    /// that they claimed before, and enable it
     Disable {
         /// The programme
         #[arg(long, value_name = "UUID")]
@@ -74,8 +75,11 @@ pub enum Programme {
 ///
 /// The database cannot, or there is no such programme.
 pub(super) async fn run(command: Programme, common: &Common) -> anyhow::Result<()> {
-    let create = matches!(command, Programme::Create { .. });
-    let migrations = if create { app::made_if_named(common) } else { Migrations::Existing };
+    let migrations = match command {
+        Programme::Create { .. } => app::made_if_named(common),
+        Programme::List => Migrations::Check,
+        _ => Migrations::Existing,
+    };
     let store = app::open_store(common, migrations).await?;
     let done = act(command, common, &store).await;
     store.close().await?;
@@ -101,21 +105,21 @@ async fn act(command: Programme, common: &Common, store: &Store) -> anyhow::Resu
         Programme::List => list(store).await,
         Programme::RotateSecret { id } => rotate(store, &clock, id).await,
         Programme::AddKey { id, public_key } => add_key(store, &clock, id, &key_of(&public_key)?).await,
-        Programme::Disable { id } => {
-            let mut tx = store.begin().await?;
-            anyhow::ensure!(programmes::disable(&mut tx, id, clock.now()).await?, "there is no programme {id}");
-            record(&mut tx, &clock, ("programme.disable", id)).await?;
-            tx.commit().await?;
-            super::print(&json!({"programmeId": id, "disabled": true}).to_string())
-        }
-        Programme::Enable { id } => {
-            let mut tx = store.begin().await?;
-            anyhow::ensure!(programmes::enable(&mut tx, id, clock.now()).await?, "there is no programme {id}");
-            record(&mut tx, &clock, ("programme.enable", id)).await?;
-            tx.commit().await?;
-            super::print(&json!({"programmeId": id, "disabled": false}).to_string())
-        }
+        Programme::Disable { id } => set_disabled(store, &clock, id, true).await,
+        Programme::Enable { id } => set_disabled(store, &clock, id, false).await,
     }
+}
+
+async fn set_disabled(store: &Store, clock: &Clock, id: Uuid, disabled: bool) -> anyhow::Result<()> {
+    let (act, state) = if disabled { ("programme.disable", "disabled") } else { ("programme.enable", "enabled") };
+    let mut tx = store.begin().await?;
+    if !programmes::set_disabled(&mut tx, id, disabled, clock.now()).await? {
+        anyhow::ensure!(programmes::listed(&mut tx, id).await?.is_some(), "there is no programme {id}");
+        anyhow::bail!("the programme {id} is {state} already");
+    }
+    record(&mut tx, clock, (act, id)).await?;
+    tx.commit().await?;
+    super::print(&json!({"programmeId": id, "disabled": disabled}).to_string())
 }
 
 /// Records who did this to a programme.

@@ -85,7 +85,9 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let id = RequestId::of(request.headers_mut(), &self.clock);
         let trace = TraceParent::of(request.headers_mut(), &self.clock);
-        let span = tracing::info_span!("request", request_id = id.as_str(), trace_id = trace.trace_id());
+        // The service tells who calls, where that is an operator.
+        let operator = tracing::field::Empty;
+        let span = tracing::info_span!("request", request_id = id.as_str(), trace_id = trace.trace_id(), operator);
         request.extensions_mut().insert(id.clone());
         request.extensions_mut().insert(trace.clone());
         let answer = span.in_scope(|| self.inner.call(request));

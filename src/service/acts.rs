@@ -73,7 +73,7 @@ impl<C: Change> Change for Recorded<'_, C> {
     }
 }
 
-/// A call that an operator's role does not allow.
+/// A call that its operator may not make: by its role, for that programme, or while the programme is disabled.
 pub(super) struct Denied<'a> {
     pub(super) operator: &'a Operator,
     pub(super) rpc: &'static Rpc,

@@ -42,7 +42,8 @@ impl Change for SetDisabled {
         let programme = programmes::listed(tx, id).await?.ok_or_else(not_found)?;
         if !changed {
             let present = if self.disabled { "disabled" } else { "enabled" };
-            return Err(Error::transition("programme", present, present).into());
+            let detail = format!("The programme is {present} already.");
+            return Err(Error::new(Code::InvalidStateTransition, detail).with("currentStatus", present).into());
         }
         let (name, sandbox, disabled) = (programme.name, programme.sandbox, programme.disabled);
         Ok(Programme { id: id.to_string(), name, sandbox, disabled })

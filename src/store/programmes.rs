@@ -207,45 +207,43 @@ pub async fn set_credentials(tx: &mut Tx, id: Uuid, new: Option<(Uuid, &str)>, a
     Ok(true)
 }
 
-/// Disables a programme or enables it again. `false` when there is none, or it was so before.
+/// Disables a programme, so that its tokens and keys stop working and its deliveries pause; or enables it again, so that its
+/// credentials and keys work as before, with new tokens, and its deliveries go on with the time that they had left. `false`
+/// when there is none, or it was so before.
 pub async fn set_disabled(tx: &mut Tx, id: Uuid, disabled: bool, at: Timestamp) -> Result<bool, Error> {
-    let row: Option<(bool,)> =
-        tx.query("SELECT disabled FROM programmes WHERE id = $1").bind(id).for_update().optional().await?;
-    if row != Some((!disabled,)) {
-        return Ok(false);
-    }
-    if disabled { disable(tx, id, at).await } else { enable(tx, id, at).await }
-}
-
-/// Disables a programme: its tokens and keys stop working, its deliveries pause. `false` when there is none.
-pub async fn disable(tx: &mut Tx, id: Uuid, at: Timestamp) -> Result<bool, Error> {
-    let changed = tx
-        .query(
-            "UPDATE programmes SET disabled = $2, disabled_at = COALESCE(disabled_at, $3), generation = generation + 1, \
-             updated_at = $3 WHERE id = $1",
-        )
-        .bind(id)
-        .bind(true)
-        .bind(at)
-        .execute()
-        .await?;
-    Ok(changed == 1)
-}
-
-/// Enables a programme again: its credentials and keys work as before, with new tokens; its deliveries go on with the time
-/// that they had left. `false` when there is none.
-pub async fn enable(tx: &mut Tx, id: Uuid, at: Timestamp) -> Result<bool, Error> {
     let row: Option<(bool, Option<Timestamp>, String)> = tx
         .query("SELECT disabled, disabled_at, pauses FROM programmes WHERE id = $1")
         .bind(id)
         .for_update()
         .optional()
         .await?;
-    let Some((disabled, disabled_at, pauses)) = row else { return Ok(false) };
-    if !disabled {
-        return Ok(true);
+    let Some((_, disabled_at, pauses)) = row.filter(|(before, ..)| *before != disabled) else { return Ok(false) };
+    if disabled {
+        disable(tx, id, at).await?
+    } else {
+        enable(tx, (id, at), (disabled_at, &pauses)).await?
     }
-    let mut pauses = read_pauses(&pauses)?;
+    Ok(true)
+}
+
+async fn disable(tx: &mut Tx, id: Uuid, at: Timestamp) -> Result<(), Error> {
+    tx.query(
+        "UPDATE programmes SET disabled = $2, disabled_at = $3, generation = generation + 1, updated_at = $3 WHERE id = $1",
+    )
+    .bind(id)
+    .bind(true)
+    .bind(at)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+async fn enable(
+    tx: &mut Tx,
+    (id, at): (Uuid, Timestamp),
+    (disabled_at, pauses): (Option<Timestamp>, &str),
+) -> Result<(), Error> {
+    let mut pauses = read_pauses(pauses)?;
     if let Some(disabled_at) = disabled_at {
         pauses.add(disabled_at, at);
     }
@@ -257,7 +255,7 @@ pub async fn enable(tx: &mut Tx, id: Uuid, at: Timestamp) -> Result<bool, Error>
         .execute()
         .await?;
     tx.leaves_work();
-    Ok(true)
+    Ok(())
 }
 
 /// The pauses of a stored text.

@@ -60,7 +60,7 @@ async fn many_callers_are_checked_at_once(test: TestStore) {
     let mut tx = store.begin().await.unwrap();
     signing_keys::delete(&mut tx, all[0].programme_id, None).await.unwrap();
     programmes::set_credentials(&mut tx, all[1].programme_id, None, clock.now()).await.unwrap();
-    programmes::disable(&mut tx, all[2].programme_id, clock.now()).await.unwrap();
+    programmes::set_disabled(&mut tx, all[2].programme_id, true, clock.now()).await.unwrap();
     tx.commit().await.unwrap();
     let mut reader = store.reader().await.unwrap();
     assert_eq!(still_valid(&mut reader, &all[..5]).await.unwrap(), [key, credentials, credentials, key, None]);
@@ -71,21 +71,19 @@ async fn pauses_are_kept(test: TestStore) {
     let (store, clock) = (&test.store, clock());
     let id = create_programme(store, &clock, ("a", true), addresses()).await.unwrap().programme_id;
     let start = clock.now();
+    let mut before = false;
     for disabled in [true, true, false, false, true, false] {
         clock.advance(Duration::from_secs(10));
         let mut tx = store.begin().await.unwrap();
-        let done = match disabled {
-            true => programmes::disable(&mut tx, id, clock.now()).await,
-            false => programmes::enable(&mut tx, id, clock.now()).await,
-        };
-        assert!(done.unwrap());
+        let changed = programmes::set_disabled(&mut tx, id, disabled, clock.now()).await.unwrap();
+        assert_eq!(changed, disabled != std::mem::replace(&mut before, disabled));
         tx.commit().await.unwrap();
     }
     let at = |seconds: i64| start.micros() + seconds * 1_000_000;
     let mut reader = store.reader().await.unwrap();
-    let row: (String, bool) =
-        reader.query("SELECT pauses, disabled FROM programmes WHERE id = $1").bind(id).one().await.unwrap();
-    assert_eq!(row, (format!("[[{},{}],[{},{}]]", at(10), at(30), at(50), at(60)), false));
+    let row: (String, bool, i64) =
+        reader.query("SELECT pauses, disabled, generation FROM programmes WHERE id = $1").bind(id).one().await.unwrap();
+    assert_eq!(row, (format!("[[{},{}],[{},{}]]", at(10), at(30), at(50), at(60)), false, 3), "raised twice");
     let mut tx = store.begin().await.unwrap();
-    assert!(!programmes::enable(&mut tx, Uuid::nil(), start).await.unwrap());
+    assert!(!programmes::set_disabled(&mut tx, Uuid::nil(), false, start).await.unwrap());
 }

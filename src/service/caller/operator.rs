@@ -8,14 +8,14 @@ use uuid::Uuid;
 use super::{Caller, token_hash};
 use crate::api::access::{Callers, Rpc};
 use crate::api::metadata;
-use crate::domain::operator::Role;
+use crate::domain::operator::{Operator, Role};
 use crate::domain::programme::Programme;
 use crate::domain::{Code, Error, Timestamp};
 use crate::service::Api;
 use crate::service::acts::Denied;
 use crate::service::failure::Outcome;
 use crate::service::revocation::Basis;
-use crate::store::{operators, programmes};
+use crate::store::{Reader, operators, programmes};
 
 /// Authenticates a call with an operator's token, which comes here without its prefix.
 pub(super) async fn authenticate(
@@ -32,27 +32,43 @@ pub(super) async fn authenticate(
     if !operator.is_live(now) {
         return Err(refuse("The operator token has expired, or its operator was revoked.").into());
     }
-    if !rpc.is_open_to(operator.role) {
-        drop(reader);
-        let error = forbidden(rpc, operator.role);
-        let denied = Denied { operator: &operator, rpc, error: &error };
-        denied.record(api, metadata, now).await?;
-        return Err(error.into());
-    }
-    let programme = if rpc.callers == Callers::OperatorOfAll {
-        // The nil id is no programme's: nothing can be found, and idempotency keys are the operators' own.
-        Programme { id: Uuid::nil(), name: String::new(), sandbox: false }
-    } else {
-        let id = named(metadata)?;
-        let programme = programmes::listed(&mut reader, id).await?.filter(|_| operator.may_name(id));
-        let programme = programme.ok_or_else(programme_not_found)?;
-        if programme.disabled && !rpc.act.is_empty() && !rpc.while_disabled {
-            return Err(disabled().into());
+    tracing::Span::current().record("operator", operator.name.as_str());
+    let allowed = allowed(&mut reader, &operator, rpc, metadata).await?;
+    drop(reader);
+    match allowed {
+        Ok(programme) => {
+            let basis = Basis::Operator(token_hash);
+            Ok(Caller { programme, operator: Some(operator), standing: None, basis, unsigned: false })
         }
-        Programme { id, name: programme.name, sandbox: programme.sandbox }
-    };
-    let basis = Basis::Operator(token_hash);
-    Ok(Caller { programme, operator: Some(operator), standing: None, basis, unsigned: false })
+        Err(error) => {
+            let denied = Denied { operator: &operator, rpc, error: &error };
+            denied.record(api, metadata, now).await?;
+            Err(error.into())
+        }
+    }
+}
+
+/// The programme that the call is for, or why this operator may not make it: a denial, which is recorded.
+async fn allowed(
+    reader: &mut Reader,
+    operator: &Operator,
+    rpc: &'static Rpc,
+    metadata: &MetadataMap,
+) -> Outcome<Result<Programme, Error>> {
+    if !rpc.is_open_to(operator.role) {
+        return Ok(Err(forbidden(rpc, operator.role)));
+    }
+    if rpc.callers == Callers::OperatorOfAll {
+        // The nil id is no programme's: nothing can be found under it.
+        return Ok(Ok(Programme { id: Uuid::nil(), name: String::new(), sandbox: false }));
+    }
+    let id = named(metadata)?;
+    let programme = programmes::listed(reader, id).await?.filter(|_| operator.may_name(id));
+    let Some(programme) = programme else { return Ok(Err(programme_not_found())) };
+    if programme.disabled && !rpc.act.is_empty() && !rpc.while_disabled {
+        return Ok(Err(disabled()));
+    }
+    Ok(Ok(Programme { id, name: programme.name, sandbox: programme.sandbox }))
 }
 
 /// The programme that a call names.
@@ -73,8 +89,8 @@ fn programme_not_found() -> Error {
 }
 
 fn disabled() -> Error {
-    let detail = "The programme is disabled: operators may read it and reject its customers. Enable it before anything else \
-                  is changed.";
+    let detail = "The programme is disabled: operators may read it, reject its customers and report what they claimed before. \
+                  Enable it before anything else is changed.";
     Error::new(Code::InvalidStateTransition, detail).with("currentStatus", "disabled")
 }
 
