@@ -1,6 +1,7 @@
 //! CreateToken: API key and secret for a bearer token. The one call without a caller.
 
 use secrecy::SecretString;
+use tokio::sync::OwnedMutexGuard;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -50,31 +51,81 @@ async fn exchange(api: &Api, client: Client, request: CreateTokenRequest) -> Out
     Ok(CreateTokenResponse { token, expires_at, token_type: "Bearer".into() })
 }
 
-/// Whether the secret is that of the credentials: from the cache where it was right lately, else by its hash, if the
-/// applicant has guesses left. Without credentials: never, in the same time.
+/// Whether the secret is that of the credentials. Without credentials: never, in the same time. An applicant that has no
+/// guesses left waits for its turn; only then, and only where the secret is wrong, is it told so.
 async fn right(
     api: &Api,
     who: Applicant,
     secret: SecretString,
     (known, now): (Option<&Credentials>, Timestamp),
 ) -> Outcome<bool> {
-    let hash = known.map(|known| known.api_secret_hash.clone());
-    let knows = || hash.as_ref().is_some_and(|hash| api.recent_secrets.knows((who.api_key, hash), &secret, now));
-    if knows() {
-        return Ok(true);
+    let attempt = Attempt { api, who, secret, hash: known.map(|known| known.api_secret_hash.clone()) };
+    let refused = {
+        let _checking = attempt.lock().await;
+        let known = attempt.known(now);
+        if known == Some(true) {
+            return Ok(true);
+        }
+        match (api.guesses.reserve(&who, now), known) {
+            (Ok(()), Some(right)) => return Ok(right),
+            (Ok(()), None) => {
+                let checked = attempt.verify(now).await;
+                if !matches!(checked, Ok(false)) {
+                    api.guesses.release(&who);
+                }
+                return checked;
+            }
+            (Err(refused), Some(_)) => return Err(refused.into()),
+            (Err(refused), None) => refused,
+        }
+    };
+    let Some(wait) = api.guesses.queue(&who, now) else { return Err(refused.into()) };
+    api.clock.sleep(wait).await;
+    let _checking = attempt.lock().await;
+    let now = api.clock.now();
+    let right = match attempt.known(now) {
+        Some(right) => right,
+        None => attempt.verify(now).await?,
+    };
+    if right { Ok(true) } else { Err(refused.into()) }
+}
+
+/// A secret that is to be checked.
+struct Attempt<'a> {
+    api: &'a Api,
+    who: Applicant,
+    secret: SecretString,
+    /// The hash of the right one; none where the API key is nobody's.
+    hash: Option<String>,
+}
+
+impl Attempt<'_> {
+    fn credentials(&self) -> (Uuid, &str) {
+        (self.who.api_key, self.hash.as_deref().unwrap_or_default())
     }
-    let lock = api.recent_secrets.in_flight((who.api_key, hash.as_deref().unwrap_or_default()), &secret);
-    let _checking = lock.lock().await;
-    if knows() {
-        return Ok(true);
+
+    /// Others with the same secret wait meanwhile, and find what became of it.
+    async fn lock(&self) -> OwnedMutexGuard<()> {
+        self.api.recent_secrets.in_flight(self.credentials(), &self.secret).lock_owned().await
     }
-    api.guesses.reserve(&who, now)?;
-    let checked = password::verify(who, secret.clone(), hash.clone()).await;
-    if let (Ok(true), Some(hash)) = (&checked, &hash) {
-        api.recent_secrets.remember((who.api_key, hash), &secret, now);
+
+    /// Whether the secret was right when it was last checked, if that was lately.
+    fn known(&self, now: Timestamp) -> Option<bool> {
+        let recent = &self.api.recent_secrets;
+        if self.hash.is_some() && recent.knows(self.credentials(), &self.secret, now) {
+            return Some(true);
+        }
+        recent.was_wrong(self.credentials(), &self.secret).then_some(false)
     }
-    if !matches!(checked, Ok(false)) {
-        api.guesses.release(&who);
+
+    /// Compares it with the hash, and remembers the result.
+    async fn verify(&self, now: Timestamp) -> Outcome<bool> {
+        let right = password::verify(self.who, self.secret.clone(), self.hash.clone()).await?;
+        if right {
+            self.api.recent_secrets.remember(self.credentials(), &self.secret, now);
+        } else {
+            self.api.recent_secrets.remember_wrong(self.credentials(), &self.secret, now);
+        }
+        Ok(right)
     }
-    checked
 }

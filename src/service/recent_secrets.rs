@@ -1,6 +1,7 @@
 //! Secrets that were right a moment ago, so that a partner who signs in again costs no second password hash.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::domain::Timestamp;
 
 /// How long one is remembered. Partners sign in about once an hour.
 const LIFE: Duration = Duration::from_hours(24);
-/// API keys remembered at most; past that, the one that was right longest ago is forgotten.
+/// API keys, and wrong secrets, remembered at most; past that, the one that was checked longest ago is forgotten.
 const LIMIT: usize = 10_000;
 
 /// Keeps no secret: of each API key the HMAC of its stored hash and the secret that matched it, under a key that this process
@@ -21,6 +22,8 @@ const LIMIT: usize = 10_000;
 pub(crate) struct RecentSecrets {
     key: hmac::Key,
     tags: Mutex<HashMap<Uuid, (hmac::Tag, Timestamp)>>,
+    /// Secrets that were wrong, by [`Self::tag`]: who goes on with an old one needs no second password hash either.
+    wrong: Mutex<HashMap<Vec<u8>, Timestamp>>,
     /// A lock for every secret that is being checked.
     in_flight: Mutex<HashMap<Vec<u8>, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -30,6 +33,7 @@ impl RecentSecrets {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, &clock.random::<32>()),
             tags: Mutex::default(),
+            wrong: Mutex::default(),
             in_flight: Mutex::default(),
         }
     }
@@ -48,8 +52,7 @@ impl RecentSecrets {
         (api_key, hash): (Uuid, &str),
         secret: &SecretString,
     ) -> Arc<tokio::sync::Mutex<()>> {
-        let content = [api_key.as_bytes().as_slice(), &content(hash, secret)].concat();
-        let tag = hmac::sign(&self.key, &content).as_ref().to_vec();
+        let tag = self.tag((api_key, hash), secret);
         let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lock) = in_flight.get(&tag).and_then(Weak::upgrade) {
             return lock;
@@ -64,11 +67,36 @@ impl RecentSecrets {
     pub(crate) fn remember(&self, (api_key, hash): (Uuid, &str), secret: &SecretString, now: Timestamp) {
         let tag = hmac::sign(&self.key, &content(hash, secret));
         let mut tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
-        if tags.len() >= LIMIT && !tags.contains_key(&api_key) {
-            let oldest = tags.iter().min_by_key(|(_, (_, at))| *at).map(|(key, _)| *key);
-            oldest.map(|oldest| tags.remove(&oldest));
-        }
+        forget_oldest(&mut tags, |(_, at)| *at);
         tags.insert(api_key, (tag, now));
+    }
+
+    /// Whether `secret` was found lately not to be the one behind `hash`.
+    pub(crate) fn was_wrong(&self, credentials: (Uuid, &str), secret: &SecretString) -> bool {
+        let tag = self.tag(credentials, secret);
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&tag)
+    }
+
+    /// Remembers that `secret` is not the one behind `hash`.
+    pub(crate) fn remember_wrong(&self, credentials: (Uuid, &str), secret: &SecretString, now: Timestamp) {
+        let tag = self.tag(credentials, secret);
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        forget_oldest(&mut wrong, |at| *at);
+        wrong.insert(tag, now);
+    }
+
+    /// Of a secret that is sent for an API key whose hash, if it is somebody's, is this.
+    fn tag(&self, (api_key, hash): (Uuid, &str), secret: &SecretString) -> Vec<u8> {
+        let content = [api_key.as_bytes().as_slice(), &content(hash, secret)].concat();
+        hmac::sign(&self.key, &content).as_ref().to_vec()
+    }
+}
+
+/// Makes room for one more.
+fn forget_oldest<K: Clone + Eq + Hash, V>(all: &mut HashMap<K, V>, at: impl Fn(&V) -> Timestamp) {
+    if all.len() >= LIMIT {
+        let oldest = all.iter().min_by_key(|(_, value)| at(value)).map(|(key, _)| key.clone());
+        oldest.map(|oldest| all.remove(&oldest));
     }
 }
 
@@ -95,6 +123,17 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_secret_is_wrong_for_its_credentials_alone() {
+        let recent = RecentSecrets::new(&Clock::manual(Timestamp::EPOCH, 1));
+        let key = Uuid::from_u128(1);
+        recent.remember_wrong((key, "$hash"), &"wrong".into(), Timestamp::EPOCH);
+        assert!(recent.was_wrong((key, "$hash"), &"wrong".into()));
+        assert!(!recent.was_wrong((key, "$hash"), &"other".into()));
+        assert!(!recent.was_wrong((key, "$new"), &"wrong".into()), "it may be what the new credentials have");
+        assert!(!recent.was_wrong((Uuid::nil(), "$hash"), &"wrong".into()));
+    }
+
+    #[test]
     fn only_the_same_secret_waits_for_itself() {
         let recent = RecentSecrets::new(&Clock::manual(Timestamp::EPOCH, 1));
         let key = Uuid::from_u128(1);
@@ -113,9 +152,12 @@ mod tests {
         let recent = RecentSecrets::new(&Clock::manual(Timestamp::EPOCH, 1));
         let at = |key: usize| Timestamp::from_unix_seconds(key as i64);
         for key in 0..=LIMIT {
+            recent.remember_wrong((Uuid::nil(), ""), &key.to_string().into(), at(key));
             recent.remember((Uuid::from_u128(key as u128), ""), &"".into(), at(key));
         }
         assert_eq!(recent.tags.lock().unwrap().len(), LIMIT);
+        assert_eq!(recent.wrong.lock().unwrap().len(), LIMIT);
+        assert!(!recent.was_wrong((Uuid::nil(), ""), &"0".into()) && recent.was_wrong((Uuid::nil(), ""), &"1".into()));
         assert!(!recent.knows((Uuid::nil(), ""), &"".into(), at(0)), "the oldest has gone");
         assert!(recent.knows((Uuid::from_u128(1), ""), &"".into(), at(1)));
     }

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::client::Client;
 use super::fair_queue::Applicant;
 use crate::domain::{Code, Error, Timestamp};
 
@@ -36,6 +37,16 @@ impl<K: Hash + Eq + Clone> Gcra<K> {
             self.count_in(&mut all, key, now);
         }
         wait
+    }
+
+    /// Books the next action of `key`, one per interval, and says how long to wait for it. `None` where `burst` are booked.
+    fn book(&self, key: &K, now: Timestamp) -> Option<Duration> {
+        let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = all.get(key).map_or(Duration::ZERO, |due| due.since(now));
+        (wait < self.allowance()).then(|| {
+            self.count_in(&mut all, key, now);
+            wait
+        })
     }
 
     /// Takes an action back that was counted and did not count after all.
@@ -78,17 +89,29 @@ impl<K: Hash + Eq + Clone> Gcra<K> {
 /// One client's wrong secrets never count against another's right one, so nobody can lock a programme out by knowing its
 /// API key. Guessing from many addresses gains little: a secret has 32 characters at least, and how many are checked at all
 /// is bounded elsewhere.
-pub(crate) struct Guesses(Gcra<Applicant>);
+///
+/// Many may share one address: behind a proxy, a NAT, on this machine. Therefore a guess beyond that is not refused while it
+/// can wait for a turn: one a second is checked, at most 16 wait, so that a right secret comes in after 15 seconds at most.
+/// Those that wait keep a request slot each: of one client, whatever its API keys, 64 at once and then four a second.
+pub(crate) struct Guesses {
+    at_once: Gcra<Applicant>,
+    late: Gcra<Applicant>,
+    late_of_client: Gcra<Client>,
+}
 
 impl Guesses {
     pub(crate) fn new() -> Self {
-        Self(Gcra::new(5, Duration::from_secs(10)))
+        Self {
+            at_once: Gcra::new(5, Duration::from_secs(10)),
+            late: Gcra::new(16, Duration::from_secs(1)),
+            late_of_client: Gcra::new(64, Duration::from_millis(250)),
+        }
     }
 
     /// Counts a guess as wrong before it is checked, or refuses it: of those that come at the same time, no more are checked
     /// than of those that come one after another.
     pub(super) fn reserve(&self, who: &Applicant, now: Timestamp) -> Result<(), Error> {
-        match self.0.take(who, now) {
+        match self.at_once.take(who, now) {
             Some(wait) => Err(Error::new(
                 Code::AuthenticationThrottled,
                 "Too many failed authentications with this API key. Wait as long as Retry-After says, then check the secret.",
@@ -98,9 +121,19 @@ impl Guesses {
         }
     }
 
+    /// How long a guess that was refused waits for its turn to be checked all the same. `None` where too many wait.
+    pub(super) fn queue(&self, who: &Applicant, now: Timestamp) -> Option<Duration> {
+        let of_client = self.late_of_client.book(&who.client, now)?;
+        let wait = self.late.book(who, now);
+        if wait.is_none() {
+            self.late_of_client.refund(&who.client);
+        }
+        Some(wait?.max(of_client))
+    }
+
     /// The guess was right, or was not checked.
     pub(super) fn release(&self, who: &Applicant) {
-        self.0.refund(who);
+        self.at_once.refund(who);
     }
 }
 
@@ -173,6 +206,19 @@ mod tests {
         while guesses.reserve(&who(1, 1), now).is_ok() {}
         assert_eq!(guesses.reserve(&who(2, 1), now), Ok(()));
         assert_eq!(guesses.reserve(&who(1, 2), now), Ok(()));
+    }
+
+    #[test]
+    fn refused_guesses_wait_for_a_turn_and_not_too_many_of_them() {
+        let (guesses, now) = (Guesses::new(), Timestamp::EPOCH);
+        let all = |client, key| std::iter::from_fn(|| guesses.queue(&who(client, key), now)).collect::<Vec<_>>();
+        assert_eq!(all(1, 1), (0..16).map(Duration::from_secs).collect::<Vec<_>>());
+        // Another key of the client has turns of its own, until the client has taken its share.
+        assert_eq!([all(1, 2).len(), all(1, 3).len(), all(1, 4).len(), all(1, 5).len()], [16, 16, 16, 0]);
+        assert_eq!(all(2, 1).len(), 16, "another client");
+        let later = now + Duration::from_secs(1);
+        assert_eq!(guesses.queue(&who(1, 1), later), Some(Duration::from_secs(15)));
+        assert_eq!(guesses.queue(&who(1, 1), later), None);
     }
 
     #[test]

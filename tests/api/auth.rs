@@ -145,7 +145,7 @@ async fn a_disabled_programme_is_locked_out(house: House) {
     let service = house.start().await;
     let wallet = service.partner("Wallet").await;
     let mut tx = service.store.begin().await.unwrap();
-    assert!(programmes::disable(&mut tx, wallet.programme_id, service.clock.now()).await.unwrap());
+    assert!(programmes::set_disabled(&mut tx, wallet.programme_id, true, service.clock.now()).await.unwrap());
     tx.commit().await.unwrap();
     wallet.get("/v1/customers").await.refuses(401, "UNAUTHENTICATED");
     wallet.ask_token(&wallet.api_key, &wallet.api_secret).await.refuses(401, "CREDENTIALS_INVALID");

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use customerd::api::v1::WatchEventsRequest;
+use customerd::api::v1::webhook_service_client::WebhookServiceClient;
 use serde_json::json;
 
 use crate::support::{Call, House, account, everywhere};
@@ -122,6 +124,10 @@ async fn programmes_have_a_rate(house: House) {
     let third = wallet.customer("u-1").await;
     let refused = wallet.get("/v1/customers").await.refuses(429, "RATE_LIMITED");
     insta::assert_snapshot!("rate_limited", refused.shown());
+    // A stream is a request as well.
+    let mut events = WebhookServiceClient::new(service.channel().await);
+    let refused = events.watch_events(wallet.rpc(WatchEventsRequest::default())).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
     rival.get("/v1/customers").await.is(200);
     service.wait(Duration::from_secs(10));
     wallet.get(&format!("/v1/customers/{}", third["id"].as_str().unwrap())).await.is(200);

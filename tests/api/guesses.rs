@@ -1,9 +1,12 @@
 //! Who sends wrong secrets, however many and from however many connections, stops nobody who has the right one.
 
+use std::time::Duration;
+
 use customerd::api::v1::CreateTokenRequest;
 use customerd::api::v1::auth_service_client::AuthServiceClient;
 use customerd::app::create_programme;
 use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tonic::Code;
 
 use crate::process::Place;
@@ -13,6 +16,8 @@ everywhere![
     of_parallel_guesses_no_more_are_checked_than_of_others,
     guesses_over_grpc_are_counted_too,
     the_owner_is_not_locked_out,
+    the_owner_is_not_locked_out_of_a_node_that_does_not_know_it,
+    guesses_that_wait_are_counted_too,
     all_nodes_of_a_partner_may_sign_in_at_once,
     strangers_with_random_keys_make_nobody_fail,
 ];
@@ -72,12 +77,75 @@ async fn the_owner_is_not_locked_out(house: House) {
     service.stop().await;
 }
 
+/// A partner that has never signed in.
+async fn stranger(service: &Service) -> Partner {
+    let addresses = (String::new(), String::new());
+    let profile = create_programme(&service.store, &service.clock, ("Wallet", true), addresses).await.unwrap();
+    Partner::new(service.http, service.clock.clone(), &profile)
+}
+
+/// Lets time pass, a second after another, until these are done.
+async fn while_time_passes<T>(service: &Service, done: impl Future<Output = T>) -> T {
+    let mut done = std::pin::pin!(done);
+    loop {
+        match tokio::time::timeout(Duration::from_millis(200), &mut done).await {
+            Ok(done) => return done,
+            Err(_) => service.wait(Duration::from_secs(1)),
+        }
+    }
+}
+
+/// Everybody has one address: it may stand for many.
+async fn the_owner_is_not_locked_out_of_a_node_that_does_not_know_it(house: House) {
+    let service = house.start().await;
+    let wallet = stranger(&service).await;
+    for number in 0..5 {
+        wallet.ask_token(&wallet.api_key, &format!("{WRONG}-{number}")).await.refuses(401, "CREDENTIALS_INVALID");
+    }
+    // A node that goes on with an old secret takes nobody's turn.
+    for _ in 0..40 {
+        let stale = wallet.ask_token(&wallet.api_key, &format!("{WRONG}-0")).await;
+        assert_eq!(stale.refuses(429, "AUTHENTICATION_THROTTLED").header("retry-after"), Some("10"));
+    }
+    wallet.ask_token(&wallet.api_key, &wallet.api_secret).await.is(200);
+
+    // Behind others that wait for their turn, too: five are checked, one of those that wait at once, nine may not wait.
+    let other = stranger(&service).await;
+    let mut guesses = different_guesses(&other, 30);
+    let mut statuses: Vec<u16> = guesses.by_ref().take(15).collect().await;
+    service.wait(Duration::from_secs(2));
+    let owner = other.ask_token(&other.api_key, &other.api_secret);
+    let all = futures::future::join(guesses.collect::<Vec<_>>(), owner);
+    let (rest, owner) = while_time_passes(&service, all).await;
+    owner.is(200);
+    statuses.extend(rest);
+    let checked = counted(&statuses, 401) + counted(&statuses, 503);
+    assert_eq!((checked, counted(&statuses, 429)), (5, 25), "{statuses:?}");
+    service.stop().await;
+}
+
+/// Guesses of so many secrets at once; their status codes as they come.
+fn different_guesses(partner: &Partner, count: usize) -> FuturesUnordered<impl Future<Output = u16>> {
+    let guess = |number| async move { partner.ask_token(&partner.api_key, &format!("{WRONG}-{number}")).await.status };
+    (100..100 + count).map(guess).collect()
+}
+
+async fn guesses_that_wait_are_counted_too(house: House) {
+    let service = house.start().await;
+    let wallet = service.partner("Wallet").await;
+    let mut guesses = different_guesses(&wallet, 60);
+    let mut statuses: Vec<u16> = guesses.by_ref().take(45).collect().await;
+    statuses.extend(while_time_passes(&service, guesses.collect::<Vec<_>>()).await);
+    // On a busy machine one that is checked may be late: 503.
+    let checked = counted(&statuses, 401) + counted(&statuses, 503);
+    assert_eq!((checked, counted(&statuses, 429)), (5, 55), "{statuses:?}");
+    service.stop().await;
+}
+
 /// None of them is known to be right when they come.
 async fn all_nodes_of_a_partner_may_sign_in_at_once(house: House) {
     let service = house.start().await;
-    let addresses = (String::new(), String::new());
-    let profile = create_programme(&service.store, &service.clock, ("Wallet", true), addresses).await.unwrap();
-    let wallet = Partner::new(service.http, service.clock.clone(), &profile);
+    let wallet = stranger(&service).await;
     let calls = (0..30).map(|_| wallet.ask_token(&wallet.api_key, &wallet.api_secret));
     for answer in futures::future::join_all(calls).await {
         answer.is(200);

@@ -47,6 +47,7 @@ mod many;
 mod model;
 mod mutated;
 mod nodes;
+mod operator_limits;
 mod operators;
 mod ownership;
 mod pan;

@@ -89,6 +89,7 @@ async fn changed_requests_break_nothing(house: House) {
 /// What the requests are about.
 struct Scene<'a> {
     partner: &'a Partner,
+    admin: String,
     http: SocketAddr,
     calls: Vec<(&'static str, String, Option<Value>)>,
     messages: Vec<(&'static str, Vec<u8>)>,
@@ -135,15 +136,18 @@ impl<'a> Scene<'a> {
         let token = link.rsplit('/').next().unwrap().to_owned();
         let mut messages = messages(customer, account_id, card);
         messages.extend(open_messages(customer, token));
-        Self { partner, http: service.http, calls, messages }
+        let admin = service.operator("admin").await.token;
+        Self { partner, admin, http: service.http, calls, messages }
     }
 
     /// Sends the changed request of that number; its status.
     async fn rest(&self, number: u64) -> u16 {
         let mut random = Random(number);
         let (method, target, body) = &self.calls[random.below(self.calls.len())];
-        let (mut target, mut body) =
-            (target.clone(), body.as_ref().map(Value::to_string).unwrap_or_default().into_bytes());
+        // Each guesses the secret of another API key: a guess too many would wait for a clock that stands still.
+        let api_key = Uuid::from_u128(number.into()).to_string();
+        let body = body.as_ref().map(|body| body.to_string().replace(&self.partner.api_key, &api_key));
+        let (mut target, mut body) = (target.clone(), body.unwrap_or_default().into_bytes());
         // Changed before it is signed, it gets further than changed after.
         let place = random.below(4);
         if place == 0 {
@@ -201,10 +205,12 @@ impl<'a> Scene<'a> {
         let mut framed = vec![u8::from(random.below(50) == 0)];
         framed.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
         framed.extend(&message);
-        let bearer = format!("Bearer {}", self.partner.token);
+        let token = if random.below(4) == 0 { &self.admin } else { &self.partner.token };
+        let bearer = format!("Bearer {token}");
         let bearer = if random.below(20) == 0 { random.change_text(bearer) } else { bearer };
         let uri: Uri = format!("{ORIGIN}/{path}").parse().unwrap();
         let request = Request::post(uri).header("content-type", "application/grpc").header("te", "trailers");
+        let request = request.header("x-programme-id", self.partner.programme_id.to_string());
         let request = request.header("authorization", bearer).body(Full::new(Bytes::from(framed))).unwrap();
         let answer = channel.send_request(request).await.unwrap();
         let (head, body) = answer.into_parts();
@@ -231,7 +237,24 @@ fn messages(customer: Uuid, account_id: Uuid, card: Uuid) -> Vec<(&'static str, 
         || v1::Address {
             first_line: "1".into(), city: "香港".into(), country: "HK".into(), ..v1::Address::default()
         };
+    let nobody = || Uuid::nil().to_string();
     vec![
+        (
+            "customerd.v1.AdminService/DisableProgramme",
+            v1::DisableProgrammeRequest { programme_id: nobody() }.encode_to_vec(),
+        ),
+        (
+            "customerd.v1.AdminService/RotateOperator",
+            v1::RotateOperatorRequest { name: "nobody".into() }.encode_to_vec(),
+        ),
+        (
+            "customerd.v1.CustomerService/DeactivateCustomer",
+            v1::DeactivateCustomerRequest { customer_id: nobody() }.encode_to_vec(),
+        ),
+        (
+            "customerd.v1.WebhookService/DeleteWebhook",
+            v1::DeleteWebhookRequest { webhook_id: nobody() }.encode_to_vec(),
+        ),
         (
             "customerd.v1.CustomerService/CreateCustomer",
             v1::CreateCustomerRequest { chain_id: account("g"), external_id: "g".into() }.encode_to_vec(),

@@ -33,7 +33,7 @@ everywhere![
     operators_decide_about_identities,
 ];
 
-fn reason(status: &Status) -> String {
+pub fn reason(status: &Status) -> String {
     status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
 }
 
@@ -86,7 +86,7 @@ async fn every_role_calls_what_the_table_says(house: House) {
     assert_eq!(refused.message(), "The operator's role is viewer, and CreateCustomer is for the roles service, admin.");
 }
 
-fn create(name: &str, role: Role, programmes: &[Uuid], days: Option<u64>) -> CreateOperatorRequest {
+pub fn create(name: &str, role: Role, programmes: &[Uuid], days: Option<u64>) -> CreateOperatorRequest {
     CreateOperatorRequest {
         name: name.to_owned(),
         role: role.into(),
@@ -163,7 +163,7 @@ async fn tokens_end_at_once(house: House) {
 }
 
 /// An account that waits for its deployment.
-async fn pending(service: &Service, partner: &crate::support::Partner, name: &str) -> Uuid {
+pub async fn pending(service: &Service, partner: &crate::support::Partner, name: &str) -> Uuid {
     let customer = service.active_customer(partner, name).await;
     let body = serde_json::json!({"type": "card_account", "currencies": ["EUR"]});
     let made = partner.post(&format!("/v1/customers/{customer}/accounts"), &body).await.is(201).json();

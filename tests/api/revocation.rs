@@ -137,7 +137,7 @@ async fn a_disabled_programme_has_no_streams(house: House) {
     let mut streams = streams;
     assert_eq!(streams.next().await, "u-1");
     change(&service, async |tx| {
-        assert!(programmes::disable(tx, wallet.programme_id, service.clock.now()).await.unwrap());
+        assert!(programmes::set_disabled(tx, wallet.programme_id, true, service.clock.now()).await.unwrap());
     })
     .await;
     in_time(&service, streams.end_with("UNAUTHENTICATED")).await;

@@ -7,7 +7,7 @@ use customerd::app::Profile;
 use customerd::domain::Timestamp;
 use customerd::outbound::standard::{Message, Secret};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 
 use crate::support::{Evm, House, Operator, Partner, Receiver, Service, b64, unb64};
 
@@ -209,4 +209,28 @@ async fn until(partner: &Partner, path: &str, wanted: impl Fn(&Value) -> bool) {
         tokio::task::yield_now().await;
     }
     panic!("{path} stays {:?}", partner.get(path).await);
+}
+
+/// The database of a version that may still run: to read it with this binary must not change it.
+#[tokio::test]
+async fn a_list_does_not_migrate() {
+    let place = crate::process::Place::sqlite();
+    let file = place.directory.path().join("customerd.db");
+    std::fs::copy(fixture("sqlite/customerd.db"), &file).unwrap();
+    for list in [["programme", "list"], ["operator", "list"]] {
+        let refused = place.run(&list);
+        assert_eq!(refused.status.code(), Some(1), "{list:?}");
+        assert!(
+            crate::process::stderr(&refused).contains("run `customerd migrate`"),
+            "{}",
+            crate::process::stderr(&refused)
+        );
+    }
+    let url = format!("sqlite://{}", file.display());
+    let mut database = SqliteConnection::connect(&url).await.unwrap();
+    let newest = sqlx::query_scalar::<_, i64>("SELECT max(version) FROM _sqlx_migrations");
+    assert_eq!(newest.fetch_one(&mut database).await.unwrap(), 10);
+    database.close().await.unwrap();
+    assert!(place.run(&["migrate"]).status.success());
+    assert!(place.run(&["operator", "list"]).status.success());
 }

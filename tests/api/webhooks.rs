@@ -233,7 +233,7 @@ async fn a_disabled_programme_pauses_and_so_does_its_clock(h: House) {
     deliveries(&wallet, &webhook, settled(1)).await;
 
     let mut tx = service.store.begin().await.unwrap();
-    assert!(programmes::disable(&mut tx, wallet.programme_id, service.clock.now()).await.unwrap());
+    assert!(programmes::set_disabled(&mut tx, wallet.programme_id, true, service.clock.now()).await.unwrap());
     tx.commit().await.unwrap();
     service.wait(Duration::from_hours(30));
     other.sign_in().await;
@@ -245,7 +245,7 @@ async fn a_disabled_programme_pauses_and_so_does_its_clock(h: House) {
     assert!(receiver.more().is_none(), "sent while the programme was disabled");
 
     let mut tx = service.store.begin().await.unwrap();
-    assert!(programmes::enable(&mut tx, wallet.programme_id, service.clock.now()).await.unwrap());
+    assert!(programmes::set_disabled(&mut tx, wallet.programme_id, false, service.clock.now()).await.unwrap());
     tx.commit().await.unwrap();
     receiver.next().await;
     wallet.get(&webhook).await.refuses(401, "UNAUTHENTICATED");
