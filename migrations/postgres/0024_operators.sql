@@ -5,5 +5,5 @@ UPDATE operators SET every_programme = true
     WHERE role <> 'service' AND id NOT IN (SELECT operator_id FROM operator_programmes);
 
 -- An operator's idempotency keys are its own: programme_id is then a hash of operator and programme. Rows of before, and
--- those that a node of before still writes, are under the programme of the call, whoever called.
+-- those that a node of before still writes, are under the programme of the call alone.
 ALTER TABLE idempotency_keys ADD COLUMN scoped boolean NOT NULL DEFAULT false;

@@ -69,7 +69,7 @@ impl Caller {
         uuid::Builder::from_custom_bytes(id).into_uuid()
     }
 
-    /// Where version 0.1 kept the response under an operator's key: by the call's programme, whoever called. What was stored
+    /// Where version 0.1 kept the response under an operator's key: by the call's programme alone. What was stored
     /// without a programme is for admins alone, as all operators were.
     pub(crate) fn unscoped_keys(&self) -> Option<Uuid> {
         let operator = self.operator.as_ref()?;
@@ -120,8 +120,8 @@ pub(super) async fn authenticate(
     Ok(Caller { programme, operator: None, standing: None, basis, unsigned })
 }
 
-/// The same by memory, without the store. `None` where memory does not settle it: whoever is unknown, is an operator,
-/// brings a nonce, or would be refused, comes in by [`authenticate`].
+/// The same by memory, without the store. `None` where memory does not settle it: a caller that is unknown, is an
+/// operator, brings a nonce, or would be refused is left to [`authenticate`].
 pub(super) fn remembered(api: &Api, metadata: &MetadataMap, now: Timestamp) -> Option<Caller> {
     let token = bearer_token(metadata).ok().filter(|token| !token.starts_with(OPERATOR_TOKEN))?;
     let claims = api.keys().tokens.read(token, now).ok()?;

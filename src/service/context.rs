@@ -38,7 +38,7 @@ impl Context<'_> {
         self.caller.programme()
     }
 
-    /// Whose rows the call may see, as long as its caller's standing holds.
+    /// Whose rows the call may see, while its caller's standing holds.
     pub(crate) fn owner(&self) -> Owner<'_> {
         Owner { programme_id: self.programme().id, standing: self.caller.standing() }
     }

@@ -1,7 +1,7 @@
 //! What never changes about callers, remembered: who a programme is, and which key a key id names.
 //!
 //! What may change (whether the programme is live, the generation of its credentials, whether the key is still
-//! registered) is never taken from here: whoever is let in by memory has a [`Standing`](crate::store::Standing), and the
+//! registered) is never taken from here: a caller that is let in by memory has a [`Standing`](crate::store::Standing), and the
 //! statement that reads or writes for it asks the database whether that holds.
 
 use std::collections::HashMap;

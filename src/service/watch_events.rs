@@ -98,7 +98,7 @@ impl Watch {
                 return Ok(());
             }
             tokio::select! {
-                // The store lives as long as this service: the channel is not closed.
+                // The store lives while this service does: the channel is not closed.
                 _ = recorded.changed() => {}
                 () = self.api.clock.sleep(POLL) => {}
             }
