@@ -33,7 +33,7 @@ impl Bare {
         self.accounts(&mut tx, accounts, now).await;
         self.cards(&mut tx, cards, now).await;
         write_back(&mut tx, held, &self.events).await;
-        let slot = Slot { programme_id, key: clock.id(), now, expires_at: now };
+        let slot = Slot { scope: programme_id, key: clock.id(), now, expires_at: now };
         let stored = Stored { fingerprint: vec![0; 32], status: 0, reply: vec![0; 150] };
         let standing = Standing { programme_id, generation: 1, key_id: None };
         assert!(idempotency::put(&mut tx, slot, &stored, Some(&standing)).await.unwrap());
