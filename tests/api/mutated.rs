@@ -252,10 +252,6 @@ fn messages(customer: Uuid, account_id: Uuid, card: Uuid) -> Vec<(&'static str, 
             v1::DeactivateCustomerRequest { customer_id: nobody() }.encode_to_vec(),
         ),
         (
-            "customerd.v1.WebhookService/DeleteWebhook",
-            v1::DeleteWebhookRequest { webhook_id: nobody() }.encode_to_vec(),
-        ),
-        (
             "customerd.v1.CustomerService/CreateCustomer",
             v1::CreateCustomerRequest { chain_id: account("g"), external_id: "g".into() }.encode_to_vec(),
         ),
