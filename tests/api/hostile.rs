@@ -103,7 +103,7 @@ impl Attacker {
                     if changed.is_err() {
                         break;
                     }
-                    if self.reads == Reads::AByte && *self.seconds.borrow_and_update() % 9 == 0 {
+                    if self.reads == Reads::AByte && self.seconds.borrow_and_update().is_multiple_of(9) {
                         windows += 1;
                         // Two at once are one too many.
                         let _ = connection.set_initial_window_size(windows);
