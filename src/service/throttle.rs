@@ -123,12 +123,12 @@ impl Guesses {
 
     /// How long a guess that was refused waits for its turn to be checked all the same. `None` where too many wait.
     pub(super) fn queue(&self, who: &Applicant, now: Timestamp) -> Option<Duration> {
-        let of_client = self.late_of_client.book(&who.client, now)?;
+        self.late_of_client.book(&who.client, now)?;
         let wait = self.late.book(who, now);
         if wait.is_none() {
             self.late_of_client.refund(&who.client);
         }
-        Some(wait?.max(of_client))
+        wait
     }
 
     /// The guess was right, or was not checked.
