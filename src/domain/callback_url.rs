@@ -11,7 +11,7 @@ use url::{Host, Url};
 use super::error::Error;
 use super::reach::Reach;
 
-/// Longest callback URL, in bytes as typed.
+/// Longest callback URL, in bytes: as typed, and as the URL standard normalises it.
 pub const MAX_LENGTH: usize = 2048;
 
 /// Lowest port, other than 443, that a callback may name: below live services that must not be made to talk.
@@ -59,6 +59,9 @@ impl CallbackUrl {
     pub fn parse(text: &str, reach: Reach) -> Result<Self, CallbackUrlError> {
         check_text(text)?;
         let url = Url::parse(text).map_err(|_| Malformed("Not a valid URL."))?;
+        if url.as_str().len() > MAX_LENGTH {
+            return Err(Malformed("Must have at most 2048 bytes when it is percent-encoded."));
+        }
         if url.fragment().is_some() {
             return Err(Malformed("Must have no fragment."));
         }
@@ -198,6 +201,7 @@ mod tests {
     #[test]
     fn malformed() {
         let long = format!("https://example.com/{}", "a".repeat(2029));
+        let long_when_encoded = format!("https://example.com/{}", "ü".repeat(400));
         let labels = format!("https://{}com/", "a.".repeat(126));
         let label = format!("https://{}.com/", "a".repeat(64));
         for text in [
@@ -230,6 +234,7 @@ mod tests {
             "https://1.2.3.4.5/",
             "https://%00.example.com/",
             &long,
+            &long_when_encoded,
             &labels,
             &label,
         ] {
