@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
 /// Makes and reads cursors.
-pub(crate) struct Cursors(Vec<Pair>);
+pub struct Cursors(Vec<Pair>);
 
 /// Of one key.
 struct Pair {
@@ -21,7 +21,7 @@ struct Pair {
 
 /// What a cursor says.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Cursor {
+pub enum Cursor {
     /// A position.
     Sealed(i64),
     /// A position in the clear, as versions up to 0.1 gave it.
@@ -33,7 +33,7 @@ impl Cursors {
     ///
     /// # Errors
     /// One is no such key.
-    pub(crate) fn new<'a>(keys: impl Iterator<Item = &'a [u8]>) -> Result<Self, Unspecified> {
+    pub fn new<'a>(keys: impl Iterator<Item = &'a [u8]>) -> Result<Self, Unspecified> {
         let pair = |key: &[u8]| {
             let key = || UnboundCipherKey::new(&AES_256, key);
             // One block is all there is: no mode has anything to chain.
@@ -46,7 +46,7 @@ impl Cursors {
     ///
     /// # Errors
     /// The library fails.
-    pub(crate) fn seal(&self, programme_id: Uuid, position: i64) -> Result<String, Unspecified> {
+    pub fn seal(&self, programme_id: Uuid, position: i64) -> Result<String, Unspecified> {
         let mut block = [0; 16];
         block[..8].copy_from_slice(&position.to_be_bytes());
         block[8..].copy_from_slice(half(&programme_id));
@@ -55,7 +55,7 @@ impl Cursors {
     }
 
     /// What a programme's cursor says; `None` of what is none.
-    pub(crate) fn read(&self, programme_id: Uuid, text: &str) -> Option<Cursor> {
+    pub fn read(&self, programme_id: Uuid, text: &str) -> Option<Cursor> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         if let Ok(plain) = <[u8; 8]>::try_from(bytes.as_slice()) {
             return Some(Cursor::Plain(i64::from_be_bytes(plain))).filter(|cursor| cursor.position() >= 0);
@@ -72,7 +72,8 @@ impl Cursors {
 }
 
 impl Cursor {
-    pub(crate) fn position(&self) -> i64 {
+    /// The position.
+    pub fn position(&self) -> i64 {
         let (Self::Sealed(position) | Self::Plain(position)) = self;
         *position
     }

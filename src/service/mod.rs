@@ -113,6 +113,13 @@ pub use api::{Api, Settings};
 pub use caller::{OPERATOR_TOKEN, token_hash};
 pub use password::hash_once as hash_secret;
 
+/// Readers of texts that are opaque to everybody else, for `fuzz`.
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use super::cursors::{Cursor, Cursors};
+    pub use super::paging::{after as read_page_token, token as page_token};
+}
+
 use tonic::{Request, Response, Status};
 
 use crate::api::v1::*;

@@ -15,7 +15,7 @@ pub(crate) fn size(wanted: Option<i32>) -> Result<i64, Error> {
 }
 
 /// Where a page ended, as the token of the next one: 24 bytes, base64url.
-pub(crate) fn token(at: Timestamp, id: Uuid) -> String {
+pub fn token(at: Timestamp, id: Uuid) -> String {
     let mut bytes = [0; 24];
     bytes[..8].copy_from_slice(&at.micros().to_be_bytes());
     bytes[8..].copy_from_slice(id.as_bytes());
@@ -23,7 +23,10 @@ pub(crate) fn token(at: Timestamp, id: Uuid) -> String {
 }
 
 /// Where the page before ended; `None` for the first page.
-pub(crate) fn after(token: &str) -> Result<Option<(Timestamp, Uuid)>, Error> {
+///
+/// # Errors
+/// The token is none of ours.
+pub fn after(token: &str) -> Result<Option<(Timestamp, Uuid)>, Error> {
     if token.is_empty() {
         return Ok(None);
     }
