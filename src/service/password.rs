@@ -42,7 +42,8 @@ pub(super) async fn hash(secret: SecretString, salt: [u8; 16]) -> Result<String,
     blocking(&BUFFERS, who, move |blocks| phc(&secret, salt, blocks)).await?
 }
 
-/// The PHC string of a secret, for a start and for commands, which hash one secret and perhaps never another: its memory goes back to the system.
+/// The PHC string of a secret, for a start and for commands, which hash one secret and perhaps never another: its memory goes
+/// back to the system.
 ///
 /// # Errors
 ///
