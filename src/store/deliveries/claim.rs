@@ -349,7 +349,7 @@ pub async fn due_at(on: &mut impl Connection, since: Timestamp) -> Result<Option
     Ok(row.0)
 }
 
-/// Since when the oldest pending delivery that was attempted waits for another attempt: since it first was due. Of the
+/// Since when the oldest pending delivery that was attempted waits for another attempt: since its first one. Of the
 /// subscriptions that [`due_at`] counts. One entry of an index for each.
 pub async fn retried_since(on: &mut impl Connection) -> Result<Option<Timestamp>, Error> {
     let row: (Option<Timestamp>,) = on
