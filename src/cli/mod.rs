@@ -149,7 +149,7 @@ fn print(text: &str) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// Tells whoever typed the command something beside the result. Unlike `eprintln!` it goes on where stderr is closed: there is
+/// Tells the user of the command something beside the result. Unlike `eprintln!` it goes on where stderr is closed: there is
 /// nobody left to tell.
 fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");

@@ -73,7 +73,7 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Screens whoever has not been screened by this node's lists, unless another node does. Outdated lists count as well: what
+    /// Screens every customer that has not been screened by this node's lists, unless another node does. Outdated lists count as well: what
     /// they name is no less listed.
     async fn go_on(&mut self) -> Result<(), Failure> {
         let fingerprint = self.lists.fingerprint();

@@ -177,7 +177,7 @@ async fn flood(service: &Service, partner: &Partner, count: usize) -> Vec<u16> {
     futures::future::join_all(calls).await
 }
 
-/// Each check needs a buffer of 19 MiB. There are two at most, whoever calls: a hundred at once, most of them with a secret that
+/// Each check needs a buffer of 19 MiB. There are two at most, for all callers: a hundred at once, most of them with a secret that
 /// was right a moment ago.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn checked_secrets_leave_no_memory_behind() {

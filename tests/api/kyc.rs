@@ -269,7 +269,7 @@ async fn a_providers_clock_shadows_nothing(house: House) {
     assert_eq!(verification(&partner, &customer).await.0, "needs_information");
 }
 
-/// Whoever asks, wherever, and whatever a provider says afterwards.
+/// For every reader, on every endpoint, and whatever a provider says afterwards.
 async fn a_rejection_has_one_public_reason(house: House) {
     let standin = StandIn::start().await;
     let (service, partner, customer) = with_sumsub(house, &standin).await;

@@ -1,4 +1,4 @@
-//! Sealing that is stopped at any point is taken up again by the next start, and waits for nobody for ever.
+//! Sealing that is stopped at any point is resumed by the next start, and never waits without a limit.
 
 use std::time::Duration;
 
