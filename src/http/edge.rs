@@ -152,8 +152,8 @@ impl Gate for Edge {
                 title: row.title.into(),
                 kind: "about:blank".into(),
             },
-            // The contract knows no 504: a deadline that passed is a service that is not available. A caller that still waits for an
-            // answer has cancelled nothing.
+            // The contract knows no 504: a deadline that passed is a service that is not available. A caller that still waits
+            // for a response has cancelled nothing.
             None if matches!(code, Grpc::DeadlineExceeded | Grpc::Cancelled) => {
                 self.problem(Grpc::Unavailable, Some("UNAVAILABLE"))
             }

@@ -66,7 +66,7 @@ pub(super) fn builder(limits: &Limits) -> Builder<Streams> {
 }
 
 /// The same for a connection that carries the calls of many: they do not queue for streams, which would be in the order of
-/// their arrival, for every client; and they may leave at any time.
+/// their arrival, whichever client they come from; and the peer may end them at any time.
 pub(super) fn shared_builder(limits: &Limits) -> Builder<Streams> {
     let mut builder = builder(limits);
     builder.http2().max_concurrent_streams(u32::MAX).max_pending_accept_reset_streams(usize::MAX);

@@ -73,8 +73,8 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Screens every customer that has not been screened by this node's lists, unless another node does. Outdated lists count as well: what
-    /// they name is no less listed.
+    /// Screens every customer that has not been screened by this node's lists, unless another node does. Outdated lists count as
+    /// well: what they name is no less listed.
     async fn go_on(&mut self) -> Result<(), Failure> {
         let fingerprint = self.lists.fingerprint();
         self.enter(fingerprint).await?;
