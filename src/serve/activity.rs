@@ -71,9 +71,14 @@ impl Rank {
 #[derive(Default)]
 struct Responses {
     next: u64,
-    all: HashMap<u64, Arc<Progress>>,
-    /// What resets the stream of each, on HTTP/2.
-    resets: HashMap<u64, AbortHandle>,
+    all: HashMap<u64, Sent>,
+}
+
+/// A response that is being sent.
+struct Sent {
+    progress: Arc<Progress>,
+    /// What resets its stream, on HTTP/2.
+    reset: Option<AbortHandle>,
 }
 
 impl Activity {
@@ -144,18 +149,16 @@ impl Activity {
     pub(super) fn response_begins(&self, length: Option<usize>, anonymous: bool) -> (u64, Arc<Progress>) {
         self.wrote.store(micros(&self.clock), Relaxed);
         let progress = Arc::new(Progress::new(self.clock.clone(), Arc::clone(&self.unread), length, anonymous));
+        let reset = if self.http2.load(Relaxed) { streams::current() } else { None };
         let mut responses = self.responses();
         let id = responses.next;
         responses.next += 1;
-        responses.all.insert(id, Arc::clone(&progress));
-        responses.resets.extend(streams::current().map(|reset| (id, reset)));
+        responses.all.insert(id, Sent { progress: Arc::clone(&progress), reset });
         (id, progress)
     }
 
     pub(super) fn response_ends(&self, id: u64) {
-        let mut responses = self.responses();
-        responses.all.remove(&id);
-        responses.resets.remove(&id);
+        self.responses().all.remove(&id);
     }
 
     /// Its rank among the connections that may give way: an idle one; one that got GOAWAY; one that has nothing in flight
@@ -163,7 +166,7 @@ impl Activity {
     pub(super) fn rank(&self, stall_timeout: Duration) -> Option<Rank> {
         let (requests, leaving) = (self.requests.load(Relaxed), self.close_at.load(Relaxed) != NEVER);
         if requests > 0 && !leaving {
-            let resting = self.responses().all.values().filter(|response| response.rests_for_anybody()).count();
+            let resting = self.responses().all.values().filter(|sent| sent.progress.rests_for_anybody()).count();
             if resting + self.unread(stall_timeout) < requests {
                 return None;
             }
@@ -223,7 +226,8 @@ impl Activity {
         let now = micros(&self.clock);
         let wrote = if self.http2.load(Relaxed) { 0 } else { self.wrote.load(Relaxed) };
         let stalled = |since: u64| passed(since.max(wrote), now, limit);
-        self.responses().all.values().filter_map(|it| it.stalled_since()).filter(|since| stalled(*since)).count()
+        let responses = self.responses();
+        responses.all.values().filter_map(|sent| sent.progress.stalled_since()).filter(|since| stalled(*since)).count()
     }
 
     /// Resets the streams of the responses that the peer takes nothing of, and leaves the connection alone. Not on HTTP/1, where
@@ -232,11 +236,10 @@ impl Activity {
         let now = micros(&self.clock);
         let unread = |it: &Progress| it.stalled_since().is_some_and(|since| passed(since, now, limits.stall_timeout));
         let mut responses = self.responses();
-        let Responses { all, resets, .. } = &mut *responses;
-        let unread: Vec<_> = resets.extract_if(|id, _| all.get(id).is_some_and(|it| unread(it))).collect();
-        unread.iter().for_each(|(id, _)| drop(all.remove(id)));
+        let resettable = |sent: &Sent| sent.reset.is_some() && unread(&sent.progress);
+        let unread: Vec<_> = responses.all.extract_if(|_, sent| resettable(sent)).collect();
         drop(responses);
-        unread.iter().for_each(|(_, reset)| reset.abort());
+        unread.iter().filter_map(|(_, sent)| sent.reset.as_ref()).for_each(AbortHandle::abort);
         !unread.is_empty()
     }
 

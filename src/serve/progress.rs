@@ -119,6 +119,9 @@ impl Progress {
 
 /// Moves a moment on by the time that so many bytes may take, and not beyond now.
 pub(super) fn earn(moment: &AtomicU64, bytes: usize, clock: &Clock) {
+    if bytes == 0 {
+        return;
+    }
     let now = micros(clock);
     let time = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(1_000_000) / RESPONSE_RATE;
     // It always changes.
