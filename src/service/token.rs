@@ -76,13 +76,13 @@ impl Tokens {
     /// The claims of a token that we issued and that has not ended.
     pub(crate) fn read(&self, token: &str, now: Timestamp) -> Result<Claims, Error> {
         let unknown = || refused("The bearer token is not one of ours.");
-        let kid = jsonwebtoken::decode_header(token).map_err(|_| unknown())?.kid;
-        let named = |key: &&TokenKey| kid.as_ref().is_none_or(|kid| key.kid == *kid);
+        // The header is read with the rest: with the one key that there is at most times, it is the right one.
         let read = |key: &TokenKey| {
-            let claims = jsonwebtoken::decode::<Claims>(token, &key.decoding, &self.validation).ok()?.claims;
-            Some((claims, key.until))
+            let token = jsonwebtoken::decode::<Claims>(token, &key.decoding, &self.validation).ok()?;
+            let named = token.header.kid.is_none_or(|kid| kid == key.kid);
+            named.then_some((token.claims, key.until))
         };
-        let (claims, until) = self.keys.iter().filter(named).find_map(read).ok_or_else(unknown)?;
+        let (claims, until) = self.keys.iter().find_map(read).ok_or_else(unknown)?;
         if claims.exp <= now.unix_seconds() {
             return Err(refused("The bearer token has expired."));
         }
