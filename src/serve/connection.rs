@@ -105,7 +105,6 @@ where
         let (addr, many) = (peer.addr, self.clients.stands_for_many(&peer));
         let builder = if many { &self.shared_builder } else { &self.builder };
         let io = TokioIo::new(Watched { inner: io, activity: Arc::clone(&activity) });
-        let own = self.clients.at(addr.ip());
         let service = Exchange {
             service: self.service.clone(),
             peer,
@@ -113,7 +112,6 @@ where
             http2_only: self.http2_only,
             hsts: self.hsts,
             clients: self.clients.clone(),
-            own: (own, own.header()),
         };
         let mut connection = pin!(builder.serve_connection(io, service));
         let mut leaving = false;

@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use tower::{Service, ServiceExt as _};
 
 use super::activity::Activity;
-use super::client::{CLIENT_ADDRESS, Client, Clients};
+use super::client::{CLIENT_ADDRESS, Clients};
 use super::response::{Begun, Tracked, tracked};
 
 /// Who is at the other end of the connection; in the extensions of every request.
@@ -34,8 +34,6 @@ pub(super) struct Exchange<S> {
     pub(super) http2_only: bool,
     pub(super) hsts: bool,
     pub(super) clients: Clients,
-    /// The client that the peer is, as most requests name no other, and what names it to the service.
-    pub(super) own: (Client, HeaderValue),
 }
 
 impl<S> hyper::service::Service<Request<Incoming>> for Exchange<S>
@@ -61,8 +59,7 @@ where
         }
         // Only a gRPC listener is called by REST fronts.
         let client = self.clients.of(&self.peer, request.headers(), self.http2_only);
-        let (own, named) = &self.own;
-        request.headers_mut().insert(CLIENT_ADDRESS, if client == *own { named.clone() } else { client.header() });
+        request.headers_mut().insert(CLIENT_ADDRESS, client.header());
         request.extensions_mut().insert(client);
         request.extensions_mut().insert(self.peer.clone());
         let service = self.service.clone();
