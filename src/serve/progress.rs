@@ -119,6 +119,7 @@ impl Progress {
 
 /// Moves a moment on by the time that so many bytes may take, and not beyond now.
 pub(super) fn earn(moment: &AtomicU64, bytes: usize, clock: &Clock) {
+    // A flush, or the end of a chunk: nothing was earned.
     if bytes == 0 {
         return;
     }

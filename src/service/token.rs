@@ -76,7 +76,7 @@ impl Tokens {
     /// The claims of a token that we issued and that has not ended.
     pub(crate) fn read(&self, token: &str, now: Timestamp) -> Result<Claims, Error> {
         let unknown = || refused("The bearer token is not one of ours.");
-        // The header is read with the rest: with the one key that there is at most times, it is the right one.
+        // The header is decoded along with the claims: usually there is only one key, and it is the right one.
         let read = |key: &TokenKey| {
             let token = jsonwebtoken::decode::<Claims>(token, &key.decoding, &self.validation).ok()?;
             let named = token.header.kid.is_none_or(|kid| kid == key.kid);
