@@ -33,12 +33,14 @@ pub struct House {
     split: bool,
     directory: tempfile::TempDir,
     start: Timestamp,
+    /// What ids are made from: those of one start must not return in the next.
+    seed: u64,
 }
 
 impl House {
     /// On a database that exists already, with this directory, at this time.
     pub fn on(database_url: String, directory: tempfile::TempDir, start: Timestamp) -> Self {
-        Self { database_url, split: false, directory, start }
+        Self { database_url, split: false, directory, start, seed: 0 }
     }
 
     /// `customerd` on the same database and directory.
@@ -56,14 +58,14 @@ impl House {
     pub async fn Sqlite(split: bool) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let database_url = format!("sqlite://{}/customerd.db", directory.path().display());
-        Some(Self { database_url, split, directory, start: START })
+        Some(Self { database_url, split, directory, start: START, seed: 0 })
     }
 
     /// On a database of its own in the throw-away cluster; `None` where PostgreSQL is not installed.
     #[expect(non_snake_case, reason = "named as the macro names databases")]
     pub async fn Postgres(split: bool) -> Option<Self> {
         let database_url = crate::postgres::database().await?;
-        Some(Self { database_url, split, directory: tempfile::tempdir().unwrap(), start: START })
+        Some(Self { database_url, split, directory: tempfile::tempdir().unwrap(), start: START, seed: 0 })
     }
 
     /// The file with the encryption key.
@@ -87,8 +89,9 @@ impl House {
     }
 
     /// The service with flags of the backend, and of the front if that is another node.
-    pub async fn start_apart(self, flags: &[&str], front: &[&str]) -> Service {
-        let clock = Clock::manual(self.start, 1);
+    pub async fn start_apart(mut self, flags: &[&str], front: &[&str]) -> Service {
+        self.seed += 1;
+        let clock = Clock::manual(self.start, self.seed);
         let shutdown = Shutdown::new();
         let mut nodes = Vec::new();
         if self.split {
