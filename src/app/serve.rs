@@ -51,16 +51,17 @@ impl Running {
         self.guards.each_ref().map(GuardLayer::used)
     }
 
-    /// Waits for the shutdown to start, lets what is in flight finish, closes the store.
+    /// Waits until it drains, which health says, and for the shutdown to start, lets what is in flight finish, closes the store.
     ///
     /// # Errors
     ///
     /// The store cannot be closed in order, or the node stopped because it could not go on.
     pub async fn finish(mut self) -> anyhow::Result<()> {
-        self.shutdown.started().await;
+        self.shutdown.draining().await;
         if let Some(backend) = &self.backend {
             backend.report(ServingStatus::NotServing).await;
         }
+        self.shutdown.started().await;
         while self.tasks.join_next().await.is_some() {}
         if let Some(store) = self.store {
             store.close().await?;
@@ -134,6 +135,7 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
         tasks.spawn(until(shutdown.clone(), gauges::run(store.clone(), start.clock.clone())));
     }
     tasks.spawn(until(shutdown.clone(), start.metrics.clone().upkeep()));
+    shutdown.set_drain_delay(serve.limits.drain_delay.0);
     let (http, grpc, health) = (http_addr, grpc_addr, health_addr);
     Ok(Running { http, grpc, health, store, profile, shutdown, tasks, backend, guards, failure, _owner: owner })
 }

@@ -20,7 +20,7 @@ use crate::api;
 use crate::clock::Clock;
 use crate::config::{CertFiles, Common, Serve};
 use crate::domain::chain::ChainSet;
-use crate::serve::{GuardLayer, IdentifyLayer, Limits, Listener, MalformedLayer, Shutdown, TlsFiles, server_config};
+use crate::serve::{Certificates, GuardLayer, IdentifyLayer, Limits, Listener, MalformedLayer, Shutdown, TlsFiles};
 use crate::service::Settings;
 use crate::signature::Origins;
 use crate::store::{Store, programmes};
@@ -69,7 +69,7 @@ impl Start<'_> {
         let alpn: &[&str] = if grpc { &["h2"] } else { &["h2", "http/1.1"] };
         let client_ca = self.serve.tls.grpc_client_ca.clone().filter(|_| grpc);
         let tls = match cert {
-            Some(CertFiles { cert, key }) => Some(server_config(&TlsFiles { cert, key, client_ca }, alpn)?),
+            Some(CertFiles { cert, key }) => Some(Certificates::read(TlsFiles { cert, key, client_ca }, alpn)?),
             None => None,
         };
         let mut limits = self.limits.clone();

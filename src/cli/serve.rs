@@ -21,7 +21,7 @@ pub(super) async fn run(args: Serve, common: &Common) -> anyhow::Result<()> {
     }
     super::environment::warn_of_unused(&args.unused);
     let shutdown = Shutdown::new();
-    on_signals(shutdown.clone())?;
+    on_signals(shutdown.clone(), clock.clone())?;
     let running = app::start(common, &args, clock, shutdown).await?;
     announce(&running, &args, common);
     running.finish().await?;

@@ -222,6 +222,7 @@ mod tests {
         "request_deadline",
         "idle_timeout",
         "shutdown_grace",
+        "drain_delay",
         "trusted_proxies",
         "client_address_header",
         "client_share",

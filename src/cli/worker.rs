@@ -19,7 +19,7 @@ pub(super) async fn run(args: &WorkAlone, common: &Common) -> anyhow::Result<()>
     }
     super::environment::warn_of_unused(&args.unused);
     let shutdown = Shutdown::new();
-    on_signals(shutdown.clone())?;
+    on_signals(shutdown.clone(), clock.clone())?;
     app::work(common, args, clock, shutdown).await?;
     tracing::info!("stopped");
     Ok(())

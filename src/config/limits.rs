@@ -59,7 +59,12 @@ pub struct LimitArgs {
     #[arg(long, env = "CUSTOMERD_IDLE_TIMEOUT", value_name = "TIME", default_value = "75s")]
     pub idle_timeout: Span,
 
-    /// Time that requests in flight get after SIGTERM
+    /// After SIGTERM, time in which the node is not ready (/readyz, gRPC health) but still accepts, so that load balancers
+    /// notice before its listeners close; a second signal ends it
+    #[arg(long, env = "CUSTOMERD_DRAIN_DELAY", value_name = "TIME", default_value = "0s", value_parser = Span::or_none)]
+    pub drain_delay: Span,
+
+    /// Time that requests in flight get once the listeners are closed, after SIGTERM and --drain-delay
     #[arg(long, env = "CUSTOMERD_SHUTDOWN_GRACE", value_name = "TIME", default_value = "25s")]
     pub shutdown_grace: Span,
 

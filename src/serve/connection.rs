@@ -13,13 +13,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
 use super::activity::{Activity, Cut};
 use super::exchange::{Exchange, Peer};
 use super::streams::Streams;
 use super::watched::Watched;
-use super::{Clients, Limits, Shutdown};
+use super::{Certificates, Clients, Limits, Shutdown};
 use crate::clock::Clock;
 
 /// How long an HTTP/2 peer may be silent before it is sent a PING.
@@ -32,7 +33,7 @@ pub(super) struct Shared<S> {
     pub(super) builder: Builder<Streams>,
     /// For who stands for many.
     pub(super) shared_builder: Builder<Streams>,
-    pub(super) tls: Option<tokio_rustls::TlsAcceptor>,
+    pub(super) tls: Option<Arc<Certificates>>,
     pub(super) limits: Limits,
     pub(super) clock: Clock,
     pub(super) http2_only: bool,
@@ -87,6 +88,7 @@ where
         let Some(tls) = &self.tls else {
             return self.speak(stream, Peer { addr, tls: false, certificate: None }, activity).await;
         };
+        let tls = TlsAcceptor::from(tls.current());
         match self.clock.timeout(self.limits.tls_timeout, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);

@@ -9,14 +9,13 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tower::Service;
 
 use super::connection::{Shared, builder, shared_builder};
 use super::connections::Connections;
-use super::{Clients, Limits, Shutdown};
+use super::{Certificates, Clients, Limits, Shutdown};
 use crate::clock::Clock;
 
 /// A bound socket that is not served yet: connections wait in the kernel's queue until [`Listener::run`].
@@ -25,7 +24,7 @@ pub struct Listener {
     addr: SocketAddr,
     clock: Clock,
     limits: Limits,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Arc<Certificates>>,
     http2_only: bool,
     hsts: bool,
     clients: Clients,
@@ -53,10 +52,10 @@ impl Listener {
         Ok(Self { tcp, addr, clock, limits, tls: None, http2_only: false, hsts: false, clients: Clients::default() })
     }
 
-    /// Speaks TLS.
+    /// Speaks TLS, and reads the certificates again when they change.
     #[must_use]
-    pub fn tls(mut self, config: Option<Arc<ServerConfig>>) -> Self {
-        self.tls = config;
+    pub fn tls(mut self, certificates: Option<Certificates>) -> Self {
+        self.tls = certificates.map(Arc::new);
         self
     }
 
@@ -97,11 +96,17 @@ impl Listener {
         let Self { tcp, addr, clock, limits, tls, http2_only, hsts, clients } = self;
         let open = Connections::new(&limits, clients.clone());
         let grace = limits.shutdown_grace;
+        // Ends with this run.
+        let mut watching = JoinSet::new();
+        if let Some(certificates) = tls.clone() {
+            let clock = clock.clone();
+            watching.spawn(async move { certificates.watch(&clock).await });
+        }
         let shared = Arc::new(Shared {
             service,
             builder: builder(&limits),
             shared_builder: shared_builder(&limits),
-            tls: tls.map(tokio_rustls::TlsAcceptor::from),
+            tls,
             limits,
             clock: clock.clone(),
             http2_only,

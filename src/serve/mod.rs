@@ -40,5 +40,5 @@ pub use malformed::MalformedLayer;
 pub use progress::Anonymous;
 pub use refusal::{RATE_LIMITED, REQUEST_TIMEOUT, Row, UNAVAILABLE};
 pub use shutdown::{Shutdown, on_signals};
-pub use tls::{TlsError, TlsFiles, server_config};
+pub use tls::{Certificates, TlsError, TlsFiles};
 pub use trace::{TRACEPARENT, TraceParent};

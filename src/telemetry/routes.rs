@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The service's own check: an error says, in words for an operator, what is missing. Called for every question.
 pub type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-/// Whether the service is fit for work: it has started, its check passes within two seconds and it is not shutting down.
+/// Whether the service is fit for work: it has started, its check passes within two seconds and it is neither draining nor
+/// shutting down.
 #[derive(Clone)]
 pub struct Readiness {
     clock: Clock,
@@ -47,6 +48,9 @@ impl Readiness {
     pub async fn ask(&self) -> Result<(), String> {
         if self.shutdown.is_started() {
             return Err("shutting down".to_owned());
+        }
+        if self.shutdown.is_draining() {
+            return Err("draining".to_owned());
         }
         let Some(check) = self.check.get() else {
             return Err("starting: opening and migrating the database".to_owned());

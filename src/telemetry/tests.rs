@@ -146,6 +146,8 @@ async fn health_and_readiness() {
     assert_eq!(ask("/healthz").await, (200, "ok\n".to_owned()));
     let _refusal = tell.send_replace(Ok(()));
     assert_eq!(ask("/readyz").await, (200, "ready\n".to_owned()));
+    shutdown.drain();
+    assert_eq!(ask("/readyz").await, (503, "not ready: draining\n".to_owned()));
     shutdown.start();
     assert_eq!(ask("/readyz").await, (503, "not ready: shutting down\n".to_owned()));
     assert_eq!(ask("/healthz").await, (200, "ok\n".to_owned()));

@@ -27,6 +27,7 @@ mod crash;
 mod crash_worker;
 mod create;
 mod deliveries_crash;
+mod drain;
 mod errors;
 mod events;
 mod exact;

@@ -223,6 +223,11 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
     /// SIGTERM; its exit code.
     pub fn stop(mut self) -> Option<i32> {
         self.end()
@@ -235,6 +240,12 @@ impl Server {
         format!("{}{rest}", self.said)
     }
 
+    /// SIGTERM; its exit code, and everything that it logged.
+    pub fn stopped(self) -> (Option<i32>, String) {
+        self.signal("TERM");
+        self.ended()
+    }
+
     /// Waits until it ends by itself; its exit code, and everything that it logged.
     pub fn ended(mut self) -> (Option<i32>, String) {
         let code = self.child.wait().unwrap().code();
@@ -243,7 +254,7 @@ impl Server {
     }
 
     fn end(&mut self) -> Option<i32> {
-        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+        self.signal("TERM");
         self.child.wait().unwrap().code()
     }
 }

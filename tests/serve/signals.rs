@@ -1,15 +1,18 @@
 //! Signals, as a process gets them: this test program starts itself again as the service.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use customerd::clock::Clock;
+use customerd::config::Span;
 use customerd::serve::{Listener, Shutdown, on_signals};
 
 use super::house::{patient, waiting};
 
 const SERVICE: &str = "CUSTOMERD_TEST_SIGNALS";
+const DRAIN_DELAY: &str = "CUSTOMERD_TEST_DRAIN_DELAY";
 
 /// The service: says where it listens, and when a shutdown has begun.
 #[test]
@@ -19,9 +22,15 @@ fn service() {
     }
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let shutdown = Shutdown::new();
-        on_signals(shutdown.clone()).unwrap();
+        on_signals(shutdown.clone(), Clock::system()).unwrap();
+        shutdown.set_drain_delay(std::env::var(DRAIN_DELAY).map_or(Duration::ZERO, |text| text.parse::<Span>().unwrap().0));
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), Clock::system(), patient()).await.unwrap();
         println!("at {}", listener.addr());
+        let told = shutdown.clone();
+        tokio::spawn(async move {
+            told.draining().await;
+            println!("draining");
+        });
         let told = shutdown.clone();
         let leaving = tokio::spawn(async move {
             told.started().await;
@@ -48,9 +57,14 @@ struct Service {
 
 impl Service {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(env: &[(&str, &str)]) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["signals::service", "--exact", "--nocapture"])
             .env(SERVICE, "1")
+            .envs(env.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -117,4 +131,49 @@ fn a_second_signal_ends_at_once() {
         assert_eq!(service.child.wait().unwrap().code(), Some(code));
         drop(hanging);
     }
+}
+
+/// Whether a call is answered there. What it is answered does not matter.
+fn serves(addr: SocketAddr) -> bool {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.write_all(b"GET /nowhere HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text.starts_with("HTTP/1.1 404")
+}
+
+#[test]
+fn a_drain_delay_goes_on_accepting_until_a_second_signal() {
+    let mut service = Service::start_with(&[(DRAIN_DELAY, "1h")]);
+    service.signal("TERM");
+    service.line("draining");
+    assert!(serves(service.addr));
+    service.signal("TERM");
+    service.line("leaving");
+    assert_eq!(service.child.wait().unwrap().code(), Some(0), "the second signal ends the delay, not the process");
+}
+
+#[test]
+fn a_drain_delay_ends_by_itself() {
+    let mut service = Service::start_with(&[(DRAIN_DELAY, "50ms")]);
+    let hanging = service.begin();
+    service.signal("INT");
+    service.line("draining");
+    service.line("leaving");
+    assert_eq!(service.child.try_wait().unwrap(), None, "the request may still finish");
+    service.signal("INT");
+    assert_eq!(service.child.wait().unwrap().code(), Some(130));
+    drop(hanging);
+}
+
+#[test]
+fn a_hangup_ends_nothing() {
+    let mut service = Service::start();
+    for _ in 0..2 {
+        service.signal("HUP");
+        assert!(serves(service.addr));
+    }
+    service.signal("TERM");
+    service.line("leaving");
+    assert_eq!(service.child.wait().unwrap().code(), Some(0));
 }
