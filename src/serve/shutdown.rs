@@ -95,7 +95,11 @@ pub fn on_signals(shutdown: Shutdown, clock: Clock) -> std::io::Result<()> {
         let delay = shutdown.delay();
         shutdown.drain();
         if !delay.is_zero() {
-            tracing::info!(signal = name, ?delay, "draining: not ready, still accepting; a second signal ends the delay");
+            tracing::info!(
+                signal = name,
+                ?delay,
+                "draining: not ready, still accepting; a second signal ends the delay"
+            );
             tokio::select! {
                 () = clock.sleep(delay) => {}
                 _ = next(&mut term, &mut int) => {}

@@ -23,7 +23,8 @@ fn service() {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let shutdown = Shutdown::new();
         on_signals(shutdown.clone(), Clock::system()).unwrap();
-        shutdown.set_drain_delay(std::env::var(DRAIN_DELAY).map_or(Duration::ZERO, |text| text.parse::<Span>().unwrap().0));
+        shutdown
+            .set_drain_delay(std::env::var(DRAIN_DELAY).map_or(Duration::ZERO, |text| text.parse::<Span>().unwrap().0));
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), Clock::system(), patient()).await.unwrap();
         println!("at {}", listener.addr());
         let told = shutdown.clone();
