@@ -64,7 +64,7 @@ async fn write_one(tx: &mut Tx, programme_id: Uuid, family: &Family) {
         updated_at: now,
         version: 1,
     };
-    assert!(customers::insert(tx, &Held { customer, chain: Chain::default(), challenge: None }).await.unwrap());
+    customers::insert(tx, &Held::new(customer, Chain::default(), None)).await.unwrap();
     let head = "INSERT INTO accounts (id, programme_id, customer_id, currency, status, created_at, updated_at, version) VALUES ";
     write_rows(tx, Rows { head, tail: "", lengths: Lengths::All }, &family.accounts, |query, account| {
         let query = query.bind(*account).bind(programme_id).bind(id).bind("EUR").bind("active");

@@ -36,7 +36,7 @@ impl Bare {
         let slot = Slot { scope: programme_id, key: clock.id(), now, expires_at: now };
         let stored = Stored { fingerprint: vec![0; 32], status: 0, reply: vec![0; 150] };
         let standing = Standing { programme_id, generation: 1, key_id: None };
-        assert!(idempotency::put(&mut tx, slot, &stored, Some(&standing)).await.unwrap());
+        idempotency::put(&mut tx, slot, &stored, Some(&standing)).await.unwrap();
         tx.commit().await.unwrap();
     }
 
@@ -82,5 +82,5 @@ impl Bare {
 
 async fn write_back(tx: &mut Tx, mut held: Held, events: &[Event]) {
     held.chain.seq = events.len() as i64;
-    customers::update(tx, &held).await.unwrap();
+    customers::update(tx, &mut held).await.unwrap();
 }

@@ -106,7 +106,7 @@ impl Scene {
         };
         let mut chain = Chain::default();
         let event = chain.append(self.clock.id(), customer.event(None, "created"), &Origin::internal("bench"));
-        assert!(customers::insert(tx, &Held { customer, chain, challenge: None }).await.unwrap());
+        customers::insert(tx, &Held::new(customer, chain, None)).await.unwrap();
         events::insert(tx, std::slice::from_ref(&event)).await.unwrap();
         event
     }

@@ -147,11 +147,9 @@ impl Bench {
             version: 1,
         };
         let mut tx = self.store.begin().await.unwrap();
-        assert!(
-            customers::insert(&mut tx, &Held { customer, chain: Chain::default(), challenge: None }).await.unwrap()
-        );
+        customers::insert(&mut tx, &Held::new(customer, Chain::default(), None)).await.unwrap();
         if with_task {
-            tasks::enqueue(&mut tx, &self.task(id, now)).await.unwrap();
+            tasks::enqueue(&mut tx, &self.task(id, now)).unwrap();
         }
         tx.commit().await.unwrap();
         id
@@ -297,7 +295,7 @@ impl Bench {
         for first in (0..waiting).step_by(10_000) {
             let mut tx = self.store.begin().await.unwrap();
             for _ in first..waiting.min(first + 10_000) {
-                tasks::enqueue(&mut tx, &self.task(customer, now)).await.unwrap();
+                tasks::enqueue(&mut tx, &self.task(customer, now)).unwrap();
             }
             tx.commit().await.unwrap();
         }

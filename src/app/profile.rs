@@ -177,7 +177,7 @@ pub async fn enrol(
     signing_keys::insert(&mut tx, programme.id, &key).await?;
     if let Some(act) = act {
         let act = Act { target_id: Some(programme.id.to_string()), programme_id: Some(programme.id), ..act };
-        acts::record(&mut tx, &act).await?;
+        acts::record(&mut tx, &act)?;
     }
     tx.commit().await?;
     Ok(Some(Profile {

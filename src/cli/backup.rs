@@ -128,7 +128,7 @@ async fn record(store: &Store, clock: &Clock, file: &Path) {
 
 async fn try_record(store: &Store, act: &Act) -> Result<(), store::Error> {
     let mut tx = store.begin().await?;
-    acts::record(&mut tx, act).await?;
+    acts::record(&mut tx, act)?;
     tx.commit().await
 }
 

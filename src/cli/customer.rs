@@ -64,7 +64,7 @@ pub(super) async fn run(command: Customer, common: &Common) -> anyhow::Result<()
     let act = act(&clock, "customer.decide_verification", &id.to_string());
     let origin = Origin::internal(&act.actor);
     decision::decide(&mut tx, &mut held, Decision { approve, reason: &reason, origin: &origin }, &clock).await?;
-    acts::record(&mut tx, &Act { programme_id, reason: Some(reason), ..act }).await?;
+    acts::record(&mut tx, &Act { programme_id, reason: Some(reason), ..act })?;
     tx.commit().await?;
     store.close().await?;
     super::print(&json!({"customerId": id, "status": held.customer.status.as_str()}).to_string())

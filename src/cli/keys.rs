@@ -114,14 +114,14 @@ impl Change for Rotation {
 
     async fn apply(&self, tx: &mut Tx) -> Result<(), store::Error> {
         keyring::rotate(tx, &self.fresh, self.until).await?;
-        acts::record(tx, &self.act).await
+        acts::record(tx, &self.act)
     }
 }
 
 async fn rotate_encryption(store: &Store, common: &Common, clock: &Clock) -> anyhow::Result<()> {
     let rotated = encryption::rotate(store, common, clock).await?;
     let mut tx = store.begin().await?;
-    acts::record(&mut tx, &acting::act(clock, "key.rotate", "encryption")).await?;
+    acts::record(&mut tx, &acting::act(clock, "key.rotate", "encryption"))?;
     tx.commit().await?;
     let unused: Vec<_> = rotated.unused.iter().map(ToString::to_string).collect();
     let line =

@@ -90,7 +90,7 @@ async fn create(
     }
     let made = operators::insert(&mut tx, &operator, &token_hash(&secret)).await?;
     anyhow::ensure!(made, "there is an operator named {name} already");
-    acts::record(&mut tx, &act(clock, "operator.create", name)).await?;
+    acts::record(&mut tx, &act(clock, "operator.create", name))?;
     tx.commit().await?;
     super::print(&shown(&operator, Some(&secret)).to_string())
 }
@@ -108,7 +108,7 @@ async fn rotate(store: &Store, clock: &Clock, name: &str) -> anyhow::Result<()> 
     let mut operator = operators::lock(&mut tx, name).await?.with_context(|| unknown(name))?;
     operator.rotate(clock.now())?;
     operators::update(&mut tx, &operator, Some(&token_hash(&secret))).await?;
-    acts::record(&mut tx, &act(clock, "operator.rotate", name)).await?;
+    acts::record(&mut tx, &act(clock, "operator.rotate", name))?;
     tx.commit().await?;
     super::print(&shown(&operator, Some(&secret)).to_string())
 }
@@ -118,7 +118,7 @@ async fn revoke(store: &Store, clock: &Clock, name: &str) -> anyhow::Result<()> 
     let mut operator = operators::lock(&mut tx, name).await?.with_context(|| unknown(name))?;
     operator.revoke(clock.now())?;
     operators::update(&mut tx, &operator, None).await?;
-    acts::record(&mut tx, &act(clock, "operator.revoke", name)).await?;
+    acts::record(&mut tx, &act(clock, "operator.revoke", name))?;
     tx.commit().await?;
     super::print(&shown(&operator, None).to_string())
 }

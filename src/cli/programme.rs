@@ -125,7 +125,7 @@ async fn set_disabled(store: &Store, clock: &Clock, id: Uuid, disabled: bool) ->
 /// Records who did this to a programme.
 async fn record(tx: &mut Tx, clock: &Clock, (act, id): (&str, Uuid)) -> Result<(), store::Error> {
     let act = Act { programme_id: Some(id), ..acting::act(clock, act, &id.to_string()) };
-    acts::record(tx, &act).await
+    acts::record(tx, &act)
 }
 
 /// The public key in a PEM file.

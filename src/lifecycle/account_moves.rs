@@ -74,5 +74,5 @@ async fn ask(tx: &mut Tx, held: &Held, now: Timestamp) -> Result<(), Error> {
         run_at: now,
         created_at: now,
     };
-    tasks::enqueue(tx, &task).await
+    tasks::enqueue(tx, &task)
 }

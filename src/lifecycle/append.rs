@@ -25,14 +25,14 @@ impl Recorder<'_> {
         events::insert(tx, &recorded).await
     }
 
-    /// Inserts a new customer with the first event of its chain. `false`, and nothing is written, where the programme has a
-    /// customer with its chain id or external id.
-    pub async fn open(self, tx: &mut Tx, held: &mut Held) -> Result<bool, Error> {
+    /// Inserts a new customer with the first event of its chain.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`customers::insert`].
+    pub async fn open(self, tx: &mut Tx, held: &mut Held) -> Result<(), Error> {
         let event = held.chain.append(self.clock.id(), held.customer.event(None, "created"), self.origin);
-        if !customers::insert(tx, held).await? {
-            return Ok(false);
-        }
-        events::insert(tx, &[event]).await?;
-        Ok(true)
+        customers::insert(tx, held).await?;
+        events::insert(tx, &[event]).await
     }
 }

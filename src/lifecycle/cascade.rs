@@ -89,7 +89,7 @@ impl Cascade<'_> {
                 let mut batch = accounts::following(tx, id, &next(after)).await?;
                 after = batch.last().map(Child::key);
                 self.follow(tx, &mut batch, chain).await?;
-                accounts::update_all(tx, &batch).await?;
+                accounts::update_all(tx, &batch)?;
                 if batch.len() < BATCH {
                     break;
                 }
@@ -100,7 +100,7 @@ impl Cascade<'_> {
             let mut batch = cards::following(tx, &next(after)).await?;
             after = batch.last().map(Child::key);
             self.follow(tx, &mut batch, chain).await?;
-            cards::update_all(tx, &batch).await?;
+            cards::update_all(tx, &batch)?;
             if batch.len() < BATCH {
                 return Ok(());
             }

@@ -67,7 +67,7 @@ pub async fn make(tx: &mut Tx, held: &mut Held, step: Step<'_>, clock: &Clock) -
             run_at: now,
             created_at: now,
         };
-        tasks::enqueue(tx, &task).await?;
+        tasks::enqueue(tx, &task)?;
     }
     let follow = match step.by {
         Move::Deactivate => Some(Follow::Deactivate),

@@ -55,21 +55,33 @@ impl<C: Change> Change for Recorded<'_, C> {
         let Some(act) = &self.act else { return done };
         match &done {
             Ok(reply) => match C::targets(reply) {
-                None => acts::record(tx, act).await?,
+                None => acts::record(tx, act)?,
                 Some(targets) => {
                     for target in targets {
                         let act = Act { id: self.clock.id(), target_id: Some(target), ..act.clone() };
-                        acts::record(tx, &act).await?;
+                        acts::record(tx, &act)?;
                     }
                 }
             },
             Err(Failure::Refused(refusal)) if refusal.is_business() => {
                 let outcome = error::row(refusal.code).code.to_owned();
-                acts::record(tx, &Act { outcome, ..act.clone() }).await?;
+                acts::record(tx, &Act { outcome, ..act.clone() })?;
             }
             Err(_) => {}
         }
         done
+    }
+
+    fn is_optimistic(&self) -> bool {
+        self.change.is_optimistic()
+    }
+
+    async fn conflict(&self, tx: &mut Tx) -> Outcome<Option<Error>> {
+        let refusal = self.change.conflict(tx).await?;
+        if let (Some(refusal), Some(act)) = (&refusal, &self.act) {
+            acts::record(tx, &Act { outcome: error::row(refusal.code).code.to_owned(), ..act.clone() })?;
+        }
+        Ok(refusal)
     }
 }
 
@@ -101,6 +113,6 @@ impl store::Change for Record {
     type Error = store::Error;
 
     async fn apply(&self, tx: &mut Tx) -> Result<(), store::Error> {
-        acts::record(tx, &self.0).await
+        acts::record(tx, &self.0)
     }
 }

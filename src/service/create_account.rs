@@ -68,11 +68,15 @@ impl Change for CreateAccount {
         let account = Account { customer_id, created_at, updated_at: created_at, ..self.account.clone() };
         let owner = challenge::account(&held.customer)?;
         let challenge = challenge::issue(&self.api, owner, challenge::ACCOUNT, self.now)?;
-        accounts::insert(tx, &account, &challenge).await?;
+        accounts::insert(tx, &account, &challenge)?;
         let recorder = Recorder { origin: &self.origin, clock: &self.api.clock };
         recorder.append(tx, &mut held.chain, vec![account.event(None, "created")]).await?;
-        customers::update(tx, &held).await?;
+        customers::update(tx, &mut held).await?;
         Ok(v1::Account { challenge: Some(challenge.text), ..convert::account(&account) })
+    }
+
+    fn is_optimistic(&self) -> bool {
+        true
     }
 
     fn targets(reply: &v1::Account) -> Option<Vec<String>> {

@@ -93,12 +93,10 @@ impl Change for CreateCard {
         let (account_id, customer_id) = (held.account.id, held.account.customer_id);
         let created_at = held.customer.chain.next_time(self.card.created_at);
         let card = Card { account_id, customer_id, created_at, updated_at: created_at, ..self.card.clone() };
-        if !cards::insert(tx, &card).await? {
-            return Err(conflict(tx, &card).await?.into());
-        }
+        cards::insert(tx, &card)?;
         let recorder = Recorder { origin: &self.origin, clock: &self.api.clock };
         recorder.append(tx, &mut held.customer.chain, vec![card.event(None, "created")]).await?;
-        customers::update(tx, &held.customer).await?;
+        customers::update(tx, &mut held.customer).await?;
         let task = NewTask {
             id: card.id,
             kind: Kind::Issuance,
@@ -108,26 +106,27 @@ impl Change for CreateCard {
             run_at: card.created_at,
             created_at: card.created_at,
         };
-        tasks::enqueue(tx, &task).await?;
+        tasks::enqueue(tx, &task)?;
         Ok(convert::card(&card))
+    }
+
+    fn is_optimistic(&self) -> bool {
+        true
     }
 
     fn targets(reply: &v1::Card) -> Option<Vec<String>> {
         Some(vec![reply.id.clone()])
     }
-}
 
-/// Names the card that has the place.
-async fn conflict(tx: &mut Tx, card: &Card) -> Outcome<Error> {
-    let kind = card.card_type.as_str();
-    let error =
-        Error::new(Code::CardExists, format!("The account has a live {kind} card already. Terminate it first."));
-    Ok(match cards::live(tx, card.account_id, card.card_type).await? {
-        Some(existing) => error.with("existingId", existing.to_string()).on(
-            "type",
-            "CARD_EXISTS",
-            format!("Card {existing} has this type already."),
-        ),
-        None => error,
-    })
+    /// Names the live card of the same type.
+    async fn conflict(&self, tx: &mut Tx) -> Outcome<Option<Error>> {
+        // Refused before where it is not the programme's.
+        let Ok(account_id) = convert::account_id(&self.account_id) else { return Ok(None) };
+        let Some(existing) = cards::live(tx, account_id, self.card.card_type).await? else { return Ok(None) };
+        let detail =
+            format!("The account has a live {} card already. Terminate it first.", self.card.card_type.as_str());
+        let message = format!("Card {existing} has this type already.");
+        let error = Error::new(Code::CardExists, detail).with("existingId", existing.to_string());
+        Ok(Some(error.on("type", "CARD_EXISTS", message)))
+    }
 }

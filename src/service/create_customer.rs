@@ -46,7 +46,7 @@ impl Prepare for v1::CreateCustomerRequest {
             version: 1,
         };
         let challenge = Some(challenge::issue(cx.api, account, challenge::CUSTOMER, cx.now)?);
-        let held = Held { customer, chain: Chain::new(CustomerKey::new(cx.api.clock.random())), challenge };
+        let held = Held::new(customer, Chain::new(CustomerKey::new(cx.api.clock.random())), challenge);
         Ok(CreateCustomer { api: cx.api.clone(), origin: cx.origin.clone(), held })
     }
 }
@@ -57,9 +57,7 @@ impl Change for CreateCustomer {
     async fn apply(&self, tx: &mut Tx) -> Outcome<v1::Customer> {
         let mut held = self.held.clone();
         let recorder = Recorder { origin: &self.origin, clock: &self.api.clock };
-        if !recorder.open(tx, &mut held).await? {
-            return Err(self.conflict(tx).await?.into());
-        }
+        recorder.open(tx, &mut held).await?;
         Ok(v1::Customer {
             challenge: held.challenge.map(|challenge| challenge.text),
             verification_url: Some(self.api.keys().links.verification(held.customer.id)),
@@ -67,18 +65,24 @@ impl Change for CreateCustomer {
         })
     }
 
+    fn is_optimistic(&self) -> bool {
+        true
+    }
+
     fn targets(reply: &v1::Customer) -> Option<Vec<String>> {
         Some(vec![reply.id.clone()])
     }
-}
 
-impl CreateCustomer {
     /// Names the fields that are taken, and by whom.
-    async fn conflict(&self, tx: &mut Tx) -> Outcome<Error> {
+    async fn conflict(&self, tx: &mut Tx) -> Outcome<Option<Error>> {
         let wanted = &self.held.customer;
         let mut error =
             Error::new(Code::CustomerExists, "The programme has a customer with this chainId or externalId already.");
-        for existing in customers::conflict(tx, wanted).await? {
+        let existing = customers::conflict(tx, wanted).await?;
+        if existing.is_empty() {
+            return Ok(None);
+        }
+        for existing in existing {
             if error.extra.is_empty() {
                 error = error.with("existingId", existing.id.to_string());
             }
@@ -90,6 +94,6 @@ impl CreateCustomer {
                 error = error.on(field, "CUSTOMER_EXISTS", format!("Customer {} has it already.", existing.id));
             }
         }
-        Ok(error)
+        Ok(Some(error))
     }
 }

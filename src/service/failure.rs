@@ -22,6 +22,18 @@ pub(crate) enum Failure {
 /// What a step of a call gives.
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
+impl Failure {
+    /// Whether other requests were first: with the same key, or with what must be unique.
+    pub(crate) const fn is_conflict(&self) -> bool {
+        self.is_unique() || matches!(self, Self::Store(store::Error::NotApplied))
+    }
+
+    /// Whether the writes broke a rule of uniqueness.
+    pub(crate) const fn is_unique(&self) -> bool {
+        matches!(self, Self::Store(store::Error::Unique(_)))
+    }
+}
+
 impl Retry for Failure {
     fn is_retry(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_retry())

@@ -47,7 +47,7 @@ impl store::Change for Live<'_> {
         let owner = challenge::account(&held.customer.customer)?;
         let fresh = challenge::issue(self.api, owner, challenge::ACCOUNT, self.now)?;
         held.challenge = Some(fresh.clone());
-        accounts::update(tx, &held).await?;
+        accounts::update(tx, &mut held).await?;
         Ok(fresh)
     }
 }

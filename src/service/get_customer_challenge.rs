@@ -48,7 +48,7 @@ impl store::Change for Live<'_> {
         let account = challenge::account(&held.customer)?;
         let fresh = challenge::issue(self.api, account, challenge::CUSTOMER, self.now)?;
         held.challenge = Some(fresh.clone());
-        customers::update(tx, &held).await?;
+        customers::update(tx, &mut held).await?;
         Ok(fresh)
     }
 }

@@ -39,6 +39,10 @@ impl Change for MoveAccount {
         account_moves::make(tx, &mut held, step, &self.api.clock).await?;
         Ok(convert::account(&held.account))
     }
+
+    fn is_optimistic(&self) -> bool {
+        true
+    }
 }
 
 /// Holds a programme's account; with `None`, any programme's.

@@ -48,6 +48,10 @@ impl Change for MoveCard {
         card_moves::make(tx, &mut held, step, &self.api.clock).await?;
         Ok(convert::card(&held.card))
     }
+
+    fn is_optimistic(&self) -> bool {
+        true
+    }
 }
 
 /// Holds a programme's card; with `None`, any programme's.

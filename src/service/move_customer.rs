@@ -47,6 +47,11 @@ impl Change for MoveCustomer {
         moves::make(tx, &mut held, step, &self.api.clock).await?;
         Ok(convert::customer(&held.customer))
     }
+
+    fn is_optimistic(&self) -> bool {
+        // A rejection writes the customer's row twice.
+        self.by != Move::Reject
+    }
 }
 
 /// Holds a programme's customer. Inside the change, so that the answer for an id that does not exist is kept under the

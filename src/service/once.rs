@@ -1,9 +1,9 @@
 //! Idempotency: a change, its event and the answer under its key commit in one transaction, or none of them does.
 //!
-//! The key's row is written last. Where it is there already, the whole transaction is rolled back and the stored answer
+//! The key's row is written with the change. Where it is there already, the whole transaction is undone and the stored response
 //! given instead, so that there is no "in flight" state that a crash could leave behind: on PostgreSQL a second request
 //! waits at the key until the first has committed, on SQLite changes follow one another anyway. Business refusals are
-//! answers too; anything that may come out differently the next time is not kept.
+//! responses too; anything that may come out differently the next time is not kept.
 
 use std::time::Duration;
 
@@ -15,7 +15,10 @@ use super::failure::{Failure, Outcome};
 use crate::api::error;
 use crate::domain::{self, Timestamp};
 use crate::store::idempotency::{self, Slot, Stored};
-use crate::store::{self, Retry, Standing, Store, Tx};
+use crate::store::{self, Standing, Store, Tx};
+
+/// How often a change is tried while others are first.
+const ATTEMPTS: u32 = 3;
 
 /// How long an answer is kept.
 pub(crate) const LIFE: Duration = Duration::from_secs(3600);
@@ -32,6 +35,16 @@ pub(crate) trait Change: Send + Sync {
     /// is recorded for each, and none where there are none. `None` where the request named it.
     fn targets(_reply: &Self::Reply) -> Option<Vec<String>> {
         None
+    }
+
+    /// Whether it can be run without locks: see [`store::Change::is_optimistic`].
+    fn is_optimistic(&self) -> bool {
+        false
+    }
+
+    /// What stands in the way, after its writes broke a rule of uniqueness; `None` where nothing does any more.
+    fn conflict(&self, _tx: &mut Tx) -> impl Future<Output = Outcome<Option<domain::Error>>> + Send {
+        async { Ok(None) }
     }
 }
 
@@ -57,7 +70,7 @@ pub(crate) struct Answer<T> {
     pub(crate) replayed: bool,
 }
 
-/// Makes `change` happen at most once under `key`, and gives the answer of the time that it did.
+/// Makes `change` happen at most once under `key`, and gives the response of the time that it did.
 pub(crate) async fn once<C: Change>(store: &Store, key: Key<'_>, change: &C) -> Outcome<Answer<C::Reply>> {
     if let Some(scope) = key.unscoped {
         let mut tx = store.begin().await?;
@@ -68,20 +81,29 @@ pub(crate) async fn once<C: Change>(store: &Store, key: Key<'_>, change: &C) -> 
             return replay(&stored, key).map(|reply| Answer { reply, replayed: true });
         }
     }
-    // Twice at the most: the answer in the way may expire between the two statements.
-    for _ in 0..2 {
-        match store.transact(&Keyed { key, change }).await {
+    for attempt in 0..ATTEMPTS {
+        let conflict = match store.transact(&Keyed { key, change, optimistic: attempt == 0 }).await {
             Ok(reply) => return Ok(Answer { reply, replayed: false }),
-            Err(Stop::Failed(failure)) => return Err(failure),
-            Err(Stop::Taken) => {
-                // Read in a transaction of its own and committed: the answer is not given again before it is durable.
-                let mut tx = store.begin().await?;
-                let stored = idempotency::get(&mut tx, key.slot()).await?;
-                tx.commit().await?;
-                if let Some(stored) = stored {
-                    return replay(&stored, key).map(|reply| Answer { reply, replayed: true });
-                }
-            }
+            Err(failure) if failure.is_conflict() => failure,
+            Err(failure) => return Err(failure),
+        };
+        // Which of the rules that a request breaks the database names is not defined: that the key is in use comes first. It is read
+        // in a transaction of its own and committed: nothing is given again before it is durable.
+        let mut tx = store.begin().await?;
+        let stored = idempotency::get(&mut tx, key.slot()).await?;
+        tx.commit().await?;
+        if let Some(stored) = stored {
+            return replay(&stored, key).map(|reply| Answer { reply, replayed: true });
+        }
+        match store.transact(&Refused { key: Some(key), request_id: key.request_id, change }).await {
+            Ok(Some(status)) => return Ok(Answer { reply: Err(status), replayed: false }),
+            // The other is gone, or was never in the way: this one read what was changed meanwhile.
+            Ok(None) => {}
+            Err(failure) if failure.is_conflict() => {}
+            Err(failure) => return Err(failure),
+        }
+        if attempt + 1 == ATTEMPTS && conflict.is_unique() {
+            return Err(conflict);
         }
     }
     let detail = "Another request with this idempotency key is in progress. Ask again for its answer.";
@@ -106,54 +128,68 @@ impl Key<'_> {
     fn slot(&self) -> Slot {
         Slot { scope: self.scope, key: self.key, now: self.now, expires_at: self.now + LIFE }
     }
+
+    /// Keeps a response in the transaction that it is the response to.
+    async fn keep(&self, tx: &mut Tx, status: i32, reply: Vec<u8>) -> Outcome<()> {
+        let fingerprint = self.fingerprints.first().cloned().unwrap_or_default();
+        Ok(idempotency::put(tx, self.slot(), &Stored { fingerprint, status, reply }, self.standing).await?)
+    }
+
+    /// The same, of a refusal. It has the id of this request, which a replay repeats: the bytes are the same then.
+    async fn keep_refusal(&self, tx: &mut Tx, status: &Status) -> Outcome<()> {
+        self.keep(tx, status.code() as i32, status.details().to_vec()).await
+    }
 }
 
 struct Keyed<'a, C> {
     key: Key<'a>,
     change: &'a C,
-}
-
-enum Stop {
-    Taken,
-    Failed(Failure),
-}
-
-impl From<store::Error> for Stop {
-    fn from(error: store::Error) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
-impl Retry for Stop {
-    fn is_retry(&self) -> bool {
-        matches!(self, Self::Failed(failure) if failure.is_retry())
-    }
+    /// The first time, if the change can.
+    optimistic: bool,
 }
 
 impl<C: Change> store::Change for Keyed<'_, C> {
     type Out = Result<C::Reply, Status>;
-    type Error = Stop;
+    type Error = Failure;
 
-    async fn apply(&self, tx: &mut Tx) -> Result<Self::Out, Stop> {
-        let fingerprint = self.key.fingerprints.first().cloned().unwrap_or_default();
-        let (reply, stored) = match self.change.apply(tx).await {
+    fn is_optimistic(&self) -> bool {
+        self.optimistic && self.change.is_optimistic()
+    }
+
+    async fn apply(&self, tx: &mut Tx) -> Outcome<Self::Out> {
+        match self.change.apply(tx).await {
             Ok(reply) => {
-                let stored = Stored { fingerprint, status: 0, reply: reply.encode_to_vec() };
-                (Ok(reply), stored)
+                self.key.keep(tx, 0, reply.encode_to_vec()).await?;
+                Ok(Ok(reply))
             }
             Err(Failure::Refused(refusal)) if refusal.is_business() => {
-                // With the id of this request, which a replay repeats: the bytes are the same then.
                 let status = error::status(&refusal, self.key.request_id);
-                let stored = Stored { fingerprint, status: status.code() as i32, reply: status.details().to_vec() };
-                (Err(status), stored)
+                self.key.keep_refusal(tx, &status).await?;
+                Ok(Err(status))
             }
-            Err(failure) => return Err(Stop::Failed(failure)),
-        };
-        if idempotency::put(tx, self.key.slot(), &stored, self.key.standing).await? {
-            Ok(reply)
-        } else {
-            Err(Stop::Taken)
+            Err(failure) => Err(failure),
         }
+    }
+}
+
+/// What stands in the way of a change whose writes broke a rule of uniqueness, kept under its key.
+struct Refused<'a, C> {
+    key: Option<Key<'a>>,
+    request_id: Option<&'a str>,
+    change: &'a C,
+}
+
+impl<C: Change> store::Change for Refused<'_, C> {
+    type Out = Option<Status>;
+    type Error = Failure;
+
+    async fn apply(&self, tx: &mut Tx) -> Outcome<Option<Status>> {
+        let Some(refusal) = self.change.conflict(tx).await? else { return Ok(None) };
+        let status = error::status(&refusal, self.request_id);
+        if let Some(key) = self.key {
+            key.keep_refusal(tx, &status).await?;
+        }
+        Ok(Some(status))
     }
 }
 
@@ -163,8 +199,21 @@ pub(crate) async fn unkeyed<C: Change>(
     request_id: Option<&str>,
     change: &C,
 ) -> Outcome<Answer<C::Reply>> {
-    let reply = store.transact(&Plain { request_id, change }).await?;
-    Ok(Answer { reply, replayed: false })
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let conflict = match store.transact(&Plain { request_id, change }).await {
+            Ok(reply) => return Ok(Answer { reply, replayed: false }),
+            Err(failure) if failure.is_conflict() => failure,
+            Err(failure) => return Err(failure),
+        };
+        if let Some(status) = store.transact(&Refused { key: None, request_id, change }).await? {
+            return Ok(Answer { reply: Err(status), replayed: false });
+        }
+        if attempt == ATTEMPTS {
+            return Err(conflict);
+        }
+    }
 }
 
 struct Plain<'a, C> {

@@ -50,7 +50,7 @@ impl Change for SignAccountChallenge {
             if refusal.code == Code::ChallengeSignatureInvalid {
                 let owner = challenge::account(&held.customer.customer)?;
                 held.challenge = Some(challenge::issue(&self.api, owner, challenge::ACCOUNT, self.now)?);
-                accounts::update(tx, &held).await?;
+                accounts::update(tx, &mut held).await?;
             }
             return Err(refusal.into());
         }

@@ -6,7 +6,7 @@ use super::children::Batch;
 use super::customers::{self, Challenge};
 use super::standing;
 use super::value::row;
-use super::{Connection, Error, Owner, Tx};
+use super::{Connection, Effect, Error, Lengths, Owner, Tx};
 use crate::domain::Timestamp;
 use crate::domain::account::{Account, Sleeper, Status};
 
@@ -64,6 +64,8 @@ pub struct Held {
     pub account: Account,
     /// Its live challenge.
     pub challenge: Option<Challenge>,
+    /// The text of the challenge that it was read with, which [`update`] insists on: a new one leaves the chain as it is.
+    read: Option<Vec<u8>>,
 }
 
 row! {
@@ -74,8 +76,8 @@ row! {
 }
 
 /// Inserts an account with its first challenge. The caller holds the customer.
-pub async fn insert(tx: &mut Tx, account: &Account, challenge: &Challenge) -> Result<(), Error> {
-    tx.query(
+pub fn insert(tx: &mut Tx, account: &Account, challenge: &Challenge) -> Result<(), Error> {
+    tx.write(
         "INSERT INTO accounts (id, programme_id, customer_id, currency, status, created_at, updated_at, version, challenge, \
          challenge_expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
@@ -89,9 +91,7 @@ pub async fn insert(tx: &mut Tx, account: &Account, challenge: &Challenge) -> Re
     .bind(account.version)
     .bind(challenge.text.as_slice())
     .bind(challenge.expires_at)
-    .execute()
-    .await?;
-    Ok(())
+    .collect(Effect::Any)
 }
 
 /// An account, of any programme.
@@ -124,17 +124,20 @@ pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
     let account = get_any(tx, id).await?.ok_or(Error::NotFound)?;
     let query = tx.query("SELECT challenge, challenge_expires_at FROM accounts WHERE id = $1").bind(id);
     let row: ChallengeRow = query.one().await?;
+    let read = row.challenge.clone();
     let challenge =
         row.challenge.zip(row.challenge_expires_at).map(|(text, expires_at)| Challenge { text, expires_at });
-    Ok(Some(Held { customer, account, challenge }))
+    Ok(Some(Held { customer, account, challenge, read }))
 }
 
 /// Writes back what [`lock`] gave and a change left, the customer's chain included.
-pub async fn update(tx: &mut Tx, held: &Held) -> Result<(), Error> {
-    let Held { customer, account, challenge } = held;
-    tx.query(
+pub async fn update(tx: &mut Tx, held: &mut Held) -> Result<(), Error> {
+    let Held { customer, account, challenge, read } = held;
+    // Before its own: that sends what this transaction has written of either before.
+    customers::update(tx, customer).await?;
+    tx.write(
         "UPDATE accounts SET chain_id = $2, status = $3, slept_by = $4, updated_at = $5, version = $6, challenge = $7, \
-         challenge_expires_at = $8 WHERE id = $1",
+         challenge_expires_at = $8 WHERE id = $1 AND challenge IS NOT DISTINCT FROM $9",
     )
     .bind(account.id)
     .bind(account.chain_id.as_deref())
@@ -144,9 +147,10 @@ pub async fn update(tx: &mut Tx, held: &Held) -> Result<(), Error> {
     .bind(account.version)
     .bind(challenge.as_ref().map(|challenge| challenge.text.as_slice()))
     .bind(challenge.as_ref().map(|challenge| challenge.expires_at))
-    .execute()
-    .await?;
-    customers::update(tx, customer).await
+    .bind(read.as_deref())
+    .collect(Effect::Required)?;
+    *read = challenge.as_ref().map(|challenge| challenge.text.clone());
+    Ok(())
 }
 
 /// Whose accounts or cards to list.
@@ -221,19 +225,16 @@ pub async fn following(tx: &mut Tx, customer_id: Uuid, batch: &Batch) -> Result<
 }
 
 /// Writes accounts that were all moved the same way.
-pub async fn update_all(tx: &mut Tx, accounts: &[Account]) -> Result<(), Error> {
+pub fn update_all(tx: &mut Tx, accounts: &[Account]) -> Result<(), Error> {
     let Some(first) = accounts.first() else { return Ok(()) };
     // A closed account's challenge is of no more use; one that is deactivated or reactivated has none.
-    tx.query(
+    tx.write(
         "UPDATE accounts SET status = $1, slept_by = $2, updated_at = $3, challenge = NULL, challenge_expires_at = NULL, \
          version = version + 1 WHERE id IN ",
     )
     .bind(first.status.as_str())
     .bind(first.slept_by.map(Sleeper::as_str))
     .bind(first.updated_at)
-    .push_list(accounts.iter().map(|account| account.id))
-    .once()
-    .execute()
-    .await?;
-    Ok(())
+    .push_list(Lengths::Few.fill(accounts).map(|account| account.id))
+    .collect(Effect::Any)
 }

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::value::row;
-use super::{Connection, Error, Tx};
+use super::{Connection, Effect, Error, Tx};
 use crate::domain::Timestamp;
 
 /// The outcome of an act that was not refused.
@@ -50,8 +50,8 @@ pub struct ActFilter {
 }
 
 /// Records an act. Call it in the transaction of the change.
-pub async fn record(tx: &mut Tx, act: &Act) -> Result<(), Error> {
-    tx.query(
+pub fn record(tx: &mut Tx, act: &Act) -> Result<(), Error> {
+    tx.write(
         "INSERT INTO acts (id, at, actor, act, target_type, target_id, programme_id, reason, client, request_id, outcome) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
@@ -66,9 +66,7 @@ pub async fn record(tx: &mut Tx, act: &Act) -> Result<(), Error> {
     .bind(act.client.as_deref())
     .bind(act.request_id.as_deref())
     .bind(act.outcome.as_str())
-    .execute()
-    .await?;
-    Ok(())
+    .collect(Effect::Any)
 }
 
 /// A page of acts, newest first.

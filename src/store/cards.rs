@@ -6,7 +6,7 @@ use super::accounts::{self, Of, sleeper};
 use super::children::{Batch, Parent};
 use super::standing;
 use super::value::row;
-use super::{Connection, Error, Owner, Tx, customers};
+use super::{Connection, Effect, Error, Lengths, Owner, Tx, customers};
 use crate::domain::Timestamp;
 use crate::domain::account::{Account, Sleeper};
 use crate::domain::address::Address;
@@ -87,29 +87,28 @@ fn json(address: &Address) -> String {
     serde_json::to_string(address).unwrap_or_default()
 }
 
-/// Inserts a card that was ordered. `false`, and nothing is inserted, when the account has a live card of its type: see
-/// [`live`]. The caller holds the customer.
-pub async fn insert(tx: &mut Tx, card: &Card) -> Result<bool, Error> {
-    let inserted = tx
-        .query(
-            "INSERT INTO cards (id, programme_id, customer_id, account_id, card_type, billing_address, shipping_address, \
-             status, created_at, updated_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(card.id)
-        .bind(card.programme_id)
-        .bind(card.customer_id)
-        .bind(card.account_id)
-        .bind(card.card_type.as_str())
-        .bind(json(&card.billing_address))
-        .bind(card.shipping_address.as_ref().map(json))
-        .bind(card.status.as_str())
-        .bind(card.created_at)
-        .bind(card.updated_at)
-        .bind(card.version)
-        .execute()
-        .await?;
-    Ok(inserted == 1)
+/// Inserts a card that was ordered. The caller holds the customer.
+///
+/// # Errors
+///
+/// When it is sent, [`Error::Unique`] where the account has a live card of its type: see [`live`].
+pub fn insert(tx: &mut Tx, card: &Card) -> Result<(), Error> {
+    tx.write(
+        "INSERT INTO cards (id, programme_id, customer_id, account_id, card_type, billing_address, shipping_address, \
+             status, created_at, updated_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(card.id)
+    .bind(card.programme_id)
+    .bind(card.customer_id)
+    .bind(card.account_id)
+    .bind(card.card_type.as_str())
+    .bind(json(&card.billing_address))
+    .bind(card.shipping_address.as_ref().map(json))
+    .bind(card.status.as_str())
+    .bind(card.created_at)
+    .bind(card.updated_at)
+    .bind(card.version)
+    .collect(Effect::Any)
 }
 
 /// The account's live card of a type.
@@ -158,10 +157,12 @@ pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
 }
 
 /// Writes back what [`lock`] gave and a change left, the customer's chain included.
-pub async fn update(tx: &mut Tx, held: &Held) -> Result<(), Error> {
+pub async fn update(tx: &mut Tx, held: &mut Held) -> Result<(), Error> {
+    // Before its own: that sends what this transaction has written of either before.
+    customers::update(tx, &mut held.customer).await?;
     let card = &held.card;
     let issued = card.issued.as_ref();
-    tx.query(
+    tx.write(
         "UPDATE cards SET name = $2, network = $3, last_four = $4, expiration_date = $5, status = $6, slept_by = $7, \
          updated_at = $8, version = $9 WHERE id = $1",
     )
@@ -174,9 +175,7 @@ pub async fn update(tx: &mut Tx, held: &Held) -> Result<(), Error> {
     .bind(card.slept_by.map(Sleeper::as_str))
     .bind(card.updated_at)
     .bind(card.version)
-    .execute()
-    .await?;
-    customers::update(tx, &held.customer).await
+    .collect(Effect::Any)
 }
 
 /// Which cards to list: newest first.
@@ -252,15 +251,12 @@ pub async fn following(tx: &mut Tx, batch: &Batch) -> Result<Vec<Card>, Error> {
 }
 
 /// Writes cards that were all moved the same way.
-pub async fn update_all(tx: &mut Tx, cards: &[Card]) -> Result<(), Error> {
+pub fn update_all(tx: &mut Tx, cards: &[Card]) -> Result<(), Error> {
     let Some(first) = cards.first() else { return Ok(()) };
-    tx.query("UPDATE cards SET status = $1, slept_by = $2, updated_at = $3, version = version + 1 WHERE id IN ")
+    tx.write("UPDATE cards SET status = $1, slept_by = $2, updated_at = $3, version = version + 1 WHERE id IN ")
         .bind(first.status.as_str())
         .bind(first.slept_by.map(Sleeper::as_str))
         .bind(first.updated_at)
-        .push_list(cards.iter().map(|card| card.id))
-        .once()
-        .execute()
-        .await?;
-    Ok(())
+        .push_list(Lengths::Few.fill(cards).map(|card| card.id))
+        .collect(Effect::Any)
 }

@@ -24,6 +24,14 @@ pub trait Change: Send + Sync {
     /// before the commit that the change shares with others, so that only those who write later are sure to see it.
     const DURABLE: bool = true;
 
+    /// Whether to run it without a transaction on PostgreSQL: its reads see what is committed and lock nothing, and what it
+    /// [collects](Tx::write) is sent as one statement, which must therefore insist ([`Effect::Required`](super::Effect::Required)) that
+    /// what was read is still so. Where the connection is dead it is run again, although it may have been made already: so
+    /// only what is recognised by an idempotency key may. It is run with locks after all where it does more than that.
+    fn is_optimistic(&self) -> bool {
+        false
+    }
+
     /// Makes the change in `tx`. `Ok` commits, `Err` rolls back.
     fn apply(&self, tx: &mut Tx) -> impl Future<Output = Result<Self::Out, Self::Error>> + Send;
 }

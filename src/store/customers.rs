@@ -1,12 +1,16 @@
 //! Customers.
 
+mod page;
+
+pub use page::{Filter, page};
+
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::reseal::{Batch, Which};
 use super::standing;
 use super::value::row;
-use super::{Connection, Error, Owner, Tx};
+use super::{Connection, Effect, Error, Owner, Tx};
 use crate::domain::Timestamp;
 use crate::domain::commitment::CustomerKey;
 use crate::domain::customer::{Customer, Status};
@@ -62,6 +66,24 @@ pub struct Held {
     pub chain: Chain,
     /// Its live challenge.
     pub challenge: Option<Challenge>,
+    /// What [`update`] insists on.
+    read: Read,
+}
+
+/// By what a customer's row is known to be as it was read: what everybody who changes the customer or what belongs to it changes.
+#[derive(Debug, Clone, Default)]
+struct Read {
+    seq: i64,
+    challenge: Option<Vec<u8>>,
+    /// This transaction has written it, and perhaps not yet sent that.
+    written: bool,
+}
+
+impl Held {
+    /// Of a new customer.
+    pub fn new(customer: Customer, chain: Chain, challenge: Option<Challenge>) -> Self {
+        Self { customer, chain, challenge, read: Read::default() }
+    }
 }
 
 row! {
@@ -132,38 +154,38 @@ pub(super) async fn reseal(tx: &mut Tx, which: Which, (after, limit): (Uuid, i64
     Ok(batch)
 }
 
-/// Inserts a customer with the end of its chain and its first challenge. `false`, and nothing is inserted, when the
-/// programme has a customer with its chain id or external id: see [`conflict`].
-pub async fn insert(tx: &mut Tx, held: &Held) -> Result<bool, Error> {
-    let Held { customer, chain, challenge } = held;
+/// Inserts a customer with the end of its chain and its first challenge.
+///
+/// # Errors
+///
+/// When it is sent, [`Error::Unique`] where the programme has a customer with its chain id or external id: see [`conflict`].
+pub async fn insert(tx: &mut Tx, held: &Held) -> Result<(), Error> {
+    let Held { customer, chain, challenge, .. } = held;
     let key = match chain.key {
         Some(key) => Some(seal_key(tx, customer.id, &key).await?),
         None => None,
     };
-    let inserted = tx
-        .query(
-            "INSERT INTO customers (id, programme_id, external_id, chain_id, status, created_at, updated_at, version, \
+    tx.write(
+        "INSERT INTO customers (id, programme_id, external_id, chain_id, status, created_at, updated_at, version, \
              event_seq, event_head, event_at, challenge, challenge_expires_at, hash_version, event_key) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
-        )
-        .bind(customer.id)
-        .bind(customer.programme_id)
-        .bind(customer.external_id.as_str())
-        .bind(customer.chain_id.as_str())
-        .bind(customer.status.as_str())
-        .bind(customer.created_at)
-        .bind(customer.updated_at)
-        .bind(customer.version)
-        .bind(chain.seq)
-        .bind(chain.head.as_slice())
-        .bind(chain.at)
-        .bind(challenge.as_ref().map(|challenge| challenge.text.as_slice()))
-        .bind(challenge.as_ref().map(|challenge| challenge.expires_at))
-        .bind(if key.is_some() { 2 } else { 1 })
-        .bind(key)
-        .execute()
-        .await?;
-    Ok(inserted == 1)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+    )
+    .bind(customer.id)
+    .bind(customer.programme_id)
+    .bind(customer.external_id.as_str())
+    .bind(customer.chain_id.as_str())
+    .bind(customer.status.as_str())
+    .bind(customer.created_at)
+    .bind(customer.updated_at)
+    .bind(customer.version)
+    .bind(chain.seq)
+    .bind(chain.head.as_slice())
+    .bind(chain.at)
+    .bind(challenge.as_ref().map(|challenge| challenge.text.as_slice()))
+    .bind(challenge.as_ref().map(|challenge| challenge.expires_at))
+    .bind(if key.is_some() { 2 } else { 1 })
+    .bind(key)
+    .collect(Effect::Any)
 }
 
 /// The customers that stand in the way of `customer`: the one with its chain id, the one with its external id.
@@ -243,6 +265,7 @@ pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
         // Its chain would go on without commitments, as if nobody had to prove its personal data any more.
         return Err(Error::unreadable("customers.event_key", "NULL"));
     }
+    let read = Read { seq: row.event_seq, challenge: row.challenge.clone(), written: false };
     let challenge =
         row.challenge.zip(row.challenge_expires_at).map(|(text, expires_at)| Challenge { text, expires_at });
     let customer = CustomerRow {
@@ -256,15 +279,24 @@ pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
         version: row.version,
     };
     let chain = Chain { seq: row.event_seq, head, at: row.event_at.unwrap_or(Timestamp::EPOCH), key };
-    Ok(Some(Held { customer: customer.read()?, chain, challenge }))
+    Ok(Some(Held { customer: customer.read()?, chain, challenge, read }))
 }
 
 /// Writes back what [`lock`] gave and a change left.
-pub async fn update(tx: &mut Tx, held: &Held) -> Result<(), Error> {
-    let Held { customer, chain, challenge } = held;
-    tx.query(
+///
+/// # Errors
+///
+/// When it is sent, [`Error::NotApplied`] where another transaction has appended to the chain or replaced the challenge since: that
+/// takes a transaction that does not lock.
+pub async fn update(tx: &mut Tx, held: &mut Held) -> Result<(), Error> {
+    let Held { customer, chain, challenge, read } = held;
+    if read.written {
+        // A statement of PostgreSQL cannot write a row twice.
+        tx.send().await?;
+    }
+    tx.write(
         "UPDATE customers SET status = $2, updated_at = $3, version = $4, event_seq = $5, event_head = $6, event_at = $7, \
-         challenge = $8, challenge_expires_at = $9 WHERE id = $1",
+         challenge = $8, challenge_expires_at = $9 WHERE id = $1 AND event_seq = $10 AND challenge IS NOT DISTINCT FROM $11",
     )
     .bind(customer.id)
     .bind(customer.status.as_str())
@@ -275,13 +307,17 @@ pub async fn update(tx: &mut Tx, held: &Held) -> Result<(), Error> {
     .bind(chain.at)
     .bind(challenge.as_ref().map(|challenge| challenge.text.as_slice()))
     .bind(challenge.as_ref().map(|challenge| challenge.expires_at))
-    .execute()
-    .await?;
+    .bind(read.seq)
+    .bind(read.challenge.as_deref())
+    .collect(Effect::Required)?;
+    held.read =
+        Read { seq: chain.seq, challenge: challenge.as_ref().map(|challenge| challenge.text.clone()), written: true };
     Ok(())
 }
 
 /// Notes why the locked customer was rejected, as partners read it.
 pub async fn set_rejection(tx: &mut Tx, id: Uuid, reason: PublicReason) -> Result<(), Error> {
+    // Not collected: one statement of PostgreSQL cannot write a row twice.
     let update = tx.query("UPDATE customers SET rejection = $2 WHERE id = $1");
     update.bind(id).bind(reason.as_str()).execute().await?;
     Ok(())
@@ -324,56 +360,4 @@ pub async fn to_screen(on: &mut impl Connection, ids: impl IntoIterator<Item = U
     .once()
     .all()
     .await
-}
-
-/// Which customers to list: newest first.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Whose.
-    pub programme_id: Uuid,
-    /// In this status.
-    pub status: Option<Status>,
-    /// With this chain id, canonical.
-    pub chain_id: Option<String>,
-    /// With this external id.
-    pub external_id: Option<String>,
-    /// Created after this, exclusive.
-    pub created_after: Option<Timestamp>,
-    /// Created before this, exclusive.
-    pub created_before: Option<Timestamp>,
-    /// After this one in the list: where the last page ended.
-    pub after: Option<(Timestamp, Uuid)>,
-    /// How many at the most.
-    pub limit: i64,
-}
-
-/// A page of customers. Its cost does not depend on how deep it is: each condition is a range of an index.
-pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<Customer>, Error> {
-    let mut query = on
-        .query(
-            "SELECT id, programme_id, external_id, chain_id, status, created_at, updated_at, version FROM customers \
-             WHERE programme_id = $1",
-        )
-        .bind(filter.programme_id);
-    if let Some(status) = filter.status {
-        query = query.push(" AND status = ").push_bind(status.as_str());
-    }
-    if let Some(chain_id) = &filter.chain_id {
-        query = query.push(" AND chain_id = ").push_bind(chain_id.as_str());
-    }
-    if let Some(external_id) = &filter.external_id {
-        query = query.push(" AND external_id = ").push_bind(external_id.as_str());
-    }
-    if let Some(after) = filter.created_after {
-        query = query.push(" AND created_at > ").push_bind(after);
-    }
-    if let Some(before) = filter.created_before {
-        query = query.push(" AND created_at < ").push_bind(before);
-    }
-    if let Some((at, id)) = filter.after {
-        query = query.push(" AND (created_at, id) < (").push_bind(at).push(", ").push_bind(id).push(")");
-    }
-    let rows: Vec<CustomerRow> =
-        query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(filter.limit).all().await?;
-    rows.into_iter().map(CustomerRow::read).collect()
 }

@@ -16,26 +16,29 @@ pub use claim::{
     retried_since, settle, take_over,
 };
 
-use super::{Connection, Error, Query, Tx};
+use super::{Connection, Effect, Error, Tx};
 use crate::domain::Timestamp;
 use crate::domain::delivery::{Delivery, DeliveryStatus};
 use crate::domain::event::Event;
 use row::DeliveryRow;
 
-/// Adds to the statement that records an event, whose first parameters are the columns of `events` in their order, that its
-/// deliveries are written: one for each subscription that wants it, disabled or not. For a programme without
-/// subscriptions it ends at an index. The rows changed are the deliveries.
-pub(super) fn of_recorded<'c>(recorded: Query<'c>, event: &Event) -> Query<'c> {
-    recorded
-        .then(
-            "INSERT INTO deliveries (event_id, entity_id, version, status, attempts, tries, due_since, next_attempt_at, \
-             created_at, webhook_id, webhook_type) SELECT $1, $6, $11, 'pending', '[]', 0, $12, $12, $12, id, ",
-        )
-        .push_bind(event.event_type())
-        .push(" FROM webhooks WHERE programme_id = $2 AND deleted = ")
-        .push_bind(false)
-        .push(" AND types LIKE ")
-        .push_bind(format!("%{}%", event.event_type()))
+/// Writes the deliveries of an event: one for each subscription that wants it, disabled or not. For a programme without
+/// subscriptions it ends at an index.
+pub(super) fn insert(tx: &mut Tx, event: &Event) -> Result<(), Error> {
+    tx.write(
+        "INSERT INTO deliveries (event_id, entity_id, version, status, attempts, tries, due_since, next_attempt_at, created_at, \
+         webhook_id, webhook_type) SELECT $1, $2, $3, 'pending', '[]', 0, $4, $4, $4, id, $5 FROM webhooks \
+         WHERE programme_id = $6 AND deleted = $7 AND types LIKE $8",
+    )
+    .bind(event.id)
+    .bind(event.entity_id)
+    .bind(event.version)
+    .bind(event.created_at)
+    .bind(event.event_type())
+    .bind(event.programme_id)
+    .bind(false)
+    .bind(format!("%{}%", event.event_type()))
+    .collect(Effect::WakesWorkers)
 }
 
 /// Writes the deliveries of the events of one customer's chain from `first` to `last`, which are recorded already; how many.

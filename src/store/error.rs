@@ -41,6 +41,10 @@ pub enum Error {
     /// A row with these values exists already.
     #[error("already exists: {0}")]
     Unique(Unique),
+    /// A collected write that had to change a row changed none, because another transaction was first: nothing was written. See
+    /// [`Effect::Required`](super::Effect::Required).
+    #[error("another transaction was first")]
+    NotApplied,
     /// The database gave this transaction up in favour of another (serialization failure, deadlock): run it again.
     #[error("conflict with another transaction: {0}")]
     Retry(Arc<sqlx::Error>),
@@ -135,6 +139,8 @@ fn from_database(error: &dyn DatabaseError) -> Result<Error, Kind> {
     }
     match code.as_ref() {
         "40001" | "40P01" => Err(Kind::Retry),
+        // Division by zero, by which collected writes undo themselves.
+        "22012" => Ok(Error::NotApplied),
         // Statement and lock timeouts, shutdown, out of resources, a broken connection.
         "57014" | "55P03" | "25P03" => Ok(Error::Unavailable(error.message().to_owned())),
         code if ["57P", "53", "08"].iter().any(|class| code.starts_with(class)) => {

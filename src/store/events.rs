@@ -7,7 +7,7 @@ pub use order::{Wanted, Watched, last_position, place, plain_cursors_until, stre
 use uuid::Uuid;
 
 use super::value::row;
-use super::{Connection, Dialect, Error, Lengths, Query, Rows, Tx, deliveries, write_rows};
+use super::{Connection, Dialect, Effect, Error, Lengths, Query, Rows, Tx, deliveries, write_rows};
 use crate::domain::Timestamp;
 use crate::domain::event::{Event, Hash};
 
@@ -97,6 +97,9 @@ macro_rules! insert {
     };
 }
 
+/// Events of one change that are collected with the rest of it; more are written at once.
+const FEW: usize = 4;
+
 /// Inserts one event. On SQLite with its position: see [`order`].
 const fn one(dialect: Dialect) -> &'static str {
     match dialect {
@@ -148,25 +151,27 @@ fn bind<'c>(query: Query<'c>, event: &Event) -> Query<'c> {
         .bind(Some(event.commitments.as_slice()).filter(|all| !all.is_empty()))
 }
 
-/// Records consecutive events of one customer's chain, each with its deliveries: one round trip for one event, two
+/// Records consecutive events of one customer's chain, each with its deliveries: collected where they are few, two
 /// statements for every few hundred.
 pub async fn insert(tx: &mut Tx, events: &[Event]) -> Result<(), Error> {
-    let deliveries = match events {
-        [] => return Ok(()),
-        [event] => {
-            let text = one(tx.dialect());
-            let recorded = bind(tx.query(text), event);
-            deliveries::of_recorded(recorded, event).execute().await?
-        }
-        [first, .., last] => {
+    match events {
+        [first, .., last] if events.len() > FEW => {
             write_rows(tx, many(tx.dialect()), events, bind).await?;
-            deliveries::insert_all(tx, first, last).await?
+            if deliveries::insert_all(tx, first, last).await? > 0 {
+                tx.leaves_work();
+            }
         }
-    };
-    if deliveries > 0 {
-        tx.leaves_work();
+        few => {
+            let text = one(tx.dialect());
+            for event in few {
+                bind(tx.write(text), event).collect(Effect::Any)?;
+                deliveries::insert(tx, event)?;
+            }
+        }
     }
-    tx.records_events();
+    if !events.is_empty() {
+        tx.records_events();
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::reseal::{Batch, Which};
 use super::standing::{self, Standing};
 use super::value::row;
-use super::{Connection, Error, Tx};
+use super::{Connection, Effect, Error, Tx};
 use crate::domain::Timestamp;
 use crate::sealing::Place;
 
@@ -55,12 +55,16 @@ pub struct Slot {
     pub expires_at: Timestamp,
 }
 
-/// Keeps an answer. `false` when the key holds another one already, or the caller's `standing` has ended: on PostgreSQL
-/// this waits for a transaction that is about to write the same key.
-pub async fn put(tx: &mut Tx, slot: Slot, answer: &Stored, standing: Option<&Standing>) -> Result<bool, Error> {
+/// Keeps a response.
+///
+/// # Errors
+///
+/// When it is sent, [`Error::NotApplied`] where the key holds another response already, or the caller's precondition no longer
+/// holds: on PostgreSQL this waits for a transaction that is about to write the same key.
+pub async fn put(tx: &mut Tx, slot: Slot, answer: &Stored, standing: Option<&Standing>) -> Result<(), Error> {
     let sealed = tx.seal(place(&row_id(slot.scope, slot.key)), &answer.reply).await?;
     let query = tx
-        .query(
+        .write(
             "INSERT INTO idempotency_keys (programme_id, key, fingerprint, status, sealed_reply, expires_at, scoped) \
              SELECT $1, $2, $3, $4, $5, $6, true WHERE true",
         )
@@ -70,7 +74,7 @@ pub async fn put(tx: &mut Tx, slot: Slot, answer: &Stored, standing: Option<&Sta
         .bind(answer.status)
         .bind(sealed)
         .bind(slot.expires_at);
-    let written = standing::and(query, standing)
+    standing::and(query, standing)
         .push(
             " ON CONFLICT (programme_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, \
              status = excluded.status, sealed_reply = excluded.sealed_reply, expires_at = excluded.expires_at, \
@@ -78,9 +82,7 @@ pub async fn put(tx: &mut Tx, slot: Slot, answer: &Stored, standing: Option<&Sta
              WHERE idempotency_keys.expires_at <= ",
         )
         .push_bind(slot.now)
-        .execute()
-        .await?;
-    Ok(written == 1)
+        .collect(Effect::Required)
 }
 
 /// The live answer under a key.

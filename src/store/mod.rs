@@ -34,6 +34,7 @@
 mod batch;
 mod change;
 mod dialect;
+mod draft;
 mod error;
 mod migrate;
 mod pool;
@@ -73,6 +74,7 @@ use std::time::Duration;
 pub use batch::{Lengths, Rows, write_rows};
 pub use change::{Change, Retry};
 pub use dialect::Dialect;
+pub use draft::Effect;
 pub use error::{Error, Unique};
 pub use query::Query;
 pub use sqlx::types::Text;
@@ -87,6 +89,7 @@ use crate::clock::Clock;
 use crate::sealing::Sealer;
 use postgres::PgStore;
 use sqlite::SqliteStore;
+use tx::Rerun;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -224,11 +227,21 @@ impl Store {
     /// meet, at most eight times in all.
     pub async fn transact<C: Change>(&self, change: &C) -> Result<C::Out, C::Error> {
         let mut attempt = 1;
+        let (mut optimistic, mut dead) = (change.is_optimistic(), 0);
         loop {
-            let error = match self.attempt(change).await {
+            let error = match self.attempt(change, optimistic).await {
                 Ok(out) => return Ok(out),
-                Err(error) if error.is_retry() => error,
-                Err(error) => return Err(error),
+                Err((_, Some(Rerun::Locked))) => {
+                    optimistic = false;
+                    continue;
+                }
+                // After a restart of the server every pooled connection is dead.
+                Err((_, Some(Rerun::Same))) if dead < self.connections() => {
+                    dead += 1;
+                    continue;
+                }
+                Err((error, _)) if error.is_retry() => error,
+                Err((error, _)) => return Err(error),
             };
             let ticket = self.0.tickets.fetch_add(1, Ordering::Relaxed);
             let Some(wait) = change::wait(attempt, ticket) else { return Err(error) };
@@ -237,18 +250,37 @@ impl Store {
         }
     }
 
-    async fn attempt<C: Change>(&self, change: &C) -> Result<C::Out, C::Error> {
-        let mut tx = self.begin_as(C::DURABLE).await?;
+    async fn attempt<C: Change>(&self, change: &C, optimistic: bool) -> Result<C::Out, (C::Error, Option<Rerun>)> {
+        let begun = if optimistic { self.begin_optimistic().await } else { self.begin_as(C::DURABLE).await };
+        let mut tx = begun.map_err(|error| (error.into(), None))?;
         match change.apply(&mut tx).await {
-            Ok(out) => {
-                tx.commit().await?;
-                Ok(out)
-            }
+            Ok(out) => match tx.settle().await {
+                Ok(()) => Ok(out),
+                Err(error) => Err((error.into(), tx.rerun())),
+            },
             Err(error) => {
+                let rerun = tx.rerun();
                 // The change's own error matters more than a failing rollback, which dropping would hide as well.
                 let _ = tx.rollback().await;
-                Err(error)
+                Err((error, rerun))
             }
+        }
+    }
+
+    async fn begin_optimistic(&self) -> Result<Tx, Error> {
+        match &self.0.database {
+            Database::Sqlite(_) => self.begin_as(true).await,
+            Database::Postgres(store) => {
+                let (sealer, commits) = (self.0.sealer.clone(), self.0.commits.clone());
+                Ok(Tx::postgres(store.begin_optimistic().await?, sealer, commits))
+            }
+        }
+    }
+
+    fn connections(&self) -> u32 {
+        match &self.0.database {
+            Database::Sqlite(_) => 0,
+            Database::Postgres(store) => store.most,
         }
     }
 

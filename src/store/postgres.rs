@@ -14,6 +14,7 @@ use super::dialect::Dialect;
 use super::error::Error;
 use super::pool::{Lent, Pool};
 use super::query::on_postgres;
+use super::tx::Rerun;
 use super::{Migrations, Stats, StoreOptions, migrate};
 
 /// Texts kept prepared on each connection.
@@ -26,7 +27,7 @@ const POLLS: u32 = 300;
 pub(super) struct PgStore {
     pool: Pool<Postgres>,
     options: PgConnectOptions,
-    most: u32,
+    pub(super) most: u32,
     runtime: Handle,
     waiting: AtomicUsize,
     commits: Arc<AtomicU64>,
@@ -39,6 +40,10 @@ pub(super) struct PgTx {
     /// BEGIN was sent and neither COMMIT nor ROLLBACK was answered.
     open: bool,
     sound: bool,
+    /// Its statements run on their own.
+    pub(super) optimistic: bool,
+    /// Whether to run it again, after it failed.
+    pub(super) rerun: Option<Rerun>,
     runtime: Handle,
     commits: Arc<AtomicU64>,
 }
@@ -84,9 +89,18 @@ impl PgStore {
         let mut connection = self.pool.lend().await?;
         connection.working();
         let (runtime, commits) = (self.runtime.clone(), Arc::clone(&self.commits));
-        let mut tx = PgTx { connection: Some(connection), open: true, sound: true, runtime, commits };
+        let connection = Some(connection);
+        let mut tx = PgTx { connection, open: true, sound: true, optimistic: false, rerun: None, runtime, commits };
         tx.control(sql).await?;
         Ok(tx)
+    }
+
+    /// A transaction that is never begun: it reads what is committed, and its one statement that writes is its commit.
+    pub(super) async fn begin_optimistic(&self) -> Result<PgTx, Error> {
+        let _waiting = Waiting::count(&self.waiting);
+        let connection = Some(self.pool.lend().await?);
+        let (runtime, commits) = (self.runtime.clone(), Arc::clone(&self.commits));
+        Ok(PgTx { connection, open: false, sound: true, optimistic: true, rerun: None, runtime, commits })
     }
 
     pub(super) async fn reader(&self) -> Result<Lent<Postgres>, Error> {
@@ -163,9 +177,29 @@ impl PgTx {
     ) -> Result<(u64, Vec<PgRow>), Error> {
         let sound = std::mem::replace(&mut self.sound, false);
         let Some(connection) = self.connection.as_mut().filter(|_| sound) else { return Err(Error::Failed) };
-        let answer = on_postgres(connection, sql, arguments, persistent).await?;
-        self.sound = true;
-        Ok(answer)
+        connection.working();
+        match on_postgres(connection, sql, arguments, persistent).await {
+            Ok(answer) => {
+                self.sound = true;
+                if self.optimistic {
+                    connection.done();
+                }
+                Ok(answer)
+            }
+            Err(error) => {
+                if self.optimistic && is_dead(&error) {
+                    self.rerun = Some(Rerun::Same);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// It is to do what only a transaction that was begun can.
+    pub(super) const fn outgrow(&mut self) -> Error {
+        self.rerun = Some(Rerun::Locked);
+        self.sound = false;
+        Error::Failed
     }
 
     async fn control(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
@@ -185,7 +219,14 @@ impl PgTx {
     }
 
     /// PostgreSQL answers COMMIT of a failed transaction by rolling it back without an error: hence `sound`.
-    pub(super) async fn commit(mut self) -> Result<(), Error> {
+    pub(super) async fn commit(&mut self) -> Result<(), Error> {
+        if self.optimistic {
+            if !self.sound {
+                return Err(Error::Failed);
+            }
+            self.commits.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
         if !self.sound {
             self.end("ROLLBACK").await?;
             return Err(Error::Failed);
@@ -195,7 +236,10 @@ impl PgTx {
         Ok(())
     }
 
-    pub(super) async fn rollback(mut self) -> Result<(), Error> {
+    pub(super) async fn rollback(&mut self) -> Result<(), Error> {
+        if self.optimistic {
+            return Ok(());
+        }
         self.end("ROLLBACK").await
     }
 }

@@ -11,14 +11,15 @@ use sqlx::{
 };
 
 use super::dialect::Dialect;
+use super::draft::{Args, Draft, Effect};
 use super::error::Error;
 use super::pool::Lent;
-use super::postgres::PgTx;
+use super::tx::{Connection, Tx};
 use super::value::{Row, Value};
-use super::writer::Member;
 
 /// A statement under way. Made by [`Connection::query`](super::Connection::query); runs when one of
-/// [`execute`](Self::execute), [`one`](Self::one), [`optional`](Self::optional), [`all`](Self::all) is awaited.
+/// [`execute`](Self::execute), [`one`](Self::one), [`optional`](Self::optional), [`all`](Self::all) is awaited. One that is made
+/// by [`Tx::write`] is [collected](Self::collect) instead.
 ///
 /// The text has `$1`, `$2`, … on both databases and is prepared once per connection, so it must not hold values. Parts
 /// that depend on the request are appended: `push(" AND status = ").push_bind(status)`.
@@ -27,7 +28,9 @@ pub struct Query<'c> {
     target: Target<'c>,
     sql: Cow<'static, str>,
     arguments: Args,
-    invalid: Option<sqlx::Error>,
+    /// How many of the arguments belong to statements that were collected before: `$1` is the next one.
+    base: usize,
+    invalid: Option<Error>,
     persistent: bool,
     /// Only the first row is wanted.
     first: bool,
@@ -38,40 +41,41 @@ pub struct Query<'c> {
 
 /// Where a statement runs.
 pub(super) enum Target<'c> {
-    SqliteTx(&'c mut Member),
-    PostgresTx(&'c mut PgTx),
+    Tx(&'c mut Tx),
+    Draft(&'c mut Draft),
     Sqlite(&'c mut Lent<Sqlite>),
     Postgres(&'c mut Lent<Postgres>),
 }
 
-enum Args {
-    Sqlite(SqliteArguments),
-    Postgres(PgArguments),
-}
-
 /// What came back: rows changed by the last statement of the text, and rows read.
-enum Answer {
+pub(super) enum Answer {
     Sqlite(u64, Vec<SqliteRow>),
     Postgres(u64, Vec<PgRow>),
 }
 
 impl Target<'_> {
-    pub(super) const fn dialect(&self) -> Dialect {
+    pub(super) fn dialect(&self) -> Dialect {
         match self {
-            Self::SqliteTx(_) | Self::Sqlite(_) => Dialect::Sqlite,
-            Self::PostgresTx(_) | Self::Postgres(_) => Dialect::Postgres,
+            Self::Tx(tx) => Connection::dialect(*tx),
+            Self::Draft(draft) => draft.dialect(),
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
         }
     }
 }
 
 impl<'c> Query<'c> {
-    pub(super) fn new(target: Target<'c>, sql: &'static str) -> Self {
-        let arguments = match target.dialect() {
-            Dialect::Sqlite => Args::Sqlite(SqliteArguments::default()),
-            Dialect::Postgres => Args::Postgres(PgArguments::default()),
+    pub(super) fn new(mut target: Target<'c>, sql: &'static str) -> Self {
+        let (arguments, invalid, collected) = match &mut target {
+            Target::Draft(draft) => match draft.begin() {
+                Some(arguments) => (arguments, None, true),
+                None => (Args::new(draft.dialect()), Some(Error::Failed), true),
+            },
+            other => (Args::new(other.dialect()), None, false),
         };
-        let numbered = sql.contains('$');
-        Self { target, sql: Cow::Borrowed(sql), arguments, invalid: None, persistent: true, first: false, numbered }
+        // Numbers can be moved behind the values of what was collected before.
+        let (base, numbered) = (arguments.len(), collected || sql.contains('$'));
+        Self { target, sql: Cow::Borrowed(sql), arguments, base, invalid, persistent: true, first: false, numbered }
     }
 
     /// Binds the next parameter: the first call is `$1`.
@@ -81,7 +85,7 @@ impl<'c> Query<'c> {
             Args::Postgres(arguments) => arguments.add(value),
         };
         if let Err(error) = added {
-            self.invalid = Some(sqlx::Error::Encode(error));
+            self.invalid = Some(sqlx::Error::Encode(error).into());
         }
         self
     }
@@ -120,9 +124,11 @@ impl<'c> Query<'c> {
         })
     }
 
-    /// Locks the selected rows until the transaction ends, where the database has row locks.
+    /// Locks the selected rows until the transaction ends, where the database has row locks; not in an
+    /// [optimistic](super::Change::is_optimistic) one.
     pub fn for_update(self) -> Self {
-        let sql = self.target.dialect().for_update();
+        let locks = !matches!(&self.target, Target::Tx(tx) if !tx.locks());
+        let sql = if locks { self.target.dialect().for_update() } else { "" };
         self.push(sql)
     }
 
@@ -138,17 +144,6 @@ impl<'c> Query<'c> {
         self.push(sql)
     }
 
-    /// Goes on with a second statement in the same round trip, its parameters numbered on. Neither may read what the other
-    /// writes: on PostgreSQL both see what was there before. The rows changed are those of the second.
-    pub fn then(mut self, sql: &'static str) -> Self {
-        self.numbered = true;
-        self.sql = Cow::Owned(match self.target.dialect() {
-            Dialect::Sqlite => format!("{}; {sql}", self.sql),
-            Dialect::Postgres => format!("WITH first AS ({}) {sql}", self.sql),
-        });
-        self
-    }
-
     /// Not kept as a prepared statement: for texts of which there are many.
     pub(super) const fn once(mut self) -> Self {
         self.persistent = false;
@@ -157,10 +152,7 @@ impl<'c> Query<'c> {
 
     /// How many values are bound.
     pub(super) fn bound(&self) -> usize {
-        match &self.arguments {
-            Args::Sqlite(arguments) => arguments.len(),
-            Args::Postgres(arguments) => arguments.len(),
-        }
+        self.arguments.len() - self.base
     }
 
     /// Appends `($from+1, …)` up to the last value bound.
@@ -210,17 +202,26 @@ impl<'c> Query<'c> {
         })
     }
 
+    /// Leaves the statement for the transaction to send with its other [collected](Tx::write) ones, before it next reads or
+    /// commits.
+    pub fn collect(self, effect: Effect) -> Result<(), Error> {
+        if let Some(error) = self.invalid {
+            return Err(error);
+        }
+        debug_assert_eq!(parameters(&self.sql), self.bound(), "parameters and values differ in number: {}", self.sql);
+        let Target::Draft(draft) = self.target else { return Err(Error::Failed) };
+        draft.add(&self.sql, (self.arguments, self.base), effect, self.persistent);
+        Ok(())
+    }
+
     async fn run(self) -> Result<Answer, Error> {
         if let Some(error) = self.invalid {
-            return Err(error.into());
+            return Err(error);
         }
         debug_assert_eq!(parameters(&self.sql), self.bound(), "parameters and values differ in number: {}", self.sql);
         let Self { target, sql, arguments, persistent, first, .. } = self;
         match (target, arguments) {
-            (Target::SqliteTx(member), Args::Sqlite(arguments)) => {
-                let (changed, rows) = member.run(sql, arguments, persistent).await?;
-                Ok(Answer::Sqlite(changed, rows))
-            }
+            (Target::Tx(tx), arguments) => tx.run(sql, arguments, persistent).await,
             (Target::Sqlite(connection), Args::Sqlite(arguments)) if first => {
                 connection.working();
                 let query = sqlx::query_with(sql_str(sql), arguments).persistent(persistent);
@@ -233,11 +234,7 @@ impl<'c> Query<'c> {
                 connection.working();
                 let (changed, rows) = on_sqlite(connection, sql, arguments, persistent).await?;
                 connection.done();
-                Ok(Answer::Sqlite(changed, rows))
-            }
-            (Target::PostgresTx(tx), Args::Postgres(arguments)) => {
-                let (changed, rows) = tx.run(sql, arguments, persistent).await?;
-                Ok(Answer::Postgres(changed, rows))
+                Ok(Answer::Sqlite(changed.last().copied().unwrap_or(0), rows))
             }
             (Target::Postgres(connection), Args::Postgres(arguments)) => {
                 connection.working();
@@ -245,8 +242,9 @@ impl<'c> Query<'c> {
                 connection.done();
                 Ok(Answer::Postgres(changed, rows))
             }
-            (Target::SqliteTx(_) | Target::Sqlite(_), Args::Postgres(_))
-            | (Target::PostgresTx(_) | Target::Postgres(_), Args::Sqlite(_)) => Err(Error::Failed),
+            (Target::Draft(_), _) | (Target::Sqlite(_), Args::Postgres(_)) | (Target::Postgres(_), Args::Sqlite(_)) => {
+                Err(Error::Failed)
+            }
         }
     }
 }
@@ -256,18 +254,18 @@ fn sql_str(sql: Cow<'static, str>) -> SqlStr {
     AssertSqlSafe(sql).into_sql_str()
 }
 
-/// Runs a text, several statements allowed; the changes are those of the last.
+/// Runs a text, several statements allowed; how many rows each of them changed, and all that were read.
 pub(super) async fn on_sqlite(
     connection: &mut SqliteConnection,
     sql: Cow<'static, str>,
     arguments: SqliteArguments,
     persistent: bool,
-) -> Result<(u64, Vec<SqliteRow>), sqlx::Error> {
+) -> Result<(Vec<u64>, Vec<SqliteRow>), sqlx::Error> {
     let mut answers = connection.fetch_many(sqlx::query_with(sql_str(sql), arguments).persistent(persistent));
-    let (mut changed, mut rows) = (0, Vec::new());
+    let (mut changed, mut rows) = (Vec::new(), Vec::new());
     while let Some(answer) = answers.try_next().await? {
         match answer {
-            Either::Left(done) => changed = done.rows_affected(),
+            Either::Left(done) => changed.push(done.rows_affected()),
             Either::Right(row) => rows.push(row),
         }
     }

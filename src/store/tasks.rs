@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::screening_scans::Fingerprint;
 use super::value::row;
-use super::{Connection, Error, Query, Tx};
+use super::{Connection, Effect, Error, Query, Tx};
 use crate::domain::Timestamp;
 
 /// A kind of work. Each has its own line.
@@ -81,9 +81,9 @@ row! {
 }
 
 /// Writes a task, and wakes this process's worker when it is committed.
-pub async fn enqueue(tx: &mut Tx, task: &NewTask) -> Result<(), Error> {
+pub fn enqueue(tx: &mut Tx, task: &NewTask) -> Result<(), Error> {
     tx.leaves_work();
-    tx.query(
+    tx.write(
         "INSERT INTO tasks (id, kind, programme_id, customer_id, entity_id, run_at, attempts, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, 0, $7)",
     )
@@ -94,9 +94,7 @@ pub async fn enqueue(tx: &mut Tx, task: &NewTask) -> Result<(), Error> {
     .bind(task.entity_id)
     .bind(task.run_at)
     .bind(task.created_at)
-    .execute()
-    .await?;
-    Ok(())
+    .collect(Effect::Any)
 }
 
 /// Claims at most `limit` due tasks under `lease` (its id, and how long it counts), the longest due first. Reads no more
@@ -211,10 +209,14 @@ pub async fn settle_cleared(
 
 /// Takes back tasks that are no longer wanted, whoever holds a lease on them. Unknown ids are passed over.
 pub async fn withdraw(tx: &mut Tx, ids: &[Uuid]) -> Result<(), Error> {
-    if !ids.is_empty() {
-        tx.query("DELETE FROM tasks WHERE id IN ").push_list(ids.iter().copied()).once().execute().await?;
+    match ids {
+        [] => Ok(()),
+        [id] => tx.write("DELETE FROM tasks WHERE id = $1").bind(*id).collect(Effect::Any),
+        many => {
+            tx.query("DELETE FROM tasks WHERE id IN ").push_list(many.iter().copied()).once().execute().await?;
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 /// Gives a task back, to be tried again at `run_at`. `false`, and nothing is changed, when the lease was lost.

@@ -1,14 +1,17 @@
 //! The value that is the transaction, and the one that only reads.
 
+use std::borrow::Cow;
+
 use sqlx::{Postgres, Sqlite};
 use tokio::sync::watch;
 
 use super::clear;
 use super::dialect::Dialect;
+use super::draft::{Args, Batch, Draft};
 use super::error::Error;
 use super::pool::Lent;
 use super::postgres::PgTx;
-use super::query::{Query, Target};
+use super::query::{Answer, Query, Target};
 use super::writer::Member;
 use crate::sealing::{Place, Sealer};
 
@@ -33,6 +36,7 @@ pub trait Connection: Send {
 #[must_use = "dropping a transaction rolls it back"]
 pub struct Tx {
     inner: Inner,
+    draft: Draft,
     sealer: Sealer,
     commits: Commits,
     leaves_work: bool,
@@ -50,15 +54,25 @@ pub(super) struct Commits {
     pub(super) events: watch::Sender<()>,
 }
 
+/// How to run a transaction again that came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rerun {
+    /// In the same way: its connection was dead.
+    Same,
+    /// With locks: it did more than an optimistic one can.
+    Locked,
+}
+
 enum Inner {
     Sqlite(Member),
     Postgres(Box<PgTx>),
 }
 
 impl Tx {
-    pub(super) const fn sqlite(member: Member, sealer: Sealer, commits: Commits) -> Self {
+    pub(super) fn sqlite(member: Member, sealer: Sealer, commits: Commits) -> Self {
         Self {
             inner: Inner::Sqlite(member),
+            draft: Draft::new(Dialect::Sqlite),
             sealer,
             commits,
             leaves_work: false,
@@ -70,6 +84,7 @@ impl Tx {
     pub(super) fn postgres(tx: PgTx, sealer: Sealer, commits: Commits) -> Self {
         Self {
             inner: Inner::Postgres(Box::new(tx)),
+            draft: Draft::new(Dialect::Postgres),
             sealer,
             commits,
             leaves_work: false,
@@ -98,12 +113,109 @@ impl Tx {
         Ok(self.sealer.seal(place, plaintext)?)
     }
 
+    /// Starts a statement that is not run now, but [collected](Query::collect) with others that need not be answered at once:
+    /// they are sent together, before the transaction next reads or when it commits. None of them may read what another one
+    /// writes, and their order is not defined.
+    pub fn write(&mut self, sql: &'static str) -> Query<'_> {
+        Query::new(Target::Draft(&mut self.draft), sql)
+    }
+
+    /// Sends what was collected, of which some is to be written again.
+    pub(super) async fn send(&mut self) -> Result<(), Error> {
+        match &mut self.inner {
+            Inner::Postgres(tx) if tx.optimistic => Err(tx.outgrow()),
+            _ => self.flush().await,
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        let Some(batch) = self.draft.take()? else { return Ok(()) };
+        let statements = batch.len();
+        let (sql, args, persistent, effects) = batch.into_parts();
+        let wakes = match (&mut self.inner, args) {
+            (Inner::Sqlite(member), Args::Sqlite(arguments)) => {
+                let (changed, _) = member.run(sql.into(), arguments, persistent).await?;
+                // What comes before belongs to the savepoint.
+                let changed = changed.get(changed.len().saturating_sub(statements)..).unwrap_or_default();
+                let outcome = Batch::outcome(&effects, changed);
+                if outcome.is_err() {
+                    member.spoil();
+                }
+                outcome?
+            }
+            (Inner::Postgres(tx), Args::Postgres(arguments)) => {
+                let (_, rows) = tx.run(sql.into(), arguments, persistent).await?;
+                let row = rows.first().ok_or(Error::NotFound)?;
+                Batch::wakes(&effects, row)?
+            }
+            (Inner::Sqlite(_), Args::Postgres(_)) | (Inner::Postgres(_), Args::Sqlite(_)) => return Err(Error::Failed),
+        };
+        self.leaves_work |= wakes;
+        Ok(())
+    }
+
+    /// Runs one statement, after those that were collected. In an [optimistic](super::Change::is_optimistic) transaction they wait
+    /// for the commit, and it may only read.
+    pub(super) async fn run(
+        &mut self,
+        sql: Cow<'static, str>,
+        arguments: Args,
+        persistent: bool,
+    ) -> Result<Answer, Error> {
+        match &mut self.inner {
+            Inner::Postgres(tx) if tx.optimistic => {
+                if !sql.starts_with("SELECT ") {
+                    return Err(tx.outgrow());
+                }
+            }
+            _ => self.flush().await?,
+        }
+        match (&mut self.inner, arguments) {
+            (Inner::Sqlite(member), Args::Sqlite(arguments)) => {
+                let (changed, rows) = member.run(sql, arguments, persistent).await?;
+                Ok(Answer::Sqlite(changed.last().copied().unwrap_or(0), rows))
+            }
+            (Inner::Postgres(tx), Args::Postgres(arguments)) => {
+                let (changed, rows) = tx.run(sql, arguments, persistent).await?;
+                Ok(Answer::Postgres(changed, rows))
+            }
+            (Inner::Sqlite(_), Args::Postgres(_)) | (Inner::Postgres(_), Args::Sqlite(_)) => Err(Error::Failed),
+        }
+    }
+
+    /// Whether selected rows are locked: not in an [optimistic](super::Change::is_optimistic) transaction.
+    pub(super) fn locks(&self) -> bool {
+        match &self.inner {
+            Inner::Sqlite(_) => true,
+            Inner::Postgres(tx) => !tx.optimistic,
+        }
+    }
+
+    /// How an optimistic transaction that failed may be run again.
+    pub(super) fn rerun(&self) -> Option<Rerun> {
+        match &self.inner {
+            Inner::Sqlite(_) => None,
+            Inner::Postgres(tx) => tx.rerun,
+        }
+    }
+
     /// Makes the changes last. Returns after they are durable.
     ///
     /// After [`Error::Unavailable`] the outcome is unknown (all of the changes or none); after any other error, or if
     /// an earlier statement failed, none was made. Dropping the future leaves the outcome unknown too.
-    pub async fn commit(self) -> Result<(), Error> {
-        match self.inner {
+    pub async fn commit(mut self) -> Result<(), Error> {
+        self.settle().await
+    }
+
+    /// [`commit`](Self::commit), with the transaction left behind to be asked why it failed.
+    pub(super) async fn settle(&mut self) -> Result<(), Error> {
+        if let Err(error) = self.flush().await {
+            if let Inner::Sqlite(member) = &mut self.inner {
+                member.rollback().await;
+            }
+            return Err(error);
+        }
+        match &mut self.inner {
             Inner::Sqlite(member) => member.commit().await?,
             Inner::Postgres(tx) => tx.commit().await?,
         }
@@ -117,8 +229,8 @@ impl Tx {
     }
 
     /// Undoes the changes and waits until that is done; dropping does the same in the background.
-    pub async fn rollback(self) -> Result<(), Error> {
-        match self.inner {
+    pub async fn rollback(mut self) -> Result<(), Error> {
+        match &mut self.inner {
             Inner::Sqlite(member) => {
                 member.rollback().await;
                 Ok(())
@@ -130,20 +242,11 @@ impl Tx {
 
 impl Connection for Tx {
     fn query(&mut self, sql: &'static str) -> Query<'_> {
-        Query::new(
-            match &mut self.inner {
-                Inner::Sqlite(member) => Target::SqliteTx(member),
-                Inner::Postgres(tx) => Target::PostgresTx(tx),
-            },
-            sql,
-        )
+        Query::new(Target::Tx(self), sql)
     }
 
     fn dialect(&self) -> Dialect {
-        match &self.inner {
-            Inner::Sqlite(_) => Dialect::Sqlite,
-            Inner::Postgres(_) => Dialect::Postgres,
-        }
+        self.draft.dialect()
     }
 
     fn sealer(&self) -> &Sealer {

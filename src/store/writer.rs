@@ -247,7 +247,7 @@ impl Member {
         sql: Cow<'static, str>,
         arguments: SqliteArguments,
         persistent: bool,
-    ) -> Result<(u64, Vec<SqliteRow>), Error> {
+    ) -> Result<(Vec<u64>, Vec<SqliteRow>), Error> {
         let sound = std::mem::replace(&mut self.sound, false);
         let Some(line) = self.hold.as_mut().filter(|_| sound) else { return Err(Error::Failed) };
         let sql = if self.begun { sql } else { Cow::Owned([line.begin(), &sql].concat()) };
@@ -258,9 +258,14 @@ impl Member {
         Ok(answer)
     }
 
+    /// What it has done must not last: it can only be rolled back.
+    pub(super) const fn spoil(&mut self) {
+        self.sound = false;
+    }
+
     /// Returns when the change is durable; at once, if that is not waited for: those that write later see it. Cancelled while it
     /// waits, the change is made all the same.
-    pub(super) async fn commit(mut self) -> Result<(), Error> {
+    pub(super) async fn commit(&mut self) -> Result<(), Error> {
         if !self.sound {
             self.rollback().await;
             return Err(Error::Failed);
@@ -280,7 +285,7 @@ impl Member {
     }
 
     /// Returns when the change is undone.
-    pub(super) async fn rollback(mut self) {
+    pub(super) async fn rollback(&mut self) {
         if let Some(done) = self.leave() {
             let _ = done.await;
         }

@@ -82,11 +82,11 @@ mod tests {
             updated_at: now,
             version: 1,
         };
-        let mut held = Held { customer, chain: Chain::default(), challenge: None };
+        let mut held = Held::new(customer, Chain::default(), None);
         let mut tx = store.begin().await.unwrap();
         programmes::insert(&mut tx, &new).await.unwrap();
         let origin = Origin::internal("story");
-        assert!(Recorder { origin: &origin, clock }.open(&mut tx, &mut held).await.unwrap());
+        Recorder { origin: &origin, clock }.open(&mut tx, &mut held).await.unwrap();
         tx.commit().await.unwrap();
     }
 

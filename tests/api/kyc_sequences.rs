@@ -111,9 +111,7 @@ impl Scene {
             version: 1,
         };
         let mut tx = self.store.begin().await.unwrap();
-        assert!(
-            customers::insert(&mut tx, &Held { customer, chain: Chain::default(), challenge: None }).await.unwrap()
-        );
+        customers::insert(&mut tx, &Held::new(customer, Chain::default(), None)).await.unwrap();
         tx.commit().await.unwrap();
         id
     }

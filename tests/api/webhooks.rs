@@ -340,7 +340,7 @@ async fn another_event(service: &Service, id: uuid::Uuid) {
     held.customer.version += 1;
     let draft = held.customer.event(Some(held.customer.status), "story");
     let event = held.chain.append(service.clock.id(), draft, &Origin::internal("story"));
-    customers::update(&mut tx, &held).await.unwrap();
+    customers::update(&mut tx, &mut held).await.unwrap();
     events::insert(&mut tx, &[event]).await.unwrap();
     tx.commit().await.unwrap();
 }

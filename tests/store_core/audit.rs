@@ -73,9 +73,9 @@ impl Scene {
         };
         let origin = Origin::internal("programme");
         let chain = Chain { key, ..Chain::default() };
-        let mut held = Held { customer, chain, challenge: None };
+        let mut held = Held::new(customer, chain, None);
         let mut tx = self.store().begin().await.unwrap();
-        assert!(Recorder { origin: &origin, clock: &self.clock }.open(&mut tx, &mut held).await.unwrap());
+        Recorder { origin: &origin, clock: &self.clock }.open(&mut tx, &mut held).await.unwrap();
         tx.commit().await.unwrap();
         self.moved(id, &[Move::ProveOwnership, Move::Clear]).await;
         id

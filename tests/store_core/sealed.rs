@@ -72,7 +72,7 @@ pub(crate) async fn entities(store: &Store, clock: &Clock) -> (Uuid, Vec<Uuid>) 
         ids.push(it.id);
     }
     let stored = Stored { fingerprint: vec![1], status: 0, reply: b"whsec_reply".to_vec() };
-    assert!(idempotency::put(&mut tx, slot(programme.id), &stored, None).await.unwrap());
+    idempotency::put(&mut tx, slot(programme.id), &stored, None).await.unwrap();
     let customer = Customer {
         id: clock.id(),
         programme_id: programme.id,
@@ -84,7 +84,7 @@ pub(crate) async fn entities(store: &Store, clock: &Clock) -> (Uuid, Vec<Uuid>) 
         version: 1,
     };
     let chain = Chain { key: Some(CustomerKey::new([5; 32])), ..Chain::default() };
-    assert!(customers::insert(&mut tx, &Held { customer, chain, challenge: None }).await.unwrap());
+    customers::insert(&mut tx, &Held::new(customer, chain, None)).await.unwrap();
     tx.commit().await.unwrap();
     (programme.id, ids)
 }
@@ -188,7 +188,7 @@ async fn nothing_is_written_in_the_clear_behind_a_key(test: TestStore) {
     let mut tx = without.begin().await.unwrap();
     let stored = Stored { fingerprint: vec![1], status: 0, reply: b"late".to_vec() };
     let late = Slot { key: Uuid::from_u128(9), ..slot(programme_id) };
-    assert!(idempotency::put(&mut tx, late, &stored, None).await.unwrap());
+    idempotency::put(&mut tx, late, &stored, None).await.unwrap();
     let forbidden = clear::forbid(&with);
     let (forbidden, ()) = tokio::join!(forbidden, async { tx.commit().await.unwrap() });
     forbidden.unwrap();

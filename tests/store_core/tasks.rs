@@ -32,7 +32,7 @@ async fn write(test: &TestStore, id: u128, run_at: i64) {
         created_at: at(0),
     };
     let mut tx = test.store.begin().await.unwrap();
-    tasks::enqueue(&mut tx, &task).await.unwrap();
+    tasks::enqueue(&mut tx, &task).unwrap();
     tx.commit().await.unwrap();
 }
 

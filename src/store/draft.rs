@@ -1,0 +1,178 @@
+//! Writes that are collected and sent together: one statement on PostgreSQL, one hop to the writer on SQLite.
+//!
+//! On PostgreSQL the parts become the data-modifying terms of one `WITH`, all of which see the state from before the statement;
+//! on SQLite they are statements that run one after the other. So no part may read what another one writes.
+
+use std::fmt::Write;
+
+use sqlx::Row as _;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::sqlite::SqliteArguments;
+
+use super::dialect::Dialect;
+use super::error::Error;
+
+/// What the number of rows that a collected write changes means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    Any,
+    /// Any row wakes the workers once it is committed.
+    WakesWorkers,
+    /// There must be one: without it the transaction fails with [`Error::NotApplied`].
+    Required,
+}
+
+/// The values of a statement, or of several that travel together.
+pub(super) enum Args {
+    Sqlite(SqliteArguments),
+    Postgres(PgArguments),
+}
+
+impl Args {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Sqlite => Self::Sqlite(SqliteArguments::default()),
+            Dialect::Postgres => Self::Postgres(PgArguments::default()),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Sqlite(arguments) => sqlx::Arguments::len(arguments),
+            Self::Postgres(arguments) => sqlx::Arguments::len(arguments),
+        }
+    }
+}
+
+/// The writes that a transaction has collected.
+pub(super) struct Draft {
+    dialect: Dialect,
+    sql: String,
+    /// `None` while a statement is being put together, and for good if that was given up.
+    args: Option<Args>,
+    effects: Vec<Effect>,
+    persistent: bool,
+}
+
+/// What is sent of a [`Draft`].
+pub(super) struct Batch {
+    pub(super) sql: String,
+    pub(super) args: Args,
+    pub(super) persistent: bool,
+    effects: Vec<Effect>,
+}
+
+impl Draft {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self { dialect, sql: String::new(), args: Some(Args::new(dialect)), effects: Vec::new(), persistent: true }
+    }
+
+    pub(super) const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.effects.is_empty() && self.args.is_some()
+    }
+
+    /// The values so far, for a further statement to add to; `None` if an earlier one was never finished.
+    pub(super) const fn begin(&mut self) -> Option<Args> {
+        self.args.take()
+    }
+
+    /// Adds a statement whose `$1` is the parameter after the first `base`.
+    pub(super) fn add(&mut self, sql: &str, (args, base): (Args, usize), effect: Effect, persistent: bool) {
+        self.args = Some(args);
+        self.persistent &= persistent;
+        let number = self.effects.len();
+        match self.dialect {
+            Dialect::Sqlite => {
+                if number > 0 {
+                    self.sql.push_str("; ");
+                }
+                push_renumbered(&mut self.sql, sql, base);
+            }
+            Dialect::Postgres => {
+                let head = if number == 0 { "WITH" } else { "," };
+                // Writing to a String cannot fail.
+                let _ = write!(self.sql, "{head} w{number} AS (");
+                push_renumbered(&mut self.sql, sql, base);
+                self.sql.push_str(if effect == Effect::Any { ")" } else { " RETURNING 1)" });
+            }
+        }
+        self.effects.push(effect);
+    }
+
+    /// All that was collected, to be sent; `None` where that is nothing. Collecting begins again.
+    pub(super) fn take(&mut self) -> Result<Option<Batch>, Error> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let drafted = std::mem::replace(self, Self::new(self.dialect));
+        let args = drafted.args.ok_or(Error::Failed)?;
+        let mut sql = drafted.sql;
+        if drafted.dialect == Dialect::Postgres {
+            sql.push_str(" SELECT 1");
+            for (number, effect) in drafted.effects.iter().enumerate() {
+                // Where a row had to change and none did, division by zero undoes the whole statement.
+                let _ = match effect {
+                    Effect::Any => Ok(()),
+                    Effect::WakesWorkers => write!(sql, ", (SELECT count(*) FROM w{number})"),
+                    Effect::Required => write!(sql, ", 1 / (SELECT count(*) FROM w{number})"),
+                };
+            }
+        }
+        Ok(Some(Batch { sql, args, persistent: drafted.persistent, effects: drafted.effects }))
+    }
+}
+
+impl Batch {
+    /// How many statements were collected.
+    pub(super) const fn len(&self) -> usize {
+        self.effects.len()
+    }
+
+    /// Whether workers are to be woken, by the rows that each part changed.
+    pub(super) fn outcome(effects: &[Effect], changed: &[u64]) -> Result<bool, Error> {
+        let of = |wanted: Effect| {
+            let both = effects.iter().zip(changed);
+            both.filter(move |(effect, _)| **effect == wanted).map(|(_, changed)| *changed)
+        };
+        if of(Effect::Required).any(|changed| changed == 0) {
+            return Err(Error::NotApplied);
+        }
+        Ok(of(Effect::WakesWorkers).any(|changed| changed > 0))
+    }
+
+    /// The same, by the row that PostgreSQL gives.
+    pub(super) fn wakes(effects: &[Effect], row: &PgRow) -> Result<bool, Error> {
+        let counted = effects.iter().filter(|effect| **effect != Effect::Any).zip(1..);
+        for (_, column) in counted.filter(|(effect, _)| **effect == Effect::WakesWorkers) {
+            if row.try_get::<i64, usize>(column)? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn into_parts(self) -> (String, Args, bool, Vec<Effect>) {
+        (self.sql, self.args, self.persistent, self.effects)
+    }
+}
+
+/// Appends `sql` with `base` added to the number of each parameter.
+fn push_renumbered(to: &mut String, sql: &str, base: usize) {
+    if base == 0 {
+        to.push_str(sql);
+        return;
+    }
+    let mut parts = sql.split('$');
+    to.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = part.split_at(digits);
+        let number = number.parse::<usize>().map_or(0, |number| number + base);
+        let _ = write!(to, "${number}{rest}");
+    }
+}
