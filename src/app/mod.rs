@@ -13,6 +13,7 @@ mod sandbox;
 mod seals;
 mod serve;
 mod start;
+mod upstream;
 mod work;
 
 pub use backend::Backend;

@@ -14,6 +14,7 @@ use super::front::Front;
 use super::health::Health;
 use super::sandbox::ProfileOwner;
 use super::start::{Start, store_check, upstream_check};
+use super::upstream::Upstream;
 use super::work::worker;
 use super::{Backend, encryption, files, gauges, key_watch, open_to_seal, providers, sandbox, seal_chains};
 use crate::clock::Clock;
@@ -113,7 +114,7 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
         }
         (Transport::from(services), store_check(store.clone()), Some(store), Some(backend), sandbox)
     } else {
-        let upstream = start.upstream()?;
+        let upstream = Upstream::new(&serve.upstream)?;
         (
             Transport::from(upstream.calls),
             upstream_check(upstream.health),

@@ -3,15 +3,13 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use rest_bridge::Remote;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
+use tonic::transport::Channel;
 use tower::{Service, ServiceBuilder};
 
 use super::backend::rpcs;
@@ -28,21 +26,7 @@ use crate::telemetry::{Check, Metrics, ObserveLayer, Observed};
 
 /// What a front and its backend carry for each other in headers: the base of a signature that covers a whole header list,
 /// in base64, either way.
-const FRONT_HEADERS: usize = 64 * 1024;
-
-/// Bytes that an event stream may have on the way to a front: what HTTP/2 begins with.
-const STREAM_WINDOW: u32 = 65_535;
-/// The largest window of a connection (RFC 9113 section 6.9.1): that of 32,768 event streams, so that those which nobody
-/// reads leave room for the others.
-const WINDOW_MAX: u32 = (1 << 31) - 1;
-
-/// A front's connections to its backend.
-pub(super) struct Upstream {
-    /// Of callers.
-    pub(super) calls: Remote,
-    /// Of readiness, which no caller holds up.
-    pub(super) health: Channel,
-}
+pub(super) const FRONT_HEADERS: usize = 64 * 1024;
 
 /// What every part has at hand.
 pub(super) struct Start<'a> {
@@ -107,36 +91,6 @@ impl Start<'_> {
         let private_callbacks = self.serve.work.allow_private_callbacks;
         let (stopping, streams) = (self.shutdown.flag(), self.serve.limits.max_event_streams as usize);
         Ok(Settings { origins, chains, rate, kyc, private_callbacks, streams, stopping })
-    }
-
-    /// The connections of a front to its backend, each made when it is first needed and again when it breaks.
-    pub(super) fn upstream(&self) -> anyhow::Result<Upstream> {
-        let upstream = &self.serve.upstream;
-        let url = upstream.upstream.as_ref().context("--only rest needs --upstream URL")?;
-        let read =
-            |path: &std::path::PathBuf| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-        let mut endpoint = Channel::from_shared(url.to_string())?
-            .connect_timeout(Duration::from_secs(5))
-            .tcp_nodelay(true)
-            // One that is gone without a word is noticed, and made again.
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(10))
-            .keep_alive_while_idle(true)
-            .http2_max_header_list_size(u32::try_from(FRONT_HEADERS).unwrap_or(u32::MAX));
-        if url.scheme() == "https" {
-            let mut tls = ClientTlsConfig::new().with_webpki_roots();
-            if let Some(ca) = &upstream.upstream_ca {
-                tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));
-            }
-            if let Some(files) = upstream.identity() {
-                tls = tls.identity(Identity::from_pem(read(&files.cert)?, read(&files.key)?));
-            }
-            endpoint = endpoint.tls_config(tls)?;
-        }
-        let streams =
-            endpoint.clone().initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(WINDOW_MAX);
-        let [calls, health] = [(); 2].map(|()| endpoint.connect_lazy());
-        Ok(Upstream { calls: Remote::new(calls, streams.connect_lazy()), health })
     }
 
     /// The REST door at work: health is answered even when requests are shed.

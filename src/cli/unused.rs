@@ -1,4 +1,4 @@
-//! Flags that a node of some kind has no use for.
+//! Flags that a node of some kind has no use for, and the one that a service split in two cannot do without.
 //!
 //! A screening list that is given to a node without a worker screens nobody. Such a flag on the command line is an error that
 //! names the command that uses it; from the environment, which several commands may share, it is one warning.
@@ -49,15 +49,24 @@ const BACKEND: &[&str] = &[
 /// What only a front before a backend uses.
 const UPSTREAM: &[&str] = &["upstream", "upstream_ca", "upstream_cert", "upstream_key"];
 
-/// What only a node with the REST listener uses. Without a public URL they also say what links name.
+/// What only a node with the REST listener uses.
 const REST: &[&str] = &["http_addr", "http_tls_cert", "http_tls_key"];
 
 /// What only a node with a listener for callers uses.
 const SERVE: &[&str] = &["http_addr", "grpc_addr", "public_url"];
 
+/// One process can guess how it is reached from its REST address; of two, neither knows the other's. Of `--only grpc` and
+/// `--only rest`.
+const NO_PUBLIC_URL: [&str; 2] = [
+    "--only grpc needs --public-url URL, the same as its REST front: challenges, verification links and profiles name the front, \
+     such as https://api.example.com",
+    "--only rest needs --public-url URL, the same as its backend: partners sign the URL that they call, such as \
+     https://api.example.com",
+];
+
 /// A kind of node, the flags that it does not use, and the command that does.
 struct Rule {
-    holds: fn(&Serve, bool) -> bool,
+    holds: fn(&Serve) -> bool,
     flags: &'static [&'static str],
     node: &'static str,
     user: &'static str,
@@ -65,33 +74,33 @@ struct Rule {
 
 const RULES: [Rule; 5] = [
     Rule {
-        holds: |serve, _| serve.no_worker && serve.only != Some(Only::Rest),
+        holds: |serve| serve.no_worker && serve.only != Some(Only::Rest),
         flags: WORK,
         node: "--no-worker",
         user: "`customerd worker`, or `customerd serve` without --no-worker",
     },
     Rule {
-        holds: |serve, _| serve.only == Some(Only::Rest),
+        holds: |serve| serve.only == Some(Only::Rest),
         flags: WORK,
         node: "--only rest",
         user: "`customerd worker` and `customerd serve --only grpc`",
     },
     Rule {
-        holds: |serve, _| serve.only == Some(Only::Rest),
+        holds: |serve| serve.only == Some(Only::Rest),
         flags: BACKEND,
         node: "--only rest",
         user: "`customerd serve --only grpc`",
     },
     Rule {
-        holds: |serve, _| serve.only == Some(Only::Grpc),
+        holds: |serve| serve.only == Some(Only::Grpc),
         flags: UPSTREAM,
         node: "--only grpc",
         user: "`customerd serve --only rest`",
     },
     Rule {
-        holds: |serve, public_url| serve.only == Some(Only::Grpc) && public_url,
+        holds: |serve| serve.only == Some(Only::Grpc),
         flags: REST,
-        node: "--only grpc with --public-url",
+        node: "--only grpc",
         user: "`customerd serve --only rest`",
     },
 ];
@@ -100,11 +109,16 @@ const RULES: [Rule; 5] = [
 ///
 /// # Errors
 ///
-/// Such a flag was typed: the error names it, and the command that uses it.
+/// Such a flag was typed: the error names it, and the command that uses it. Or this is half of a service and was not told the
+/// service's public URL.
 pub(super) fn check(serve: &Serve, matches: &ArgMatches, command: &mut Command) -> Result<Vec<String>, clap::Error> {
-    let public_url = given(matches, "public_url").is_some();
+    if let Some(only) = serve.only
+        && given(matches, "public_url").is_none()
+    {
+        return Err(command.error(ErrorKind::MissingRequiredArgument, NO_PUBLIC_URL[usize::from(only == Only::Rest)]));
+    }
     let mut variables = Vec::new();
-    for rule in RULES.iter().filter(|rule| (rule.holds)(serve, public_url)) {
+    for rule in RULES.iter().filter(|rule| (rule.holds)(serve)) {
         let node = format!("a node with {}", rule.node);
         variables.extend(refuse(matches, rule.flags, (&node, rule.user)).map_err(|text| conflict(command, text))?);
     }
@@ -158,7 +172,7 @@ mod tests {
 
     #[test]
     fn flags_that_a_node_does_not_use_are_refused() {
-        let front = "--only rest --upstream http://10.0.0.5:50051";
+        let front = "--public-url https://a.example --only rest --upstream http://10.0.0.5:50051";
         for (line, flag, user) in [
             ("--no-worker --screening-list l.txt".to_owned(), "--screening-list", "customerd worker"),
             ("serve --no-worker --webhook-rate 5".to_owned(), "--webhook-rate", "customerd worker"),
@@ -172,7 +186,11 @@ mod tests {
             ("--grpc-addr 127.0.0.1:1 worker".to_owned(), "--grpc-addr", "customerd serve"),
             ("worker --public-url https://a.example".to_owned(), "--public-url", "customerd serve"),
             (format!("{front} --sumsub-level x"), "--sumsub-level", "customerd serve --only grpc"),
-            ("--only grpc --upstream http://10.0.0.5:1".to_owned(), "--upstream", "customerd serve --only rest"),
+            (
+                "--public-url https://a.example --only grpc --upstream http://10.0.0.5:1".to_owned(),
+                "--upstream",
+                "customerd serve --only rest",
+            ),
             (
                 "--only grpc --public-url https://a.example --http-addr 0.0.0.0:80".to_owned(),
                 "--http-addr",
@@ -185,11 +203,24 @@ mod tests {
         for line in [
             "--screening-list l.txt",
             "--no-worker --allow-private-callbacks",
-            "--only grpc --screening-list l.txt --http-addr 0.0.0.0:80",
-            "--only rest --upstream http://10.0.0.5:1 --http-addr 0.0.0.0:80 --data-dir d",
+            "--only grpc --public-url https://a.example --screening-list l.txt",
+            "--only rest --public-url https://a.example --upstream http://10.0.0.5:1 --http-addr 0.0.0.0:80 --data-dir d",
             "worker --screening-list l.txt",
         ] {
             assert_eq!(refused(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn half_a_service_needs_the_public_url() {
+        for (line, front) in
+            [("--only grpc", "name the front"), ("--only rest --upstream http://10.0.0.5:1", "partners sign")]
+        {
+            let words = std::iter::once("customerd").chain(line.split_whitespace()).map(Into::into);
+            let error = Cli::read_checked(words).err().unwrap();
+            assert_eq!((error.kind(), error.exit_code()), (ErrorKind::MissingRequiredArgument, 2), "{error}");
+            let text = error.to_string();
+            assert!(text.contains("needs --public-url URL, the same as its") && text.contains(front), "{text}");
         }
     }
 

@@ -18,7 +18,7 @@ pub struct Listen {
           value_parser = address)]
     pub grpc_addr: SocketAddr,
 
-    /// Scheme and authority that partners sign and that links carry; repeatable, the first is used in links
+    /// Scheme and authority that partners sign and that links carry; repeatable, the first is used in links. Needed with --only
     /// [default: http://127.0.0.1:PORT and http://localhost:PORT]
     #[arg(long, global = true, env = "CUSTOMERD_PUBLIC_URL", value_name = "URL", value_delimiter = ',', value_parser = public_url)]
     public_url: Vec<Url>,

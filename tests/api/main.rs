@@ -16,6 +16,7 @@ mod support;
 mod accounts;
 mod audit;
 mod auth;
+mod backend_gone;
 mod backup;
 mod bodies;
 mod browser;

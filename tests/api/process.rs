@@ -122,6 +122,11 @@ impl Place {
         Server::start(self.customerd().arg("worker").args(flags), "the worker is ready")
     }
 
+    /// Starts a node and waits until it says this.
+    pub fn start(&self, arguments: &[&str], ready: &str) -> Server {
+        Server::start(self.customerd().args(arguments), ready)
+    }
+
     /// Starts a node and waits until its health is answered, not until it is ready. Gives where that is, too.
     pub fn starting(&self, arguments: &[&str]) -> (Server, SocketAddr) {
         let server = Server::start(self.customerd().args(arguments), "health is answered");

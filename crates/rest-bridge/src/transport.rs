@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures::TryFutureExt as _;
 use futures::future::BoxFuture;
-use http_body_util::BodyExt as _;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::Routes;
@@ -17,6 +16,9 @@ use tonic::{Status, TimeoutExpired};
 use tower::{Service, ServiceExt as _};
 
 use crate::direct::{Called, Direct, Watch};
+
+/// Where gRPC says how a call ended.
+const GRPC_STATUS: &str = "grpc-status";
 
 type Request = http::Request<Body>;
 type Response = http::Response<Body>;
@@ -234,11 +236,56 @@ impl Future for TransportFuture {
             }),
             Self::Remote(future) => Pin::new(future.as_mut()).poll(cx).map(|answer| {
                 Ok(match answer {
-                    Ok(response) => response.map(|body| Body::new(body.map_err(|status| broken(&status)))),
+                    Ok(response) => whole(response),
                     Err(error) => broken(&error).into_http(),
                 })
             }),
         }
+    }
+}
+
+/// A response of the services ends with their status, in its header or its trailers. One without it was cut off on the way (HTTP/2
+/// resets with `CANCEL` or `NO_ERROR` look like an end), or comes from a proxy before them.
+fn whole(response: Response) -> Response {
+    let has_status = response.headers().contains_key(GRPC_STATUS);
+    if !has_status && response.status() != http::StatusCode::OK {
+        return Status::unavailable(format!("the services' place was taken by HTTP {}", response.status())).into_http();
+    }
+    response.map(|body| Body::new(Whole { body, has_status }))
+}
+
+struct Whole {
+    body: Body,
+    /// Its status has come, or that it will not was said.
+    has_status: bool,
+}
+
+impl http_body::Body for Whole {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Status>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            self.has_status |= frame.trailers_ref().is_some_and(|it| it.contains_key(GRPC_STATUS));
+        }
+        Poll::Ready(match frame {
+            Some(Ok(frame)) if frame.is_data() || self.has_status => Some(Ok(frame)),
+            Some(Err(status)) => Some(Err(broken(&status))),
+            None if self.has_status => None,
+            // Trailers without a status are no end either.
+            Some(Ok(_)) | None => {
+                self.has_status = true;
+                Some(Err(Status::unavailable("the response of the services was cut off")))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.has_status && self.body.is_end_stream()
     }
 }
 
