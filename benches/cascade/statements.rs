@@ -5,8 +5,8 @@ use customerd::clock::Clock;
 use customerd::domain::Timestamp;
 use customerd::domain::event::Event;
 use customerd::store::customers::{self, Held};
-use customerd::store::idempotency::{self, Slot, Stored};
-use customerd::store::{Connection as _, Standing, Store, Tx, events};
+use customerd::store::idempotency::{self, Conditions, Slot, Stored};
+use customerd::store::{Connection as _, Precondition, Standing, Store, Tx, events};
 use uuid::Uuid;
 
 use super::family::Family;
@@ -35,8 +35,10 @@ impl Bare {
         write_back(&mut tx, held, &self.events).await;
         let slot = Slot { scope: programme_id, key: clock.id(), now, expires_at: now };
         let stored = Stored { fingerprint: vec![0; 32], status: 0, reply: vec![0; 150] };
-        let standing = Standing { programme_id, generation: 1, key_id: None };
-        idempotency::put(&mut tx, slot, &stored, Some(&standing)).await.unwrap();
+        let standing = Precondition::Programme(Standing { programme_id, generation: 1, key_id: None });
+        idempotency::put(&mut tx, slot, &stored, Conditions { precondition: Some(&standing), unscoped: None })
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
     }
 

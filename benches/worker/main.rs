@@ -278,7 +278,7 @@ impl Bench {
         };
         filter.created_after = Some(since);
         loop {
-            let page = customers::page(&mut self.store.reader().await.unwrap(), &filter).await.unwrap();
+            let page = customers::page(&mut self.store.reader().await.unwrap(), &filter, None).await.unwrap();
             let Some(last) = page.last() else { break };
             filter.after = Some((last.created_at, last.id));
             let others = page.iter().filter(|customer| !customer.chain_id.contains("0xdead"));

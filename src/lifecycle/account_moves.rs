@@ -53,7 +53,7 @@ pub async fn make(tx: &mut Tx, held: &mut Held, step: Step<'_, Move>, clock: &Cl
         Move::Close => Some(Follow::End),
         Move::Sign | Move::Deploy | Move::DeployAsleep | Move::Fail => None,
     };
-    if let Some(follow) = follow {
+    if let Some(follow) = follow.filter(|_| !held.childless) {
         let parent = Parent::Account(held.account.id);
         Cascade { parent, follow, now, recorder }.run(tx, &mut held.customer.chain).await?;
     }

@@ -75,7 +75,7 @@ pub async fn make(tx: &mut Tx, held: &mut Held, step: Step<'_>, clock: &Clock) -
         Move::Reject => Some(Follow::End),
         Move::ProveOwnership | Move::Clear | Move::Approve => None,
     };
-    if let Some(follow) = follow {
+    if let Some(follow) = follow.filter(|_| !held.childless) {
         let parent = Parent::Customer(held.customer.id);
         Cascade { parent, follow, now, recorder }.run(tx, &mut held.chain).await?;
     }

@@ -81,6 +81,14 @@ impl std::ops::Deref for Api {
 pub(crate) trait Read: Called + Sized + Send {
     /// The answer.
     type Reply: Message;
+    /// Whether its statements ask for rows of [`Context::owner`] alone, so that a caller may come in by memory. Then [`Self::is_found`]
+    /// tells whether any were found; where none were, the caller is asked about.
+    const OWNED: bool = false;
+
+    /// Whether the reply shows a row of the owner's.
+    fn is_found(_reply: &Self::Reply) -> bool {
+        false
+    }
 
     /// Reads.
     fn read(self, cx: &Context<'_>) -> impl Future<Output = Outcome<Self::Reply>> + Send;
@@ -164,11 +172,16 @@ impl Api {
     pub(crate) async fn read<R: Read>(&self, request: Request<R>) -> Result<Response<R::Reply>, Status> {
         let (metadata, _, message) = request.into_parts();
         let request_id = request_id(&metadata);
+        let trust = if R::OWNED { Trust::Remembered } else { Trust::Asked };
         let (cx, left, taken) =
-            self.context(&metadata, R::RPC, Trust::Asked).await.map_err(|f| f.status(request_id.as_deref()))?;
+            self.context(&metadata, R::RPC, trust).await.map_err(|f| f.status(request_id.as_deref()))?;
         let reply = match taken {
             Ok(()) => message.read(&cx).await,
             Err(refused) => Err(refused.into()),
+        };
+        let reply = match reply {
+            Ok(reply) if R::is_found(&reply) => Ok(reply),
+            other => self.ask(&cx, &metadata).await.and(other),
         };
         let reply = reply.map_err(|failure| failure.status(request_id.as_deref()));
         answer(reply, left.as_ref(), false)
@@ -269,7 +282,7 @@ impl Api {
         let now = self.clock.now();
         // What a rate counts is charged before the call: only callers who may call are to use it up.
         let by_memory = trust == Trust::Remembered && self.rate.is_none();
-        let remembered = if by_memory { caller::remembered(self, metadata, now) } else { None };
+        let remembered = if by_memory { caller::remembered(self, metadata, rpc, now) } else { None };
         let caller = match remembered {
             Some(caller) => caller,
             None => caller::authenticate(self, metadata, rpc, now).await?,

@@ -21,7 +21,7 @@ use crate::signature::{Candidate, Evidence, MAX_AGE, MAX_SKEW, PublicKey};
 use crate::store::idempotency::{self, Slot};
 use crate::store::programmes::{self, Bearer};
 use crate::store::signing_keys::{self, Nonce};
-use crate::store::{self, Standing, Tx};
+use crate::store::{self, Precondition, Standing, Tx};
 
 /// How an operator's token begins.
 pub const OPERATOR_TOKEN: &str = "cop_";
@@ -31,7 +31,7 @@ pub const OPERATOR_TOKEN: &str = "cop_";
 pub(crate) struct Caller {
     programme: Programme,
     operator: Option<Operator>,
-    standing: Option<Standing>,
+    standing: Option<Precondition>,
     /// What must stay valid while a stream of the caller is open.
     basis: Basis,
     unsigned: bool,
@@ -49,7 +49,7 @@ impl Caller {
     }
 
     /// What the store must still be asked, of a caller who was let in by memory.
-    pub(crate) fn standing(&self) -> Option<&Standing> {
+    pub(crate) fn standing(&self) -> Option<&Precondition> {
         self.standing.as_ref()
     }
 
@@ -120,10 +120,14 @@ pub(super) async fn authenticate(
     Ok(Caller { programme, operator: None, standing: None, basis, unsigned })
 }
 
-/// The same by memory, without the store. `None` where memory does not settle it: a caller that is unknown, is an
-/// operator, brings a nonce, or would be refused is left to [`authenticate`].
-pub(super) fn remembered(api: &Api, metadata: &MetadataMap, now: Timestamp) -> Option<Caller> {
-    let token = bearer_token(metadata).ok().filter(|token| !token.starts_with(OPERATOR_TOKEN))?;
+/// The same by memory, without the store. `None` where memory does not settle it: a caller that is unknown, brings a nonce, or
+/// would be refused is left to [`authenticate`].
+pub(super) fn remembered(api: &Api, metadata: &MetadataMap, rpc: &Rpc, now: Timestamp) -> Option<Caller> {
+    let token = bearer_token(metadata).ok()?;
+    if let Some(operator) = token.strip_prefix(OPERATOR_TOKEN) {
+        let front = metadata.get(metadata::FRONT).is_some();
+        return if front { None } else { operator::remembered(api, (operator, now), metadata, rpc) };
+    }
     let claims = api.keys().tokens.read(token, now).ok()?;
     let facts = api.known.get(claims.sub)?;
     let key_id = match (evidence_of(metadata).ok()?, metadata.get(metadata::FRONT)) {
@@ -142,7 +146,7 @@ pub(super) fn remembered(api: &Api, metadata: &MetadataMap, now: Timestamp) -> O
     Some(Caller {
         programme: facts.programme.clone(),
         operator: None,
-        standing: Some(standing),
+        standing: Some(Precondition::Programme(standing)),
         basis,
         unsigned: false,
     })

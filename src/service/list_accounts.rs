@@ -11,6 +11,11 @@ use crate::store::customers;
 
 impl Read for ListAccountsRequest {
     type Reply = ListAccountsResponse;
+    const OWNED: bool = true;
+
+    fn is_found(reply: &ListAccountsResponse) -> bool {
+        !reply.accounts.is_empty()
+    }
 
     async fn read(self, cx: &Context<'_>) -> Outcome<ListAccountsResponse> {
         let size = paging::size(self.page_size)?;
@@ -24,13 +29,18 @@ impl Read for ListAccountsRequest {
             after: paging::after(&self.page_token)?,
             limit: size + 1,
         };
+        let parent =
+            if self.customer_id.is_empty() { None } else { Some(convert::id(&self.customer_id, not_found())?) };
+        filter.of = parent.map_or(filter.of, Of::Parent);
         let mut reader = cx.api.store.reader().await?;
-        if !self.customer_id.is_empty() {
-            let id = convert::id(&self.customer_id, not_found())?;
-            customers::get_owned(&mut reader, cx.programme().id, id).await?.ok_or_else(not_found)?;
-            filter.of = Of::Parent(id);
+        let mut page = accounts::page(&mut reader, &filter, cx.caller.standing()).await?;
+        match (parent, page.first()) {
+            (_, Some(first)) if first.programme_id != cx.programme().id => return Err(not_found().into()),
+            (Some(id), None) => {
+                customers::get_owned(&mut reader, cx.programme().id, id).await?.ok_or_else(not_found)?;
+            }
+            _ => {}
         }
-        let mut page = accounts::page(&mut reader, &filter).await?;
         let next_page_token = paging::cut(&mut page, size, |account| (account.created_at, account.id));
         Ok(ListAccountsResponse { accounts: page.iter().map(convert::account).collect(), next_page_token })
     }

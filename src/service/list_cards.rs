@@ -10,6 +10,11 @@ use crate::store::cards::{self, Filter};
 
 impl Read for ListCardsRequest {
     type Reply = ListCardsResponse;
+    const OWNED: bool = true;
+
+    fn is_found(reply: &ListCardsResponse) -> bool {
+        !reply.cards.is_empty()
+    }
 
     async fn read(self, cx: &Context<'_>) -> Outcome<ListCardsResponse> {
         let size = paging::size(self.page_size)?;
@@ -21,13 +26,20 @@ impl Read for ListCardsRequest {
             after: paging::after(&self.page_token)?,
             limit: size + 1,
         };
+        let parent = if self.account_id.is_empty() { None } else { Some(convert::account_id(&self.account_id)?) };
+        filter.of = parent.map_or(filter.of, Of::Parent);
         let mut reader = cx.api.store.reader().await?;
-        if !self.account_id.is_empty() {
-            let id = convert::account_id(&self.account_id)?;
-            let account = accounts::get_owned(&mut reader, cx.owner(), id).await?;
-            filter.of = Of::Parent(account.ok_or_else(convert::account_not_found)?.id);
+        let mut page = cards::page(&mut reader, &filter, cx.caller.standing()).await?;
+        let own = |programme_id| programme_id == cx.programme().id;
+        match (parent, page.first()) {
+            (_, Some(first)) if !own(first.programme_id) => return Err(convert::account_not_found().into()),
+            (Some(id), None) => {
+                accounts::get_owned(&mut reader, cx.programme().id, id)
+                    .await?
+                    .ok_or_else(convert::account_not_found)?;
+            }
+            _ => {}
         }
-        let mut page = cards::page(&mut reader, &filter).await?;
         let next_page_token = paging::cut(&mut page, size, |card| (card.created_at, card.id));
         Ok(ListCardsResponse { cards: page.iter().map(convert::card).collect(), next_page_token })
     }

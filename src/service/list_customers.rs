@@ -10,6 +10,11 @@ use crate::store::customers::{self, Filter};
 
 impl Read for ListCustomersRequest {
     type Reply = ListCustomersResponse;
+    const OWNED: bool = true;
+
+    fn is_found(reply: &ListCustomersResponse) -> bool {
+        !reply.customers.is_empty()
+    }
 
     async fn read(self, cx: &Context<'_>) -> Outcome<ListCustomersResponse> {
         let size = paging::size(self.page_size)?;
@@ -27,7 +32,7 @@ impl Read for ListCustomersRequest {
             after: paging::after(&self.page_token)?,
             limit: size + 1,
         };
-        let mut page = customers::page(&mut cx.api.store.reader().await?, &filter).await?;
+        let mut page = customers::page(&mut cx.api.store.reader().await?, &filter, cx.caller.standing()).await?;
         let next_page_token = paging::cut(&mut page, size, |customer| (customer.created_at, customer.id));
         Ok(ListCustomersResponse { customers: page.iter().map(convert::customer).collect(), next_page_token })
     }

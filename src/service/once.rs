@@ -14,8 +14,8 @@ use uuid::Uuid;
 use super::failure::{Failure, Outcome};
 use crate::api::error;
 use crate::domain::{self, Timestamp};
-use crate::store::idempotency::{self, Slot, Stored};
-use crate::store::{self, Standing, Store, Tx};
+use crate::store::idempotency::{self, Conditions, Slot, Stored};
+use crate::store::{self, Precondition, Store, Tx};
 
 /// How often a change is tried while others are first.
 const ATTEMPTS: u32 = 3;
@@ -61,7 +61,7 @@ pub(crate) struct Key<'a> {
     pub(crate) now: Timestamp,
     pub(crate) request_id: Option<&'a str>,
     /// What must still hold when the change commits, where it was not asked before.
-    pub(crate) standing: Option<&'a Standing>,
+    pub(crate) standing: Option<&'a Precondition>,
 }
 
 /// An answer, and whether it was given before.
@@ -72,15 +72,6 @@ pub(crate) struct Answer<T> {
 
 /// Makes `change` happen at most once under `key`, and gives the response of the time that it did.
 pub(crate) async fn once<C: Change>(store: &Store, key: Key<'_>, change: &C) -> Outcome<Answer<C::Reply>> {
-    if let Some(scope) = key.unscoped {
-        let mut tx = store.begin().await?;
-        let stored = idempotency::get_unscoped(&mut tx, Slot { scope, ..key.slot() }).await?;
-        tx.commit().await?;
-        // Another request's is another caller's.
-        if let Some(stored) = stored.filter(|stored| key.fingerprints.contains(&stored.fingerprint)) {
-            return replay(&stored, key).map(|reply| Answer { reply, replayed: true });
-        }
-    }
     for attempt in 0..ATTEMPTS {
         let conflict = match store.transact(&Keyed { key, change, optimistic: attempt == 0 }).await {
             Ok(reply) => return Ok(Answer { reply, replayed: false }),
@@ -90,7 +81,12 @@ pub(crate) async fn once<C: Change>(store: &Store, key: Key<'_>, change: &C) -> 
         // Which of the rules that a request breaks the database names is not defined: that the key is in use comes first. It is read
         // in a transaction of its own and committed: nothing is given again before it is durable.
         let mut tx = store.begin().await?;
-        let stored = idempotency::get(&mut tx, key.slot()).await?;
+        let mut stored = idempotency::get(&mut tx, key.slot()).await?;
+        if let Some(scope) = key.unscoped.filter(|_| stored.is_none()) {
+            stored = idempotency::get_unscoped(&mut tx, Slot { scope, ..key.slot() }).await?;
+            // Another request's is another caller's.
+            stored = stored.filter(|stored| key.fingerprints.contains(&stored.fingerprint));
+        }
         tx.commit().await?;
         if let Some(stored) = stored {
             return replay(&stored, key).map(|reply| Answer { reply, replayed: true });
@@ -132,7 +128,9 @@ impl Key<'_> {
     /// Keeps a response in the transaction that it is the response to.
     async fn keep(&self, tx: &mut Tx, status: i32, reply: Vec<u8>) -> Outcome<()> {
         let fingerprint = self.fingerprints.first().cloned().unwrap_or_default();
-        Ok(idempotency::put(tx, self.slot(), &Stored { fingerprint, status, reply }, self.standing).await?)
+        let unscoped = self.unscoped.map(|scope| (scope, self.fingerprints));
+        let conditions = Conditions { precondition: self.standing, unscoped };
+        Ok(idempotency::put(tx, self.slot(), &Stored { fingerprint, status, reply }, conditions).await?)
     }
 
     /// The same, of a refusal. It has the id of this request, which a replay repeats: the bytes are the same then.

@@ -16,6 +16,7 @@ pub(crate) struct RevokeOperator {
 
 impl Prepare for RevokeOperatorRequest {
     type Change = RevokeOperator;
+    const ENDS_STANDING: bool = true;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<RevokeOperator> {
         domain::operator::Operator::check_name(&self.name)?;

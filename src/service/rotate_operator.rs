@@ -21,6 +21,7 @@ pub(crate) struct RotateOperator {
 
 impl Prepare for RotateOperatorRequest {
     type Change = RotateOperator;
+    const ENDS_STANDING: bool = true;
 
     async fn prepare(self, cx: &Context<'_>) -> Outcome<RotateOperator> {
         Operator::check_name(&self.name)?;

@@ -1,10 +1,11 @@
 //! Accounts. Every change holds the customer first: see [`lock`].
 
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::children::Batch;
-use super::customers::{self, Challenge};
-use super::standing;
+use super::customers::{self, Challenge, held_columns};
+use super::standing::{self, Precondition};
 use super::value::row;
 use super::{Connection, Effect, Error, Lengths, Owner, Tx};
 use crate::domain::Timestamp;
@@ -12,7 +13,8 @@ use crate::domain::account::{Account, Sleeper, Status};
 
 macro_rules! columns {
     () => {
-        "id, programme_id, customer_id, chain_id, currency, status, slept_by, created_at, updated_at, version"
+        "accounts.id, accounts.programme_id, accounts.customer_id, accounts.chain_id, accounts.currency, accounts.status, \
+         accounts.slept_by, accounts.created_at, accounts.updated_at, accounts.version"
     };
 }
 
@@ -40,13 +42,18 @@ impl AccountRow {
             customer_id: self.customer_id,
             chain_id: self.chain_id,
             currency: self.currency,
-            status: Status::parse(&self.status).ok_or_else(|| Error::unreadable("accounts.status", &self.status))?,
+            status: status(&self.status)?,
             slept_by: sleeper("accounts.slept_by", self.slept_by.as_deref())?,
             created_at: self.created_at,
             updated_at: self.updated_at,
             version: self.version,
         })
     }
+}
+
+/// The status of a stored name.
+pub(super) fn status(name: &str) -> Result<Status, Error> {
+    Status::parse(name).ok_or_else(|| Error::unreadable("accounts.status", name))
 }
 
 /// Who put a row to sleep.
@@ -64,14 +71,36 @@ pub struct Held {
     pub account: Account,
     /// Its live challenge.
     pub challenge: Option<Challenge>,
+    /// It has no cards.
+    pub childless: bool,
     /// The text of the challenge that it was read with, which [`update`] insists on: a new one leaves the chain as it is.
     read: Option<Vec<u8>>,
 }
 
 row! {
-    struct ChallengeRow {
+    struct LiveRow {
         challenge: Option<Vec<u8>>,
         challenge_expires_at: Option<Timestamp>,
+        has_cards: bool,
+    }
+}
+
+/// An account with its customer.
+struct HeldRow {
+    account: AccountRow,
+    live: LiveRow,
+    customer: customers::HeldRow,
+}
+
+impl<'r, R: sqlx::Row> FromRow<'r, R> for HeldRow
+where
+    AccountRow: FromRow<'r, R>,
+    LiveRow: FromRow<'r, R>,
+    customers::HeldRow: FromRow<'r, R>,
+{
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        let (account, live) = (AccountRow::from_row(row)?, LiveRow::from_row(row)?);
+        Ok(Self { account, live, customer: customers::HeldRow::from_row(row)? })
     }
 }
 
@@ -118,21 +147,33 @@ pub async fn get_owned<'o>(
 
 /// An account held for a change, of any programme.
 pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
-    // An account never changes hands, so that its customer can be looked up before anything is held.
-    let Some(seen) = get_any(tx, id).await? else { return Ok(None) };
-    let customer = customers::lock(tx, seen.customer_id).await?.ok_or(Error::NotFound)?;
-    let account = get_any(tx, id).await?.ok_or(Error::NotFound)?;
-    let query = tx.query("SELECT challenge, challenge_expires_at FROM accounts WHERE id = $1").bind(id);
-    let row: ChallengeRow = query.one().await?;
-    let read = row.challenge.clone();
+    if tx.lock_waits() {
+        // An account never changes hands, so that its customer can be looked up before anything is locked.
+        let query = tx.query("SELECT id FROM customers WHERE id = (SELECT customer_id FROM accounts WHERE id = $1)");
+        query.bind(id).for_update().optional::<(Uuid,)>().await?;
+    }
+    let row: Option<HeldRow> = tx
+        .query(concat!(
+            "SELECT ",
+            columns!(),
+            ", accounts.challenge, accounts.challenge_expires_at, \
+             EXISTS (SELECT 1 FROM cards WHERE cards.account_id = accounts.id) AS has_cards, ",
+            held_columns!(),
+            " FROM accounts JOIN customers ON customers.id = accounts.customer_id WHERE accounts.id = $1"
+        ))
+        .bind(id)
+        .optional()
+        .await?;
+    let Some(HeldRow { account, live, customer }) = row else { return Ok(None) };
+    let (customer, account, read) = (customer.read(tx, false)?, account.read()?, live.challenge.clone());
     let challenge =
-        row.challenge.zip(row.challenge_expires_at).map(|(text, expires_at)| Challenge { text, expires_at });
-    Ok(Some(Held { customer, account, challenge, read }))
+        live.challenge.zip(live.challenge_expires_at).map(|(text, expires_at)| Challenge { text, expires_at });
+    Ok(Some(Held { customer, account, challenge, childless: !live.has_cards, read }))
 }
 
 /// Writes back what [`lock`] gave and a change left, the customer's chain included.
 pub async fn update(tx: &mut Tx, held: &mut Held) -> Result<(), Error> {
-    let Held { customer, account, challenge, read } = held;
+    let Held { customer, account, challenge, read, .. } = held;
     // Before its own: that sends what this transaction has written of either before.
     customers::update(tx, customer).await?;
     tx.write(
@@ -182,7 +223,12 @@ pub struct Filter {
 }
 
 /// A page of accounts. Its cost does not depend on how deep it is: each condition is a range of an index.
-pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<Account>, Error> {
+/// Empty where the caller's precondition does not hold.
+pub async fn page(
+    on: &mut impl Connection,
+    filter: &Filter,
+    standing: Option<&Precondition>,
+) -> Result<Vec<Account>, Error> {
     // One owner in the condition, never both: the planner then has one index to choose.
     let mut query = match filter.of {
         Of::Programme(id) => {
@@ -205,8 +251,11 @@ pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<Accou
     if let Some((at, id)) = filter.after {
         query = query.push(" AND (created_at, id) < (").push_bind(at).push(", ").push_bind(id).push(")");
     }
-    let rows: Vec<AccountRow> =
-        query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(filter.limit).all().await?;
+    let rows: Vec<AccountRow> = standing::and(query, standing)
+        .push(" ORDER BY created_at DESC, id DESC LIMIT ")
+        .push_bind(filter.limit)
+        .all()
+        .await?;
     rows.into_iter().map(AccountRow::read).collect()
 }
 

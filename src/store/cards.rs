@@ -1,21 +1,24 @@
 //! Cards. Every change holds the customer first: see [`lock`].
 
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::accounts::{self, Of, sleeper};
 use super::children::{Batch, Parent};
-use super::standing;
+use super::customers::held_columns;
+use super::standing::{self, Precondition};
 use super::value::row;
 use super::{Connection, Effect, Error, Lengths, Owner, Tx, customers};
 use crate::domain::Timestamp;
-use crate::domain::account::{Account, Sleeper};
+use crate::domain::account::{self, Sleeper};
 use crate::domain::address::Address;
 use crate::domain::card::{Card, Issued, Status, Type};
 
 macro_rules! columns {
     () => {
-        "id, programme_id, customer_id, account_id, card_type, name, network, last_four, expiration_date, billing_address, \
-         shipping_address, status, slept_by, created_at, updated_at, version"
+        "cards.id, cards.programme_id, cards.customer_id, cards.account_id, cards.card_type, cards.name, cards.network, \
+         cards.last_four, cards.expiration_date, cards.billing_address, cards.shipping_address, cards.status, cards.slept_by, \
+         cards.created_at, cards.updated_at, cards.version"
     };
 }
 
@@ -77,9 +80,44 @@ pub struct Held {
     /// Its customer, with the chain that its events go to.
     pub customer: customers::Held,
     /// Its account, which nobody else changes either.
-    pub account: Account,
+    pub account: Above,
     /// The card.
     pub card: Card,
+}
+
+/// What a card's moves depend on of its account.
+#[derive(Debug, Clone, Copy)]
+pub struct Above {
+    /// Its status.
+    pub status: account::Status,
+    /// Who deactivated it.
+    pub slept_by: Option<Sleeper>,
+}
+
+row! {
+    struct AboveRow by "account_" {
+        status: String,
+        slept_by: Option<String>,
+    }
+}
+
+/// A card with its account and customer.
+struct HeldRow {
+    card: CardRow,
+    account: AboveRow,
+    customer: customers::HeldRow,
+}
+
+impl<'r, R: sqlx::Row> FromRow<'r, R> for HeldRow
+where
+    CardRow: FromRow<'r, R>,
+    AboveRow: FromRow<'r, R>,
+    customers::HeldRow: FromRow<'r, R>,
+{
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        let (card, account) = (CardRow::from_row(row)?, AboveRow::from_row(row)?);
+        Ok(Self { card, account, customer: customers::HeldRow::from_row(row)? })
+    }
 }
 
 fn json(address: &Address) -> String {
@@ -149,11 +187,28 @@ pub async fn get_any(on: &mut impl Connection, id: Uuid) -> Result<Option<Card>,
 
 /// A card held for a change, of any programme.
 pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
-    let Some(seen) = get_any(tx, id).await? else { return Ok(None) };
-    let customer = customers::lock(tx, seen.customer_id).await?.ok_or(Error::NotFound)?;
-    let account = accounts::get_any(tx, seen.account_id).await?.ok_or(Error::NotFound)?;
-    let card = get_any(tx, id).await?.ok_or(Error::NotFound)?;
-    Ok(Some(Held { customer, account, card }))
+    if tx.lock_waits() {
+        let query = tx.query("SELECT id FROM customers WHERE id = (SELECT customer_id FROM cards WHERE id = $1)");
+        query.bind(id).for_update().optional::<(Uuid,)>().await?;
+    }
+    let row: Option<HeldRow> = tx
+        .query(concat!(
+            "SELECT ",
+            columns!(),
+            ", accounts.status AS account_status, accounts.slept_by AS account_slept_by, ",
+            held_columns!(),
+            " FROM cards JOIN accounts ON accounts.id = cards.account_id JOIN customers ON customers.id = cards.customer_id \
+             WHERE cards.id = $1"
+        ))
+        .bind(id)
+        .optional()
+        .await?;
+    let Some(HeldRow { card, account, customer }) = row else { return Ok(None) };
+    let above = Above {
+        status: accounts::status(&account.status)?,
+        slept_by: sleeper("accounts.slept_by", account.slept_by.as_deref())?,
+    };
+    Ok(Some(Held { customer: customer.read(tx, false)?, account: above, card: card.read()? }))
 }
 
 /// Writes back what [`lock`] gave and a change left, the customer's chain included.
@@ -197,7 +252,12 @@ pub struct Filter {
 
 /// A page of cards. Its cost depends neither on how deep it is nor on how many there are: each condition is a range of an
 /// index.
-pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<Card>, Error> {
+/// Empty where the caller's precondition does not hold.
+pub async fn page(
+    on: &mut impl Connection,
+    filter: &Filter,
+    standing: Option<&Precondition>,
+) -> Result<Vec<Card>, Error> {
     // One owner in the condition, never both: the planner then has one index to choose.
     let mut query = match filter.of {
         Of::Programme(id) => on.query(concat!("SELECT ", columns!(), " FROM cards WHERE programme_id = $1")).bind(id),
@@ -215,8 +275,11 @@ pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<Card>
     if let Some((at, id)) = filter.after {
         query = query.push(" AND (created_at, id) < (").push_bind(at).push(", ").push_bind(id).push(")");
     }
-    let rows: Vec<CardRow> =
-        query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(filter.limit).all().await?;
+    let rows: Vec<CardRow> = standing::and(query, standing)
+        .push(" ORDER BY created_at DESC, id DESC LIMIT ")
+        .push_bind(filter.limit)
+        .all()
+        .await?;
     rows.into_iter().map(CardRow::read).collect()
 }
 

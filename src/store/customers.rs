@@ -66,6 +66,8 @@ pub struct Held {
     pub chain: Chain,
     /// Its live challenge.
     pub challenge: Option<Challenge>,
+    /// It certainly has no accounts.
+    pub childless: bool,
     /// What [`update`] insists on.
     read: Read,
 }
@@ -82,12 +84,12 @@ struct Read {
 impl Held {
     /// Of a new customer.
     pub fn new(customer: Customer, chain: Chain, challenge: Option<Challenge>) -> Self {
-        Self { customer, chain, challenge, read: Read::default() }
+        Self { customer, chain, challenge, childless: true, read: Read::default() }
     }
 }
 
 row! {
-    struct HeldRow {
+    pub(super) struct HeldRow by "held_" {
         id: Uuid,
         programme_id: Uuid,
         external_id: String,
@@ -103,8 +105,25 @@ row! {
         hash_version: i32,
         challenge: Option<Vec<u8>>,
         challenge_expires_at: Option<Timestamp>,
+        has_accounts: bool,
     }
 }
+
+/// The columns of a [`HeldRow`].
+macro_rules! held_columns {
+    () => {
+        // Rows of before there was event_at have none until their first change.
+        "customers.id AS held_id, customers.programme_id AS held_programme_id, customers.external_id AS held_external_id, \
+         customers.chain_id AS held_chain_id, customers.status AS held_status, customers.created_at AS held_created_at, \
+         customers.updated_at AS held_updated_at, customers.version AS held_version, customers.event_seq AS held_event_seq, \
+         customers.event_head AS held_event_head, COALESCE(customers.event_at, (SELECT MAX(events.created_at) FROM events \
+         WHERE events.customer_id = customers.id)) AS held_event_at, customers.event_key AS held_event_key, \
+         customers.hash_version AS held_hash_version, customers.challenge AS held_challenge, \
+         customers.challenge_expires_at AS held_challenge_expires_at, \
+         EXISTS (SELECT 1 FROM accounts owned WHERE owned.customer_id = customers.id) AS held_has_accounts"
+    };
+}
+pub(super) use held_columns;
 
 const fn key_place(id: &Uuid) -> Place<'_> {
     Place::new("customers", "event_key", id.as_bytes())
@@ -246,40 +265,39 @@ pub async fn chain_ids(
 
 /// A customer held for a change, of any programme.
 pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
-    let row: Option<HeldRow> = tx
-        .query(
-            // Rows of before there was event_at have none until their first change.
-            "SELECT id, programme_id, external_id, chain_id, status, created_at, updated_at, version, event_seq, event_head, \
-             COALESCE(event_at, (SELECT MAX(created_at) FROM events WHERE customer_id = customers.id)) AS event_at, \
-             event_key, hash_version, challenge, challenge_expires_at FROM customers WHERE id = $1",
-        )
-        .bind(id)
-        .for_update()
-        .optional()
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    let head = Hash::try_from(row.event_head.as_slice())
-        .map_err(|_| Error::unreadable("customers.event_head", &row.event_head.len().to_string()))?;
-    let key = row.event_key.map(|sealed| open_key(tx, row.id, &sealed)).transpose()?;
-    if key.is_none() && row.hash_version == 2 {
-        // Its chain would go on without commitments, as if nobody had to prove its personal data any more.
-        return Err(Error::unreadable("customers.event_key", "NULL"));
+    let query = tx.query(concat!("SELECT ", held_columns!(), " FROM customers WHERE id = $1")).bind(id).for_update();
+    let row: Option<HeldRow> = query.optional().await?;
+    let waits = tx.lock_waits();
+    row.map(|row| row.read(tx, waits)).transpose()
+}
+
+impl HeldRow {
+    /// The customer; `waited` says that the statement may have waited for the row, and has seen accounts as they were before.
+    pub(super) fn read(self, on: &impl Connection, waited: bool) -> Result<Held, Error> {
+        let head = Hash::try_from(self.event_head.as_slice())
+            .map_err(|_| Error::unreadable("customers.event_head", &self.event_head.len().to_string()))?;
+        let key = self.event_key.map(|sealed| open_key(on, self.id, &sealed)).transpose()?;
+        if key.is_none() && self.hash_version == 2 {
+            // Its chain would go on without commitments, as if nobody had to prove its personal data any more.
+            return Err(Error::unreadable("customers.event_key", "NULL"));
+        }
+        let read = Read { seq: self.event_seq, challenge: self.challenge.clone(), written: false };
+        let challenge =
+            self.challenge.zip(self.challenge_expires_at).map(|(text, expires_at)| Challenge { text, expires_at });
+        let customer = CustomerRow {
+            id: self.id,
+            programme_id: self.programme_id,
+            external_id: self.external_id,
+            chain_id: self.chain_id,
+            status: self.status,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            version: self.version,
+        };
+        let chain = Chain { seq: self.event_seq, head, at: self.event_at.unwrap_or(Timestamp::EPOCH), key };
+        let childless = !self.has_accounts && !waited;
+        Ok(Held { customer: customer.read()?, chain, challenge, childless, read })
     }
-    let read = Read { seq: row.event_seq, challenge: row.challenge.clone(), written: false };
-    let challenge =
-        row.challenge.zip(row.challenge_expires_at).map(|(text, expires_at)| Challenge { text, expires_at });
-    let customer = CustomerRow {
-        id: row.id,
-        programme_id: row.programme_id,
-        external_id: row.external_id,
-        chain_id: row.chain_id,
-        status: row.status,
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-        version: row.version,
-    };
-    let chain = Chain { seq: row.event_seq, head, at: row.event_at.unwrap_or(Timestamp::EPOCH), key };
-    Ok(Some(Held { customer: customer.read()?, chain, challenge, read }))
 }
 
 /// Writes back what [`lock`] gave and a change left.
@@ -289,7 +307,7 @@ pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
 /// When it is sent, [`Error::NotApplied`] where another transaction has appended to the chain or replaced the challenge since: that
 /// takes a transaction that does not lock.
 pub async fn update(tx: &mut Tx, held: &mut Held) -> Result<(), Error> {
-    let Held { customer, chain, challenge, read } = held;
+    let Held { customer, chain, challenge, read, .. } = held;
     if read.written {
         // A statement of PostgreSQL cannot write a row twice.
         tx.send().await?;

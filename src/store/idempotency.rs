@@ -4,7 +4,7 @@ use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::reseal::{Batch, Which};
-use super::standing::{self, Standing};
+use super::standing::{self, Precondition};
 use super::value::row;
 use super::{Connection, Effect, Error, Tx};
 use crate::domain::Timestamp;
@@ -55,13 +55,22 @@ pub struct Slot {
     pub expires_at: Timestamp,
 }
 
+/// What must hold for a response to be kept.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Conditions<'a> {
+    /// Of the caller.
+    pub precondition: Option<&'a Precondition>,
+    /// Version 0.1 has kept no response to the same request, by these fingerprints, in this scope.
+    pub unscoped: Option<(Uuid, &'a [Vec<u8>])>,
+}
+
 /// Keeps a response.
 ///
 /// # Errors
 ///
-/// When it is sent, [`Error::NotApplied`] where the key holds another response already, or the caller's precondition no longer
-/// holds: on PostgreSQL this waits for a transaction that is about to write the same key.
-pub async fn put(tx: &mut Tx, slot: Slot, answer: &Stored, standing: Option<&Standing>) -> Result<(), Error> {
+/// When it is sent, [`Error::NotApplied`] where the key holds another response already, or the conditions do not hold: on PostgreSQL
+/// this waits for a transaction that is about to write the same key.
+pub async fn put(tx: &mut Tx, slot: Slot, answer: &Stored, conditions: Conditions<'_>) -> Result<(), Error> {
     let sealed = tx.seal(place(&row_id(slot.scope, slot.key)), &answer.reply).await?;
     let query = tx
         .write(
@@ -74,7 +83,18 @@ pub async fn put(tx: &mut Tx, slot: Slot, answer: &Stored, standing: Option<&Sta
         .bind(answer.status)
         .bind(sealed)
         .bind(slot.expires_at);
-    standing::and(query, standing)
+    let mut query = standing::and(query, conditions.precondition);
+    if let Some((scope, fingerprints)) = conditions.unscoped {
+        query = query
+            .push(" AND NOT EXISTS (SELECT 1 FROM idempotency_keys old WHERE old.key = $2 AND NOT old.scoped AND old.programme_id = ")
+            .push_bind(scope)
+            .push(" AND old.expires_at > ")
+            .push_bind(slot.now)
+            .push(" AND old.fingerprint IN ")
+            .push_list(fingerprints.iter().map(Vec::as_slice))
+            .push(")");
+    }
+    query
         .push(
             " ON CONFLICT (programme_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, \
              status = excluded.status, sealed_reply = excluded.sealed_reply, expires_at = excluded.expires_at, \

@@ -78,7 +78,7 @@ pub use draft::Effect;
 pub use error::{Error, Unique};
 pub use query::Query;
 pub use sqlx::types::Text;
-pub use standing::{Owner, Revoked, Standing, holds, still_valid};
+pub use standing::{OperatorStanding, Owner, Precondition, Revoked, Standing, holds, still_valid};
 pub use tx::{Connection, Reader, Tx};
 
 pub use value::{Row, Value};

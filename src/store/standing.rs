@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::query::Query;
 use super::{Connection, Error, Lengths};
+use crate::domain::Timestamp;
 
 /// What a call rests on and what may end at any moment: its programme is live, its credentials are those that its token
 /// was issued under, the key that signed the request is registered.
@@ -19,18 +20,66 @@ pub struct Standing {
     pub key_id: Option<String>,
 }
 
+/// What must still hold of a caller who was let in from the cache, in the statement that reads or writes for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Precondition {
+    /// Of a programme that calls.
+    Programme(Standing),
+    /// Of an operator that calls.
+    Operator(OperatorStanding),
+}
+
+/// What an operator's call rests on: its token was not replaced or revoked and has not expired, and the programme that it changes
+/// something of is not disabled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorStanding {
+    /// SHA-256 of the token.
+    pub token_hash: [u8; 32],
+    /// Now.
+    pub now: Timestamp,
+    /// The programme that must not be disabled, if any.
+    pub enabled: Option<Uuid>,
+}
+
 /// Whose row is asked for, and what must hold while it is read.
 #[derive(Debug, Clone, Copy)]
 pub struct Owner<'a> {
     /// The programme.
     pub programme_id: Uuid,
     /// Nothing is found where this has ended.
-    pub standing: Option<&'a Standing>,
+    pub standing: Option<&'a Precondition>,
 }
 
 impl From<Uuid> for Owner<'_> {
     fn from(programme_id: Uuid) -> Self {
         Self { programme_id, standing: None }
+    }
+}
+
+impl Precondition {
+    fn narrow<'c>(&self, query: Query<'c>) -> Query<'c> {
+        match self {
+            Self::Programme(standing) => standing.narrow(query),
+            Self::Operator(standing) => standing.narrow(query),
+        }
+    }
+}
+
+impl OperatorStanding {
+    fn narrow<'c>(&self, query: Query<'c>) -> Query<'c> {
+        let query = query
+            .push("EXISTS (SELECT 1 FROM operators WHERE token_hash = ")
+            .push_bind(self.token_hash.to_vec())
+            .push(" AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ")
+            .push_bind(self.now)
+            .push("))");
+        match self.enabled {
+            None => query,
+            Some(programme_id) => query
+                .push(" AND EXISTS (SELECT 1 FROM programmes WHERE id = ")
+                .push_bind(programme_id)
+                .push(" AND NOT disabled)"),
+        }
     }
 }
 
@@ -55,7 +104,7 @@ impl Standing {
 }
 
 /// Adds `AND`, and that it holds.
-pub(super) fn and<'c>(query: Query<'c>, standing: Option<&Standing>) -> Query<'c> {
+pub(super) fn and<'c>(query: Query<'c>, standing: Option<&Precondition>) -> Query<'c> {
     match standing {
         Some(standing) => standing.narrow(query.push(" AND ")),
         None => query,
@@ -63,7 +112,7 @@ pub(super) fn and<'c>(query: Query<'c>, standing: Option<&Standing>) -> Query<'c
 }
 
 /// Whether it holds.
-pub async fn holds(on: &mut impl Connection, standing: &Standing) -> Result<bool, Error> {
+pub async fn holds(on: &mut impl Connection, standing: &Precondition) -> Result<bool, Error> {
     let row: Option<(i64,)> = standing.narrow(on.query("SELECT CAST(1 AS BIGINT) WHERE ")).optional().await?;
     Ok(row.is_some())
 }

@@ -191,6 +191,12 @@ impl Tx {
         }
     }
 
+    /// Whether a statement that locks a row may wait for it, and then see that row as it is by now, but everything else as it was when
+    /// the statement began.
+    pub(super) fn lock_waits(&self) -> bool {
+        self.dialect() == Dialect::Postgres && self.locks()
+    }
+
     /// How an optimistic transaction that failed may be run again.
     pub(super) fn rerun(&self) -> Option<Rerun> {
         match &self.inner {

@@ -31,9 +31,12 @@ pub trait Row: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Sen
 
 impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 
-/// Declares a struct that is read from a row, each field from the column of its name, on both databases.
+/// Declares a struct that is read from a row, each field from the column of its name, perhaps behind a prefix, on both databases.
 macro_rules! row {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($fields:tt)* }) => {
+        row! { $(#[$meta])* $vis struct $name by "" { $($fields)* } }
+    };
+    ($(#[$meta:meta])* $vis:vis struct $name:ident by $prefix:literal {
         $($(#[$field_meta:meta])* $field_vis:vis $field:ident: $type:ty),* $(,)?
     }) => {
         $(#[$meta])*
@@ -48,7 +51,7 @@ macro_rules! row {
             $($type: ::sqlx::Decode<'r, R::Database> + ::sqlx::Type<R::Database>),*
         {
             fn from_row(row: &'r R) -> ::std::result::Result<Self, ::sqlx::Error> {
-                Ok(Self { $($field: row.try_get(stringify!($field))?),* })
+                Ok(Self { $($field: row.try_get(concat!($prefix, stringify!($field)))?),* })
             }
         }
     };

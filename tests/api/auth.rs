@@ -181,7 +181,7 @@ async fn a_known_caller_is_asked_for_all_the_same(house: House) {
     .await;
     refused(&wallet, &known, "UNAUTHENTICATED").await;
     let filter = Filter { programme_id: wallet.programme_id, limit: 10, ..Filter::default() };
-    let rows = customers::page(&mut service.store.reader().await.unwrap(), &filter).await.unwrap();
+    let rows = customers::page(&mut service.store.reader().await.unwrap(), &filter, None).await.unwrap();
     assert_eq!(rows.len(), 1, "what was refused left something behind");
 }
 

@@ -56,6 +56,7 @@ mod pan;
 mod process;
 mod race;
 mod revocation;
+mod round_trips;
 mod screening;
 mod screening_lists;
 mod secrets;

@@ -72,7 +72,7 @@ pub(crate) async fn entities(store: &Store, clock: &Clock) -> (Uuid, Vec<Uuid>) 
         ids.push(it.id);
     }
     let stored = Stored { fingerprint: vec![1], status: 0, reply: b"whsec_reply".to_vec() };
-    idempotency::put(&mut tx, slot(programme.id), &stored, None).await.unwrap();
+    idempotency::put(&mut tx, slot(programme.id), &stored, idempotency::Conditions::default()).await.unwrap();
     let customer = Customer {
         id: clock.id(),
         programme_id: programme.id,
@@ -188,7 +188,7 @@ async fn nothing_is_written_in_the_clear_behind_a_key(test: TestStore) {
     let mut tx = without.begin().await.unwrap();
     let stored = Stored { fingerprint: vec![1], status: 0, reply: b"late".to_vec() };
     let late = Slot { key: Uuid::from_u128(9), ..slot(programme_id) };
-    idempotency::put(&mut tx, late, &stored, None).await.unwrap();
+    idempotency::put(&mut tx, late, &stored, idempotency::Conditions::default()).await.unwrap();
     let forbidden = clear::forbid(&with);
     let (forbidden, ()) = tokio::join!(forbidden, async { tx.commit().await.unwrap() });
     forbidden.unwrap();
@@ -198,7 +198,7 @@ async fn nothing_is_written_in_the_clear_behind_a_key(test: TestStore) {
     // From here on none is written.
     let mut tx = without.begin().await.unwrap();
     let later = Slot { key: Uuid::from_u128(10), ..late };
-    let refused = idempotency::put(&mut tx, later, &stored, None).await.unwrap_err();
+    let refused = idempotency::put(&mut tx, later, &stored, idempotency::Conditions::default()).await.unwrap_err();
     assert!(matches!(&refused, Error::Sealed(error) if error.lacks_key()), "{refused}");
     tx.rollback().await.unwrap();
     assert!(matches!(opened(without, ids[0]).await, Err(Error::Sealed(_))));

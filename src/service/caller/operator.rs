@@ -1,6 +1,7 @@
 //! Operators: their token, their role, the programme that they name.
 //!
-//! Nothing about an operator is cached: a token that was replaced, revoked or has expired is refused by the next call.
+//! What never changes of an operator is cached; whether its token was replaced, was revoked or has expired is asked in the statement
+//! that does the work: such a token is refused by the next call.
 
 use tonic::metadata::MetadataMap;
 use uuid::Uuid;
@@ -15,7 +16,7 @@ use crate::service::Api;
 use crate::service::acts::Denied;
 use crate::service::failure::Outcome;
 use crate::service::revocation::Basis;
-use crate::store::{Reader, operators, programmes};
+use crate::store::{OperatorStanding, Precondition, Reader, operators, programmes};
 
 /// Authenticates a call with an operator's token, which comes here without its prefix.
 pub(super) async fn authenticate(
@@ -37,6 +38,10 @@ pub(super) async fn authenticate(
     drop(reader);
     match allowed {
         Ok(programme) => {
+            api.known.remember_operator(token_hash, &operator);
+            if !programme.id.is_nil() {
+                api.known.remember(&programme, Vec::new());
+            }
             let basis = Basis::Operator(token_hash);
             Ok(Caller { programme, operator: Some(operator), standing: None, basis, unsigned: false })
         }
@@ -46,6 +51,36 @@ pub(super) async fn authenticate(
             Err(error.into())
         }
     }
+}
+
+/// The same from the cache, without the store. `None` where that does not settle it.
+pub(super) fn remembered(
+    api: &Api,
+    (token, now): (&str, Timestamp),
+    metadata: &MetadataMap,
+    rpc: &Rpc,
+) -> Option<Caller> {
+    let token_hash = token_hash(token);
+    let operator = api.known.operator(&token_hash)?;
+    if !rpc.is_open_to(operator.role) {
+        return None;
+    }
+    let (programme, enabled) = if rpc.callers == Callers::OperatorOfAll {
+        (every_programme(), None)
+    } else {
+        let id = named(metadata).ok().filter(|id| operator.may_name(*id))?;
+        (api.known.get(id)?.programme.clone(), (!rpc.act.is_empty() && !rpc.while_disabled).then_some(id))
+    };
+    tracing::Span::current().record("operator", operator.name.as_str());
+    let standing = Some(Precondition::Operator(OperatorStanding { token_hash, now, enabled }));
+    let (basis, operator) = (Basis::Operator(token_hash), Some(Operator::clone(&operator)));
+    Some(Caller { programme, operator, standing, basis, unsigned: false })
+}
+
+/// What stands for the programme in calls that are about all of them. The nil id is no programme's: nothing can be found under
+/// it.
+fn every_programme() -> Programme {
+    Programme { id: Uuid::nil(), name: String::new(), sandbox: false }
 }
 
 /// The programme that the call is for, or why this operator may not make it: a denial, which is recorded.
@@ -59,8 +94,7 @@ async fn allowed(
         return Ok(Err(forbidden(rpc, operator.role)));
     }
     if rpc.callers == Callers::OperatorOfAll {
-        // The nil id is no programme's: nothing can be found under it.
-        return Ok(Ok(Programme { id: Uuid::nil(), name: String::new(), sandbox: false }));
+        return Ok(Ok(every_programme()));
     }
     let id = named(metadata)?;
     let programme = programmes::listed(reader, id).await?.filter(|_| operator.may_name(id));

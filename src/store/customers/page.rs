@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::CustomerRow;
 use crate::domain::Timestamp;
 use crate::domain::customer::{Customer, Status};
-use crate::store::{Connection, Error};
+use crate::store::{Connection, Error, Precondition, standing};
 
 /// Which customers to list: newest first.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +29,12 @@ pub struct Filter {
 }
 
 /// A page of customers. Its cost does not depend on how deep it is: each condition is a range of an index.
-pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<Customer>, Error> {
+/// Empty where the caller's precondition does not hold.
+pub async fn page(
+    on: &mut impl Connection,
+    filter: &Filter,
+    standing: Option<&Precondition>,
+) -> Result<Vec<Customer>, Error> {
     let mut query = on
         .query(
             "SELECT id, programme_id, external_id, chain_id, status, created_at, updated_at, version FROM customers \
@@ -54,7 +59,10 @@ pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<Custo
     if let Some((at, id)) = filter.after {
         query = query.push(" AND (created_at, id) < (").push_bind(at).push(", ").push_bind(id).push(")");
     }
-    let rows: Vec<CustomerRow> =
-        query.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(filter.limit).all().await?;
+    let rows: Vec<CustomerRow> = standing::and(query, standing)
+        .push(" ORDER BY created_at DESC, id DESC LIMIT ")
+        .push_bind(filter.limit)
+        .all()
+        .await?;
     rows.into_iter().map(CustomerRow::read).collect()
 }
