@@ -19,6 +19,8 @@ everywhere![
     what_was_not_understood_is_not_kept,
     both_doors_share_keys,
     concurrent_calls_make_one,
+    concurrent_refusals_are_one,
+    a_key_in_use_comes_before_what_exists,
 ];
 
 const KEY: &str = "9b3c2d1e-0000-4000-8000-00000000000a";
@@ -200,7 +202,7 @@ async fn concurrent_calls_make_one(house: House) {
     let service = house.start().await;
     let wallet = service.partner("Wallet").await;
     let body = json!({"chainId": account("a"), "externalId": "u-1"});
-    let calls = (0..24).map(|_| async { wallet.post("/v1/customers", &body).key(KEY).await });
+    let calls = (0..64).map(|_| async { wallet.post("/v1/customers", &body).key(KEY).await });
     let answers = futures::future::join_all(calls).await;
     let made: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
     assert!(!made.is_empty());
@@ -212,4 +214,43 @@ async fn concurrent_calls_make_one(house: House) {
         assert!(other.header("retry-after").is_some());
     }
     assert_eq!(wallet.get("/v1/customers").await.json()["customers"].as_array().unwrap().len(), 1);
+}
+
+async fn concurrent_refusals_are_one(house: House) {
+    let service = house.start().await;
+    let wallet = service.partner("Wallet").await;
+    let existing = wallet.customer("u-1").await;
+    let body = json!({"chainId": account("u-1"), "externalId": "u-1"});
+    let calls = (0..64).map(|_| async { wallet.post("/v1/customers", &body).key(KEY).await });
+    let answers = futures::future::join_all(calls).await;
+    let (exists, others): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.json()["code"] == "CUSTOMER_EXISTS");
+    assert_eq!(exists.iter().filter(|answer| answer.header("idempotent-replayed").is_none()).count(), 1);
+    assert!(exists.iter().all(|answer| answer.body == exists[0].body && answer.status == 409));
+    assert_eq!(exists[0].json()["existingId"], existing["id"]);
+    for other in others {
+        other.clone().refuses(409, "IDEMPOTENCY_CONCURRENCY_CONFLICT");
+    }
+}
+
+/// One statement breaks both rules then, and which of them the database names is not defined.
+async fn a_key_in_use_comes_before_what_exists(house: House) {
+    let service = house.start().await;
+    let wallet = service.partner("Wallet").await;
+    let [body, other] = ["u-1", "u-2"].map(|name| json!({"chainId": account(name), "externalId": name}));
+    let made = wallet.post("/v1/customers", &body).key(KEY).await.is(201);
+    wallet.customer("u-2").await;
+    let calls = (0..64).map(|number| {
+        let body = if number % 2 == 0 { &body } else { &other };
+        async { wallet.post("/v1/customers", body).key(KEY).await }
+    });
+    let answers = futures::future::join_all(calls).await;
+    for (number, answer) in answers.into_iter().enumerate() {
+        if number % 2 == 0 {
+            assert_eq!(answer.is(201).body, made.body);
+        } else {
+            answer.refuses(422, "IDEMPOTENCY_KEY_REUSED");
+        }
+    }
+    assert_eq!(wallet.get("/v1/customers").await.json()["customers"].as_array().unwrap().len(), 2);
 }
