@@ -4,6 +4,7 @@
 mod audit;
 mod cancelled;
 mod checkpoints;
+mod collected;
 mod deliveries;
 mod events;
 mod open;
