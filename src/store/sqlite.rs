@@ -59,7 +59,11 @@ impl SqliteStore {
             .pragma("temp_store", "memory")
             .thread_name(|_| "sqlite-writer".to_owned());
         let mut connection = connect(&write, options.lock_timeout).await.map_err(|error| refused(path, &error))?;
+        // Nobody was told of a migration: one that a crash takes back is run again. So none waits for the disk, and what is written
+        // later syncs what they have written.
+        sqlx::raw_sql("PRAGMA synchronous = NORMAL").execute(&mut connection).await?;
         migrate::open(&mut connection, Dialect::Sqlite, options.migrations).await?;
+        sqlx::raw_sql("PRAGMA synchronous = FULL").execute(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(options.acquire_timeout)
