@@ -15,6 +15,7 @@
 mod bystanders;
 mod client;
 mod creates;
+mod distance;
 mod idle;
 mod pages;
 mod pgbench;
@@ -47,6 +48,7 @@ fn main() {
             creates::on_sqlite(&mut table).await;
             if let Some(cluster) = &cluster {
                 creates::on_postgres(&mut table, cluster).await;
+                creates::on_distant_postgres(&mut table, cluster).await;
             }
         }
         if asked("pages") {

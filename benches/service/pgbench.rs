@@ -1,4 +1,4 @@
-//! PostgreSQL's own load generator, running the statements of a create as the service runs them: one transaction with
+//! PostgreSQL's own load generator, running a create statement by statement: one transaction with
 //! the rows that a create of the service wrote, and the question whether its caller still may.
 
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ const SECONDS: u32 = 3;
 
 /// A script and the database that it runs on.
 pub struct Pgbench {
-    url: String,
+    pub url: String,
     script: tempfile::NamedTempFile,
 }
 
@@ -36,12 +36,17 @@ impl Pgbench {
 
     /// Transactions a second with so many clients.
     pub fn run(&self, clients: u32, round: u64) -> f64 {
+        self.run_on(&self.url, clients, round)
+    }
+
+    /// The same by way of another address of the database.
+    pub fn run_on(&self, url: &str, clients: u32, round: u64) -> f64 {
         let output = Command::new(programmes().expect("installed").join("pgbench"))
             .args(["--no-vacuum", "--protocol=prepared", "--jobs=2"])
             .args([format!("--client={clients}"), format!("--time={SECONDS}")])
             .args([format!("--define=base={}", round * 1_000_000_000), "--define=i=0".to_owned()])
             .arg(format!("--file={}", self.script.path().display()))
-            .arg(&self.url)
+            .arg(url)
             .output()
             .expect("pgbench runs");
         let text = String::from_utf8_lossy(&output.stdout);
@@ -78,7 +83,7 @@ async fn text(programme: &Map<String, Value>, source: &mut PgConnection) -> Stri
         status = excluded.status, sealed_reply = excluded.sealed_reply, expires_at = excluded.expires_at \
         WHERE idempotency_keys.expires_at <= now()";
     for (table, own, conflict) in [
-        ("customers", &customer[..], " WHERE true ON CONFLICT DO NOTHING"),
+        ("customers", &customer[..], ""),
         ("events", &event, &deliveries),
         ("idempotency_keys", &key, &(standing + overwrite)),
     ] {

@@ -155,7 +155,7 @@ impl Tx {
     }
 
     /// Runs one statement, after those that were collected. In an [optimistic](super::Change::is_optimistic) transaction they wait
-    /// for the commit, and it may only read.
+    /// for the commit, and it may only read without locks.
     pub(super) async fn run(
         &mut self,
         sql: Cow<'static, str>,
@@ -164,7 +164,8 @@ impl Tx {
     ) -> Result<Answer, Error> {
         match &mut self.inner {
             Inner::Postgres(tx) if tx.optimistic => {
-                if !sql.starts_with("SELECT ") {
+                // A lock would end with its statement.
+                if !sql.starts_with("SELECT ") || sql.contains(" FOR SHARE") || sql.contains(" FOR UPDATE") {
                     return Err(tx.outgrow());
                 }
             }

@@ -14,7 +14,7 @@ on_both![
     without_a_required_row_nothing_is_written,
     one_that_was_never_finished_fails_the_rest,
     optimistic_increments_add_up,
-    an_optimistic_change_that_writes_at_once_is_run_again,
+    an_optimistic_change_that_writes_at_once_or_locks_is_run_again,
     dead_connections_are_replaced,
 ];
 
@@ -110,6 +110,7 @@ async fn optimistic_increments_add_up(test: TestStore) {
 
 struct AtOnce {
     runs: AtomicU32,
+    shares: bool,
 }
 
 impl Change for AtOnce {
@@ -122,18 +123,24 @@ impl Change for AtOnce {
 
     async fn apply(&self, tx: &mut Tx) -> Result<(), Error> {
         self.runs.fetch_add(1, Ordering::SeqCst);
-        collect(tx, "a");
-        insert(tx, "b").await?;
+        collect(tx, if self.shares { "c" } else { "a" });
+        if self.shares {
+            tx.query("SELECT name FROM service_keys").for_share().all::<(String,)>().await?;
+        } else {
+            insert(tx, "b").await?;
+        }
         Ok(())
     }
 }
 
-async fn an_optimistic_change_that_writes_at_once_is_run_again(test: TestStore) {
-    let change = AtOnce { runs: AtomicU32::new(0) };
-    test.store.transact(&change).await.unwrap();
-    // SQLite's writer is one at a time anyway.
-    assert_eq!(change.runs.load(Ordering::SeqCst), if test.url.starts_with("postgres") { 2 } else { 1 });
-    assert_eq!(names(&test).await, ["a", "b"]);
+async fn an_optimistic_change_that_writes_at_once_or_locks_is_run_again(test: TestStore) {
+    for (shares, after) in [(false, &["a", "b"][..]), (true, &["a", "b", "c"])] {
+        let change = AtOnce { runs: AtomicU32::new(0), shares };
+        test.store.transact(&change).await.unwrap();
+        // SQLite's writer is one at a time anyway.
+        assert_eq!(change.runs.load(Ordering::SeqCst), if test.url.starts_with("postgres") { 2 } else { 1 });
+        assert_eq!(names(&test).await, after);
+    }
 }
 
 async fn dead_connections_are_replaced(test: TestStore) {
