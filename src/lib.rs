@@ -40,8 +40,8 @@
 //!    over a channel.
 //! 3. `service::caller` turns bearer and evidence into a `Caller`, which only it can make and every handler needs. A caller
 //!    that is known costs no look-up: whether it may still call is asked in the statement that the call needs anyway.
-//! 4. `service::create_customer` is the only file to read for what create does. `service::once` runs it in a transaction that
-//!    writes the idempotency key last, so that no crash leaves one in flight.
+//! 4. `service::create_customer` is the only file to read for what create does. `service::once` makes it and its idempotency
+//!    key one transaction (on PostgreSQL one statement), so that no crash leaves one in flight.
 //! 5. Up: the reply as JSON, or `domain::Error` through the one table to `google.rpc.Status` and problem+json.
 //! 6. After the commit the worker wakes.
 
