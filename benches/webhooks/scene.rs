@@ -115,12 +115,12 @@ impl Scene {
     pub fn deliver(&self) -> Delivering {
         let client = Client::new(Options::new(self.clock.clone())).unwrap();
         let options = WebhookOptions { private_callbacks: true, rate: RATE };
-        let webhooks = Webhooks::new(self.store.clone(), self.clock.clone(), (client, signer()), options);
+        let webhooks = Webhooks::new(self.clock.clone(), (client, signer()), options);
         let (stop, stopped) = oneshot::channel::<()>();
         let engine = Engine::new(self.store.clone(), self.clock.clone(), async {
             let _ = stopped.await;
         });
-        Delivering { stop, running: tokio::spawn(engine.run(webhooks)) }
+        Delivering { stop, running: tokio::spawn(async move { engine.live(webhooks.run(engine.clone())).await }) }
     }
 
     /// Waits until so few deliveries are pending.

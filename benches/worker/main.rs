@@ -233,7 +233,8 @@ impl Bench {
         let engine = Engine::new(self.store.clone(), self.clock.clone(), async {
             let _ = stopped.await;
         });
-        tokio::spawn(engine.run(ScreeningQueue::new(self.store.clone(), self.clock.clone(), screening)));
+        let queue = ScreeningQueue::new(self.store.clone(), self.clock.clone(), screening);
+        tokio::spawn(async move { engine.live(engine.clone().run(queue)).await });
         move || {
             let _ = stop.send(());
         }

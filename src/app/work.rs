@@ -39,7 +39,7 @@ pub(super) async fn worker(store: &Store, work: &Work, clock: Clock) -> anyhow::
     let key = keyring.iter().find(|key| key.purpose == Purpose::Webhook && key.signs()).context("no webhook key")?;
     let sender = (client, Signer::new(key.private_key()?, key.kid.clone()));
     let options = WebhookOptions { private_callbacks: work.allow_private_callbacks, rate: work.webhook_rate };
-    let webhooks = Webhooks::new(store.clone(), clock.clone(), sender, options);
+    let webhooks = Webhooks::new(clock.clone(), sender, options);
     let screening = providers::screening(&work.screening)?;
     if !screening.is_configured() {
         providers::announce(store, Missing::Screening).await?;

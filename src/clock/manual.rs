@@ -45,4 +45,8 @@ impl Manual {
         // The sender lives as long as `self`: the wait ends only when the moment has come.
         let _ = self.now.subscribe().wait_for(|now| *now >= moment).await;
     }
+
+    pub(super) async fn sleep_to(&self, deadline: Duration) {
+        self.sleep_until(self.start + deadline).await;
+    }
 }

@@ -156,6 +156,16 @@ impl Clock {
         }
     }
 
+    /// Waits until the [monotonic time](Self::monotonic) is `deadline`, or not at all if it has passed: setting the machine's clock
+    /// does not move it, and time that went by since the deadline was computed counts.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
+    pub async fn sleep_to(&self, deadline: Duration) {
+        match &self.0.source {
+            Source::System { start } => tokio::time::sleep_until((*start + deadline).into()).await,
+            Source::Manual(manual) => manual.sleep_to(deadline).await,
+        }
+    }
+
     /// Runs `work` for at most `limit`.
     ///
     /// # Errors

@@ -1,20 +1,17 @@
 //! Events on their way to subscriptions.
 //!
-//! A delivery is written in the transaction of its event, one row for each subscription that wants it. A node that sends lists what
-//! it has in hand of a subscription, and until when others leave it alone; the deliveries themselves stay as they are until they are
-//! settled. Who claims [locks](lock) the subscription and takes what is on no list; or is on one that is over: that it [takes
-//! over](take_over), and what the other still writes down of it does not count. A list that is lost does no more harm than one that
-//! is over: something is sent again.
+//! A delivery is written in the transaction of its event, one row for each subscription that wants it. One node at a time
+//! [leases](lease) a subscription: it scans for what is due, sends it and [records](record) what came of it. What is in flight is still
+//! pending in the store, so that nothing is lost with a node; at worst something is sent again.
 
-mod claim;
+mod lease;
 mod row;
+mod scan;
 
 use uuid::Uuid;
 
-pub use claim::{
-    Claim, Claimed, Due, Settled, Wanted, claim, claims, due, due_at, end, first_pending, lock, mark, pending, read,
-    retried_since, settle, take_over,
-};
+pub use lease::{Lease, Pending, ahead_of, lease, make_due, pending, release};
+pub use scan::{Attempted, Due, RECORDED, Scan, due, record};
 
 use super::{Connection, Effect, Error, Tx};
 use crate::domain::Timestamp;
@@ -130,7 +127,7 @@ pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<(Deli
 
 /// When a delivery that is replayed now is due: one that is due already stays where it is, as it may just be sent. Then that
 /// attempt's end decides.
-const REPLAYED: &str = "status = 'pending', tries = 0, due_since = $2, \
+const REPLAYED: &str = "status = 'pending', tries = 0, due_since = $2, scheduled_at = $2, \
     next_attempt_at = CASE WHEN status = 'pending' AND next_attempt_at < $2 THEN next_attempt_at ELSE $2 END";
 
 /// Sends a delivery again, whatever came of it. `false` when there is none. One that is just being sent is left to end.
@@ -198,7 +195,8 @@ pub async fn replay(tx: &mut Tx, span: Span, now: Timestamp) -> Result<u64, Erro
 /// Makes everything that waits for a subscription due: it has been revived.
 pub async fn hasten(tx: &mut Tx, webhook_id: Uuid, now: Timestamp) -> Result<(), Error> {
     tx.query(
-        "UPDATE deliveries SET next_attempt_at = $2 WHERE webhook_id = $1 AND status = 'pending' AND next_attempt_at > $2",
+        "UPDATE deliveries SET next_attempt_at = $2, scheduled_at = $2 \
+         WHERE webhook_id = $1 AND status = 'pending' AND next_attempt_at > $2",
     )
     .bind(webhook_id)
     .bind(now)
@@ -216,4 +214,18 @@ pub async fn open(on: &mut impl Connection) -> Result<(i64, i64), Error> {
     )
     .one()
     .await
+}
+
+/// Since when the oldest pending delivery that was attempted waits for another attempt: since its first one. Of the
+/// subscriptions that [`pending`] gives. One entry of an index for each.
+pub async fn retried_since(on: &mut impl Connection) -> Result<Option<Timestamp>, Error> {
+    let row: (Option<Timestamp>,) = on
+        .query(
+            "SELECT min(since) FROM (SELECT (SELECT min(d.due_since) FROM deliveries d WHERE d.webhook_id = w.id \
+             AND d.status = 'pending' AND d.tries > 0) AS since FROM webhooks w JOIN programmes p ON p.id = w.programme_id \
+             WHERE NOT w.deleted AND NOT p.disabled AND (w.disabled_reason IS NULL OR w.probe_at IS NOT NULL)) waiting",
+        )
+        .one()
+        .await?;
+    Ok(row.0)
 }

@@ -55,6 +55,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0022_public_reasons",
     "0023_retried_deliveries",
     "0024_operators",
+    "0025_nodes",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {

@@ -57,6 +57,7 @@ pub mod deliveries;
 pub mod events;
 pub mod idempotency;
 pub mod keyring;
+pub mod nodes;
 pub mod operators;
 pub mod programmes;
 pub mod reseal;

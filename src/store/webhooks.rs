@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
+use super::deliveries::Lease;
 use super::programmes::read_pauses;
 use super::reseal::{Batch, Which};
 use super::standing;
@@ -237,7 +238,7 @@ pub async fn sweep(tx: &mut Tx, limit: i64) -> Result<u64, Error> {
         .execute()
         .await?;
     if removed == 0 {
-        tx.query("DELETE FROM delivery_claims WHERE webhook_id = $1").bind(id).execute().await?;
+        tx.query("DELETE FROM webhook_leases WHERE webhook_id = $1").bind(id).execute().await?;
         tx.query("DELETE FROM webhooks WHERE id = $1").bind(id).execute().await?;
     }
     Ok(removed)
@@ -265,7 +266,7 @@ pub async fn page(
 }
 
 row! {
-    struct ReadyRow {
+    struct RecipientRow {
         id: Uuid,
         programme_id: Uuid,
         callback_url: String,
@@ -281,70 +282,56 @@ row! {
         created_at: Timestamp,
         updated_at: Timestamp,
         sandbox: bool,
-        programme_updated_at: Timestamp,
         pauses: String,
     }
 }
 
-/// A subscription with deliveries that are due, and what sending them asks of its programme.
+/// A subscription that a node has leased, and what sending its deliveries asks of its programme.
 #[derive(Debug, Clone)]
-pub struct Ready {
+pub struct Recipient {
     /// The subscription.
     pub subscription: Subscription,
     /// Whether its programme is a sandbox.
     pub sandbox: bool,
-    /// When the subscription or its programme has changed last.
-    pub changed_at: Timestamp,
     /// When its programme was disabled.
     pub pauses: Pauses,
 }
 
-/// The subscriptions that may be sent to and have a delivery, in flight or not, that has been due since `since` or later; that is
-/// due at all, where the subscription is disabled (it would be a probe) or has changed since then, or its programme has. None of a
-/// disabled programme. One index lookup for each subscription.
-pub async fn ready(on: &mut impl Connection, (since, now): (Timestamp, Timestamp)) -> Result<Vec<Ready>, Error> {
+/// The subscription of a lease, with its secrets; `None` where the lease has ended, the subscription is deleted, or its programme is
+/// disabled.
+pub async fn leased(on: &mut impl Connection, lease: &Lease) -> Result<Option<Recipient>, Error> {
     let sealer = on.sealer().clone();
-    let rows: Vec<ReadyRow> = on
+    let row: Option<RecipientRow> = on
         .query(
             "SELECT w.id, w.programme_id, w.callback_url, w.types, w.fifo, w.disabled_reason, w.probe_at, w.failing_since, \
              w.failures, w.sealed_secret, w.sealed_previous_secret, w.previous_secret_until, w.created_at, w.updated_at, p.sandbox, \
-             p.updated_at AS programme_updated_at, p.pauses \
-             FROM webhooks w JOIN programmes p ON p.id = w.programme_id WHERE NOT w.deleted AND NOT p.disabled \
-             AND (w.disabled_reason IS NULL OR w.probe_at <= $1) AND (SELECT 1 FROM deliveries d \
-             WHERE d.webhook_id = w.id AND d.status = 'pending' AND d.next_attempt_at <= $1 \
-             AND d.next_attempt_at >= CASE WHEN w.disabled_reason IS NULL AND w.updated_at < $2 AND p.updated_at < $2 THEN $2 ELSE $3 END \
-             LIMIT 1) = 1",
+             p.pauses FROM webhook_leases l JOIN webhooks w ON w.id = l.webhook_id JOIN programmes p ON p.id = w.programme_id \
+             WHERE l.webhook_id = $1 AND l.node = $2 AND l.epoch = $3 AND NOT w.deleted AND NOT p.disabled",
         )
-        .bind(now)
-        .bind(since)
-        .bind(Timestamp::EPOCH)
-        .all()
+        .bind(lease.webhook_id)
+        .bind(lease.node)
+        .bind(lease.epoch)
+        .optional()
         .await?;
-    let read = |row: ReadyRow| {
-        let (sandbox, pauses) = (row.sandbox, read_pauses(&row.pauses)?);
-        let changed_at = row.updated_at.max(row.programme_updated_at);
-        let row = WebhookRow {
-            id: row.id,
-            programme_id: row.programme_id,
-            callback_url: row.callback_url,
-            types: row.types,
-            fifo: row.fifo,
-            disabled_reason: row.disabled_reason,
-            probe_at: row.probe_at,
-            failing_since: row.failing_since,
-            failures: row.failures,
-            sealed_secret: row.sealed_secret,
-            sealed_previous_secret: row.sealed_previous_secret,
-            previous_secret_until: row.previous_secret_until,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        };
-        Ok(Ready { subscription: row.read(&sealer)?, sandbox, changed_at, pauses })
+    let Some(row) = row else { return Ok(None) };
+    let (sandbox, pauses) = (row.sandbox, read_pauses(&row.pauses)?);
+    let row = WebhookRow {
+        id: row.id,
+        programme_id: row.programme_id,
+        callback_url: row.callback_url,
+        types: row.types,
+        fifo: row.fifo,
+        disabled_reason: row.disabled_reason,
+        probe_at: row.probe_at,
+        failing_since: row.failing_since,
+        failures: row.failures,
+        sealed_secret: row.sealed_secret,
+        sealed_previous_secret: row.sealed_previous_secret,
+        previous_secret_until: row.previous_secret_until,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
     };
-    // One row that cannot be read is not to keep the others' deliveries: its own wait.
-    let logged =
-        |read: Result<Ready, Error>| read.inspect_err(|error| tracing::error!(%error, "a webhook is passed over"));
-    Ok(rows.into_iter().map(read).filter_map(|read| logged(read).ok()).collect())
+    Ok(Some(Recipient { subscription: row.read(&sealer)?, sandbox, pauses }))
 }
 
 /// A subscription with its secrets as they are stored.

@@ -1,21 +1,22 @@
 //! Claim, do, settle: the loop that every queue runs in.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _, Shared};
 use metrics::{counter, gauge, histogram};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
+use super::node::Membership;
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::store::Store;
 
 /// How often to look for what other processes left in the store, and for what a missed wake-up would leave waiting.
-const POLL: Duration = Duration::from_secs(1);
+pub(super) const POLL: Duration = Duration::from_secs(1);
 /// How often the backlog is measured.
 const MEASURE: Duration = Duration::from_secs(15);
 
@@ -63,23 +64,6 @@ pub trait Queue: Send + Sync + 'static {
         done: Option<Self::Done>,
     ) -> impl Future<Output = Result<&'static str, Failure>> + Send;
 
-    /// What was claimed ahead and may be begun now, at most `limit`; and whether another claim is worth while. Most queues give all
-    /// that they claim at once.
-    fn at_hand(&self, limit: usize) -> Taken<Self::Item> {
-        let _ = limit;
-        Taken { items: Vec::new(), more: false, next: None }
-    }
-
-    /// Done when it is worth while to ask for what is [at hand](Self::at_hand), though nothing has been claimed; by itself never.
-    fn room(&self) -> impl Future<Output = ()> + Send {
-        std::future::pending()
-    }
-
-    /// Gives back what was claimed and is not under way, now that nothing will be begun any more; once more when all has ended.
-    fn release(&self) -> impl Future<Output = Result<(), Failure>> + Send {
-        std::future::ready(Ok(()))
-    }
-
     /// How many items wait (it may stop counting at some thousands) and since when the first is due.
     fn backlog(&self) -> impl Future<Output = Result<Backlog, Failure>> + Send;
 }
@@ -91,14 +75,12 @@ pub struct Taken<T> {
     pub items: Vec<T>,
     /// Whether the next claim is likely to find more that is due.
     pub more: bool,
-    /// When more falls due, if that is known and in future.
-    pub next: Option<Timestamp>,
 }
 
 impl<T> Taken<T> {
     /// What a claim of at most `limit` gave.
     pub fn of(items: Vec<T>, limit: usize) -> Self {
-        Self { more: items.len() >= limit, items, next: None }
+        Self { more: items.len() >= limit, items }
     }
 }
 
@@ -117,12 +99,14 @@ pub struct Engine {
     store: Store,
     clock: Clock,
     stop: Stop,
+    node: Membership,
 }
 
 impl Engine {
     /// An engine that claims until `stop` is done.
     pub fn new(store: Store, clock: Clock, stop: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self { store, clock, stop: stop.boxed().shared() }
+        let node = Membership::new(clock.clone());
+        Self { store, clock, stop: stop.boxed().shared(), node }
     }
 
     /// The store.
@@ -135,18 +119,61 @@ impl Engine {
         &self.clock
     }
 
+    /// This node among the others.
+    pub(super) fn node(&self) -> &Membership {
+        &self.node
+    }
+
+    /// Done when it is to claim no more.
+    pub(super) fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.clone().now_or_never().is_some()
+    }
+
+    /// Does `work`, all that [runs](Self::run) in this engine, as a node that others see to be alive.
+    pub async fn live<T>(&self, work: impl Future<Output = T>) -> T {
+        let (done, ended) = oneshot::channel::<()>();
+        let (node, store) = (self.node.clone(), self.store.clone());
+        let stop: Stop = ended.map(|_| ()).boxed().shared();
+        // A task of its own, so that work that takes long does not keep it from saying so.
+        let beats = tokio::spawn(async move { node.run(&store, stop).await });
+        let output = work.await;
+        drop(done);
+        if beats.await.is_err() {
+            tracing::error!("the task that says that this node is alive panicked");
+        }
+        output
+    }
+
     /// Works on a queue until told to stop, then finishes what it has claimed.
     pub async fn run<Q: Queue>(self, queue: Q) {
         let queue = Arc::new(queue);
-        tokio::join!(self.pump(&queue), self.measure(&*queue));
+        tokio::join!(self.pump(&queue), self.measure(Q::NAME, || queue.backlog()));
     }
 
     /// Waits that long. `false` when told to stop.
     pub(super) async fn pause(&self, wait: Duration) -> bool {
+        self.pause_to(self.clock.monotonic() + wait).await
+    }
+
+    /// Waits until then, on the monotonic time. `false` when told to stop.
+    pub(super) async fn pause_to(&self, deadline: Duration) -> bool {
         tokio::select! {
             biased;
             () = self.stop.clone() => false,
-            () = self.clock.sleep(wait) => true,
+            () = self.clock.sleep_to(deadline) => true,
+        }
+    }
+
+    /// Waits until this node is alive: its id. `None` when told to stop.
+    pub(super) async fn alive(&self) -> Option<Uuid> {
+        tokio::select! {
+            biased;
+            () = self.stop.clone() => None,
+            id = self.node.alive() => Some(id),
         }
     }
 
@@ -154,89 +181,63 @@ impl Engine {
         let at_work = AtWork::new(Arc::clone(queue), self.clock.clone());
         let mut commits = self.store.committed();
         let mut more = false;
-        while self.stop.clone().now_or_never().is_none() {
-            // Before looking: what is committed while we look wakes us again.
+        while let Some(_node) = self.alive().await {
+            // Before the poll: what is committed during it wakes us again. So with the time.
             commits.mark_unchanged();
-            let found = {
-                let mut claim = pin!(self.claim(&**queue, at_work.free(), more));
-                loop {
-                    tokio::select! {
-                        biased;
-                        found = claim.as_mut() => break found,
-                        // What was claimed before goes on meanwhile.
-                        () = at_work.room() => {
-                            at_work.begin_at_hand();
-                            // A queue that is told of room all the time must not keep the claim from its turn.
-                            tokio::task::yield_now().await;
-                        }
-                    }
-                }
-            };
+            let began = self.clock.monotonic();
+            let found = self.claim(&**queue, at_work.free(), more).await;
             at_work.begin(found.items);
-            more = at_work.begin_at_hand() || found.more;
-            loop {
-                tokio::select! {
-                    biased;
-                    () = self.stop.clone() => break,
-                    // When more is waiting, the next claim is worth while once half of the places are free.
-                    () = at_work.half_free(), if more => break,
-                    // The store lives as long as this engine: the channel is not closed.
-                    _ = commits.changed(), if !more => break,
-                    () = at_work.room() => {
-                        if at_work.begin_at_hand() && !more {
-                            more = true;
-                            break;
-                        }
-                        tokio::task::yield_now().await;
-                    }
-                    () = self.clock.sleep_until(found.again), if !more => break,
-                }
+            more = found.more;
+            tokio::select! {
+                biased;
+                () = self.stop.clone() => break,
+                // When more is waiting, the next claim is worth while once half of the places are free.
+                () = at_work.half_free(), if more => {}
+                // The store lives as long as this engine: the channel is not closed.
+                _ = commits.changed(), if !more => {}
+                () = self.clock.sleep_to(began + found.wait), if !more => {}
             }
         }
-        release(&**queue).await;
         at_work.ended().await;
-        release(&**queue).await;
     }
 
-    /// Claims if anything is due; without looking first if the last claim left something.
+    /// Claims if anything is due; without asking for that first if the last claim left something.
     async fn claim<Q: Queue>(&self, queue: &Q, free: usize, left: bool) -> Found<Q::Item> {
         let now = self.clock.now();
-        let idle = |again| Found { items: Vec::new(), more: false, again };
+        let idle = |wait| Found { items: Vec::new(), more: false, wait };
         let found = async {
             let due = if left { Some(now) } else { queue.next_due().await? };
             match due {
                 Some(due) if due <= now && free > 0 => {
-                    let Taken { items, more, next } = queue.claim(now, free).await?;
-                    Ok(Found { items, more, again: next.map_or(now + POLL, |next| next.min(now + POLL)) })
+                    let Taken { items, more } = queue.claim(now, free).await?;
+                    Ok(Found { items, more, wait: POLL })
                 }
-                Some(due) if due <= now => Ok(Found { more: true, ..idle(now) }),
-                Some(due) => Ok(idle(due.min(now + POLL))),
-                None => Ok(idle(now + POLL)),
+                Some(due) if due <= now => Ok(Found { more: true, ..idle(POLL) }),
+                Some(due) => Ok(idle(due.since(now).min(POLL))),
+                None => Ok(idle(POLL)),
             }
         };
         found.await.unwrap_or_else(|error: Failure| {
             tracing::warn!(queue = Q::NAME, %error, "cannot claim work");
-            idle(now + POLL)
+            idle(POLL)
         })
     }
 
-    async fn measure<Q: Queue>(&self, queue: &Q) {
+    /// Measures a backlog now and then, until told to stop.
+    pub(super) async fn measure<F>(&self, queue: &'static str, backlog: impl Fn() -> F)
+    where
+        F: Future<Output = Result<Backlog, Failure>>,
+    {
         while self.pause(MEASURE).await {
-            match queue.backlog().await {
+            match backlog().await {
                 Ok(backlog) => {
                     let lag = backlog.due.map_or(0.0, |due| self.clock.now().since(due).as_secs_f64());
-                    gauge!("worker_queue_depth", "queue" => Q::NAME).set(backlog.waiting as f64);
-                    gauge!("worker_queue_lag_seconds", "queue" => Q::NAME).set(lag);
+                    gauge!("worker_queue_depth", "queue" => queue).set(backlog.waiting as f64);
+                    gauge!("worker_queue_lag_seconds", "queue" => queue).set(lag);
                 }
-                Err(error) => tracing::warn!(queue = Q::NAME, %error, "cannot measure the backlog"),
+                Err(error) => tracing::warn!(queue, %error, "cannot measure the backlog"),
             }
         }
-    }
-}
-
-async fn release<Q: Queue>(queue: &Q) {
-    if let Err(error) = queue.release().await {
-        tracing::warn!(queue = Q::NAME, %error, "cannot give back what was claimed: it is taken up again when its lease is over");
     }
 }
 
@@ -270,13 +271,6 @@ impl<Q: Queue> AtWork<Q> {
         let _ = self.all.acquire().await;
     }
 
-    /// Done when there is [room](Queue::room), and a place.
-    async fn room(&self) {
-        let _ = self.places.acquire().await;
-        let _ = self.all.acquire().await;
-        self.queue.room().await;
-    }
-
     fn begin(&self, items: Vec<Q::Item>) {
         for item in items {
             // Only the pump takes places: there is one for each of them.
@@ -296,13 +290,6 @@ impl<Q: Queue> AtWork<Q> {
         }
     }
 
-    /// Whether another claim is worth while.
-    fn begin_at_hand(&self) -> bool {
-        let Taken { items, more, .. } = self.queue.at_hand(self.free());
-        self.begin(items);
-        more
-    }
-
     /// Done when all that was begun has ended.
     async fn ended(&self) {
         self.tasks.close();
@@ -314,8 +301,8 @@ struct Found<T> {
     items: Vec<T>,
     /// Whether there may be more that is due.
     more: bool,
-    /// When to look again at the latest.
-    again: Timestamp,
+    /// After what time to poll again at the latest.
+    wait: Duration,
 }
 
 async fn work<Q: Queue>(queue: Arc<Q>, clock: Clock, item: Q::Item, place: OwnedSemaphorePermit) {

@@ -12,16 +12,16 @@
 //! 2. A file here with a struct that implements [`Queue`]: what doing it means, and what settling means.
 //! 3. A line in [`Worker::run`].
 //!
-//! A queue may claim ahead of what it can begin ([`Queue::at_hand`]): webhooks do, for receivers that answer quickly. Theirs is the
-//! one queue whose claims are not in its rows: each node lists what it has in hand of a subscription
-//! ([`deliveries`](crate::store::deliveries)), which is one row to write instead of dozens.
+//! [Webhooks] are no such queue: a node leases whole subscriptions, so that their order, their rate and what is in flight are known in
+//! one place.
 //!
-//! Tests can drive a queue without the engine: `claim`, `at_hand`, `perform`, `settle`.
+//! Tests can drive a queue without the engine: `claim`, `perform`, `settle`.
 
 mod checkpoints;
 mod deployment;
 mod engine;
 mod lists;
+mod node;
 mod order;
 mod screening;
 mod sweep;
@@ -62,21 +62,24 @@ impl Worker {
         Self { store, clock, partners, webhooks }
     }
 
-    /// Works until `stop` is done, then finishes what it holds.
+    /// Works until `stop` is done, then finishes what it has begun.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) {
         let engine = Engine::new(self.store, self.clock, stop);
         let screening_lists = std::sync::Arc::clone(self.partners.screening.lists());
         let screening = ScreeningQueue::new(engine.store().clone(), engine.clock().clone(), self.partners.screening);
         let deployments =
             SandboxDeployments::new(engine.store().clone(), engine.clock().clone(), self.partners.factory);
-        tokio::join!(
-            engine.clone().run(screening),
-            engine.clone().run(deployments),
-            engine.clone().run(self.webhooks),
-            lists::run(&engine, screening_lists),
-            order::run(&engine),
-            sweep::run(&engine),
-            checkpoints::run(&engine)
-        );
+        let work = async {
+            tokio::join!(
+                engine.clone().run(screening),
+                engine.clone().run(deployments),
+                self.webhooks.run(engine.clone()),
+                lists::run(&engine, screening_lists),
+                order::run(&engine),
+                sweep::run(&engine),
+                checkpoints::run(&engine)
+            )
+        };
+        engine.live(work).await;
     }
 }

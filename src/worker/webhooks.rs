@@ -1,66 +1,61 @@
-//! Webhooks: claims deliveries fairly, signs and sends them, and writes down what came of each.
+//! Webhooks: which subscriptions this node sends to, and a task for each of those for which something is due.
+//!
+//! 1. The poll asks which subscriptions have a delivery that is due, leases those that no node has, and starts their tasks.
+//! 2. A [task](subscription) scans for what is due of its subscription, sends it, at most 16 at once, and ends when nothing is.
+//! 3. The [recorder] writes what came of attempts, of all subscriptions together.
+//!
+//! A lease outlives its task: it costs nothing while nothing is due. Where one node is busy with more than its share of the
+//! subscriptions, it gives some back.
 
-mod ahead;
-mod claim;
-mod fairness;
-mod hands;
-mod horizon;
-mod look;
-mod settlement;
+mod attempt;
+mod pace;
+mod queue;
+mod recorder;
 mod signing;
+mod subscription;
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
-use metrics::{counter, gauge, histogram};
+use futures::FutureExt as _;
+use metrics::gauge;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::{Backlog, Failure, Queue, Taken};
+use super::engine::POLL;
+use super::{Backlog, Engine, Failure};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
-use crate::domain::delivery::{Attempt, Outcome, Pace};
-use crate::domain::reach::Reach;
-use crate::outbound::signed::{Envelope, Signer};
-use crate::outbound::standard::{Message, Secret};
-use crate::outbound::{self, Answer, Client, DEADLINE, Target};
-use crate::store::deliveries::{self, Claimed};
-use crate::store::webhooks::{self, Ready};
-use crate::store::{Error, Reader, Store};
-use ahead::Ahead;
-use claim::{End, Take, Want};
-use fairness::{Place, Places};
-use hands::{Hands, Held};
-use horizon::Horizon;
-use look::{Found, Look, asked};
-use settlement::{Ended, Settlement};
+use crate::domain::webhook::PROBE_EVERY;
+use crate::outbound::Client;
+use crate::outbound::signed::Signer;
+use crate::store::deliveries::{self, Lease, Pending};
+use crate::store::{Change, Error, Reader, Store, Tx};
+use attempt::Sender;
+use recorder::Recorder;
 use signing::Signing;
+use subscription::{Signal, Task};
 
-/// How much of its lease an attempt must still have when it begins.
-const FRESH: Duration = DEADLINE.saturating_add(Duration::from_secs(7));
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Subscriptions beyond its share that a node leases in one poll, so that none waits for a node that does not come.
+const FEW: usize = 16;
+/// A task that has been at work for so long is busy.
+const BUSY: Duration = Duration::from_secs(2);
+/// How long a subscription that was given back is left to others.
+const YIELDED: Duration = Duration::from_secs(3);
+/// Scans at once: the rest of the store's connections are for others.
+const SCANS: usize = 4;
+/// Clocks of two nodes, or of one before and after it was set, may differ by so much without anything being made due for it.
+const SKEW: Duration = Duration::from_secs(10);
+/// How many deliveries are made due at once because a clock was wrong.
+const MENDED: i64 = 500;
 
-/// The queue of deliveries.
+/// What sends webhooks.
 pub struct Webhooks {
-    store: Store,
-    clock: Clock,
-    client: Client,
-    signing: Signing,
+    sender: Sender,
     options: Options,
-    /// This node's name in claims.
-    node: Uuid,
-    places: Arc<Places>,
-    hands: Arc<Hands>,
-    ahead: Ahead,
-    horizon: Horizon,
-    settlement: Arc<Settlement>,
-    /// Which subscription the next claim begins with.
-    turn: AtomicUsize,
-    /// The second of the clock's monotonic time in which the places were last gone through.
-    tidied: AtomicU64,
 }
 
 /// What can be chosen about sending.
@@ -68,333 +63,281 @@ pub struct Webhooks {
 pub struct Options {
     /// Whether sandbox programmes may have private callbacks.
     pub private_callbacks: bool,
-    /// Attempts a second to one subscription at the most, on this node.
+    /// Attempts a second to one subscription at most, whichever node sends.
     pub rate: u32,
 }
 
 impl Webhooks {
-    /// The queue of a store, which sends with `client` and signs with the service's own key.
-    pub fn new(store: Store, clock: Clock, (client, signer): (Client, Signer), options: Options) -> Self {
-        Self {
-            client,
-            signing: Signing::new(signer),
-            options,
-            node: clock.id(),
-            places: Places::new(options.rate),
-            hands: Arc::default(),
-            ahead: Ahead::default(),
-            horizon: Horizon::default(),
-            settlement: Settlement::new(store.clone()),
-            turn: AtomicUsize::new(0),
-            tidied: AtomicU64::new(0),
-            store,
-            clock,
-        }
+    /// Sends with `client` and signs with the service's own key.
+    pub fn new(clock: Clock, (client, signer): (Client, Signer), options: Options) -> Self {
+        Self { sender: Sender { clock, client, signing: Signing::new(signer) }, options }
     }
 
-    /// How many deliveries of each subscription to look for: an even share for each, as far as it has places or may have some
-    /// claimed ahead.
-    fn shares(&self, ready: &[Arc<To>], limit: usize) -> Vec<Share> {
-        let (now, waiting) = (self.clock.monotonic(), self.ahead.waiting());
-        let mut left = limit.saturating_sub(waiting.values().sum());
-        let share = |(index, to): (usize, &Arc<To>)| {
-            let subscription = &to.ready.subscription;
-            let wanted = self.places.wanted(subscription, now);
-            let wanted = wanted.saturating_sub(waiting.get(&subscription.id).copied().unwrap_or(0));
-            let count = left.div_ceil(ready.len() - index).min(wanted);
-            left -= count;
-            Share { to: Arc::clone(to), count, whole: count == wanted }
-        };
-        ready.iter().enumerate().map(share).collect()
-    }
-
-    /// Claims what was found, in one transaction: gives what of it others were not quicker to take, by subscription.
-    async fn take(&self, mut reader: Reader, found: Vec<Found>, now: Timestamp) -> Result<InHand, Error> {
-        let (mut due, mut wants) = (Vec::new(), Vec::new());
-        let looked: Vec<_> = found.iter().map(|found| (found.webhook_id, found.due.len(), found.end)).collect();
-        for Found { webhook_id, due: found, others, .. } in found.into_iter().filter(|found| !found.due.is_empty()) {
-            let events = found.iter().map(|due| due.event_id).collect();
-            wants.push(Want { webhook_id, in_hand: self.hands.of(webhook_id), found: events, others });
-            due.extend(found);
-        }
-        let read = deliveries::read(&mut reader, due).await?;
-        drop(reader);
-        let mut mine = HashMap::new();
-        if !wants.is_empty() {
-            for taken in self.store.transact(&Take { node: self.node, now, wants }).await? {
-                self.hands.set_until(taken.webhook_id, Some(taken.until));
-                mine.insert(taken.webhook_id, taken);
-            }
-        }
-        let mut claimed = InHand::new();
-        for mut it in read {
-            let (id, event) = (it.delivery.subscription_id, it.delivery.event_id);
-            if let Some(taken) = mine.get(&id).filter(|taken| taken.events.contains(&event)) {
-                if taken.over.contains(&event) {
-                    it.delivery.next_attempt_at = Some(now);
-                }
-                let held = Hands::take(&self.hands, id, event);
-                claimed.entry(id).or_default().push((it, held));
-            }
-        }
-        for (id, found, end) in looked {
-            let all = claimed.get(&id).map_or(0, Vec::len) == found;
-            self.hands.looked(id, end.filter(|_| all));
-        }
-        Ok(claimed)
-    }
-
-    /// Lines up what was claimed of these shares, in which not everything may have been found.
-    fn line_up(&self, shares: &[Share], mut claimed: InHand) {
-        for Share { to, count, whole } in shares {
-            let id = to.ready.subscription.id;
-            let claimed = claimed.remove(&id).unwrap_or_default();
-            let more = *whole && claimed.len() == *count;
-            // Of one of which nothing is claimed nothing is under way that could make room.
-            if let Some(until) = self.hands.until(id) {
-                self.ahead.extend(to, claimed, (until, more));
-            }
-        }
-    }
-
-    async fn attempt(&self, job: &Job) -> Sent {
-        let (at, began) = (self.clock.now(), self.clock.monotonic());
-        let Claimed { delivery, body, traceparent, request_id } = &job.claimed;
-        if delivery.attempts.is_empty() {
-            histogram!("webhook_first_attempt_lag_seconds").record(at.since(delivery.due_since).as_secs_f64());
-        }
-        let To { ready: Ready { subscription, .. }, target, secrets } = &*job.to;
-        let (id, nonce) = (delivery.event_id.to_string(), self.clock.nonce(22));
-        let message = Message { id: &id, at, body };
-        let url = &subscription.settings.callback_url;
-        let mut headers = match self.signing.signer().headers(Envelope { url, message, nonce: &nonce }, secrets) {
-            Ok(headers) => headers,
-            Err(error) => {
-                tracing::error!(webhook = %subscription.id, %error, "cannot sign a delivery");
-                let error = Some("the delivery could not be signed".to_owned());
-                let attempt = Attempt { at, status: None, latency_ms: 0, error, response: None };
-                return Sent { attempt, retry_after: None };
-            }
-        };
-        for (name, value) in [(TRACEPARENT, traceparent), (REQUEST_ID, request_id)] {
-            if let Some(value) = value.as_ref().and_then(|value| HeaderValue::from_str(value).ok()) {
-                headers.insert(name, value);
-            }
-        }
-        let answer = match target {
-            Ok(target) => self.client.post(target, headers, body.clone()).await,
-            Err(error) => Answer { error: Some(error.clone()), ..Answer::default() },
-        };
-        let took = self.clock.monotonic().saturating_sub(began);
-        histogram!("webhook_attempt_duration_seconds").record(took.as_secs_f64());
-        sent(answer, at)
-    }
-}
-
-fn sent(answer: Answer, at: Timestamp) -> Sent {
-    let retry_after = answer.retry_after;
-    Sent { attempt: answer.into_attempt(at), retry_after }
-}
-
-/// Where deliveries of a subscription go, read once for all that a look finds.
-struct To {
-    ready: Ready,
-    target: Result<Target, outbound::Error>,
-    /// With which they are signed.
-    secrets: Vec<Secret>,
-}
-
-impl To {
-    fn new(ready: Ready, options: Options, now: Timestamp) -> Self {
-        let subscription = &ready.subscription;
-        let reach = if options.private_callbacks && ready.sandbox { Reach::Private } else { Reach::Global };
-        let target = Target::new(subscription.settings.callback_url.as_str(), reach);
-        let secrets = subscription.live_secrets(now).filter_map(|text| Secret::parse(text).ok()).collect();
-        Self { ready, target, secrets }
-    }
-}
-
-/// What was claimed, of each subscription.
-type InHand = HashMap<Uuid, Vec<(Claimed, Held)>>;
-
-/// How many deliveries of a subscription to look for.
-struct Share {
-    to: Arc<To>,
-    count: usize,
-    /// It may have no more than that.
-    whole: bool,
-}
-
-/// A delivery under way.
-pub struct Job {
-    claimed: Claimed,
-    held: Held,
-    to: Arc<To>,
-    /// Its place among its subscription's, free again when this is dropped.
-    _place: Place,
-}
-
-/// An attempt that was made.
-pub struct Sent {
-    attempt: Attempt,
-    retry_after: Option<Duration>,
-}
-
-impl Queue for Webhooks {
-    type Item = Job;
-    type Done = Sent;
-
-    const NAME: &'static str = "webhooks";
-    // The client keeps the contract's.
-    const DEADLINE: Option<Duration> = None;
-    // Those that are being written down too; what one subscription may have under way is another matter.
-    const CONCURRENCY: usize = 1024;
-    const CEILING: usize = fairness::CEILING;
-
-    async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
-        // What is in hand is due as well, as far as the store can tell: only a look finds what else is.
-        if self.hands.any() {
-            return Ok(Some(self.clock.now()));
-        }
-        let mut reader = self.store.reader().await?;
-        let since = self.horizon.get(&mut reader, &self.clock).await?;
-        Ok(deliveries::due_at(&mut reader, since).await?)
-    }
-
-    /// Lines up what it claims: see [`at_hand`](Self::at_hand).
-    async fn claim(&self, now: Timestamp, limit: usize) -> Result<Taken<Job>, Failure> {
-        let began = self.clock.monotonic();
-        let tidies = self.tidied.swap(began.as_secs(), Ordering::Relaxed) != began.as_secs();
-        if tidies {
-            self.places.forget(began);
-            self.hands.forget(now);
-        }
-        self.ahead.looking();
-        // In statements of their own, which hold nothing up: the claim proper sees what others took in between.
-        let mut reader = self.store.reader().await?;
-        if tidies {
-            self.signing.refresh(&mut reader, now).await?;
-        }
-        let since = self.horizon.get(&mut reader, &self.clock).await?;
-        let ready = webhooks::ready(&mut reader, (since, now)).await?;
-        let mut ready: Vec<_> = ready.into_iter().map(|ready| Arc::new(To::new(ready, self.options, now))).collect();
-        let first = self.turn.fetch_add(1, Ordering::Relaxed) % ready.len().max(1);
-        ready.rotate_left(first);
-        self.ahead.only(&ready);
-        let shares = self.shares(&ready, limit);
-        let look = Look { node: self.node, hands: &self.hands, now, began };
-        let found = look.find(&mut reader, &asked(&shares, since)).await?;
-        let count: usize = found.iter().map(|found| found.due.len()).sum();
-        let next = match count {
-            0 => deliveries::due_at(&mut reader, now).await?.filter(|next| *next > now),
-            _ => None,
-        };
-        let claimed = self.take(reader, found, now).await?;
-        let taken: usize = claimed.values().map(Vec::len).sum();
-        self.line_up(&shares, claimed);
-        // What another node was quicker to take, it took instead of others; and not everybody may have got a whole share.
-        Ok(Taken { items: Vec::new(), more: taken < count || shares.iter().any(|share| !share.whole), next })
-    }
-
-    async fn room(&self) {
-        self.places.room().await;
-    }
-
-    fn at_hand(&self, limit: usize) -> Taken<Job> {
-        let (until, began) = (self.clock.now() + FRESH, self.clock.monotonic());
-        let (mut items, mut more) = (Vec::new(), false);
-        self.ahead.lines().retain(|&id, line| {
-            if self.places.awaits(id) {
-                return true;
-            }
-            let (free, before) = (self.places.free(&line.to.ready.subscription, began), items.len());
-            while items.len() < limit.min(before + free)
-                && let Some((claimed, held)) = line.next(until)
-            {
-                let place = Places::take(&self.places, id, began);
-                items.push(Job { claimed, held, to: Arc::clone(&line.to), _place: place });
-            }
-            let begun = items.len() - before;
-            let look = line.more && begun < free;
-            more |= look;
-            let wants = line.more || line.waiting() > 0;
-            // Where there is nothing to begin before the next look, room is of no use: it would be told of at once, over and over.
-            if wants && (begun > 0 || line.waiting() > 0 || !look) {
-                self.places.want(id, begun, began);
-            }
-            wants
+    /// Sends until the engine stops, then finishes what is in flight.
+    pub async fn run(self, engine: Engine) {
+        let shared = Arc::new(Shared {
+            recorder: Recorder::new(engine.store().clone()),
+            sender: self.sender,
+            options: self.options,
+            permits: Arc::new(Semaphore::new(pace::PERMITS)),
+            scans: Semaphore::new(SCANS),
+            tasks: Mutex::default(),
+            again: Notify::new(),
+            engine,
         });
-        Taken { items, more, next: None }
+        let send = async {
+            tokio::select! {
+                biased;
+                () = shared.send() => {}
+                // It never ends by itself.
+                () = shared.recorder.run() => {}
+            }
+        };
+        tokio::join!(send, shared.engine.measure("webhooks", || backlog(shared.store())));
+    }
+}
+
+/// What the tasks of all subscriptions share.
+struct Shared {
+    engine: Engine,
+    sender: Sender,
+    recorder: Recorder,
+    options: Options,
+    /// Of attempts in flight.
+    permits: Arc<Semaphore>,
+    scans: Semaphore,
+    tasks: Mutex<HashMap<Uuid, Running>>,
+    /// Something falls due at another time than the last poll knew.
+    again: Notify,
+}
+
+/// A subscription's task.
+struct Running {
+    lease: Lease,
+    signal: Arc<Signal>,
+    began: Duration,
+}
+
+/// What the poll remembers.
+#[derive(Default)]
+struct Memory {
+    /// When it last did what need not be done at each poll.
+    tidied: Option<Duration>,
+    /// Subscriptions that were given back, and when.
+    yielded: HashMap<Uuid, Duration>,
+}
+
+impl Shared {
+    fn store(&self) -> &Store {
+        self.engine.store()
     }
 
-    async fn release(&self) -> Result<(), Failure> {
-        self.ahead.clear();
-        self.hands.look();
-        let (mut wants, mut over) = (Vec::new(), Vec::new());
-        for webhook_id in self.hands.claimed() {
-            let in_hand = self.hands.of(webhook_id);
-            if in_hand.is_empty() {
-                self.hands.set_until(webhook_id, None);
-                over.push((webhook_id, self.node));
-            } else {
-                wants.push(Want { webhook_id, in_hand, found: Vec::new(), others: Vec::new() });
+    fn clock(&self) -> &Clock {
+        self.engine.clock()
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, HashMap<Uuid, Running>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn send(self: &Arc<Self>) {
+        let (tracker, mut memory) = (TaskTracker::new(), Memory::default());
+        let mut commits = self.store().committed();
+        while let Some(node) = self.engine.alive().await {
+            // Before the poll: what is committed during it wakes us again. So with the time.
+            commits.mark_unchanged();
+            let began = self.clock().monotonic();
+            let wait = match self.poll(node, &mut memory, &tracker).await {
+                Ok(wait) => wait.min(POLL),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot poll for webhooks");
+                    POLL
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.engine.stop() => break,
+                _ = commits.changed() => {}
+                () = self.again.notified() => {}
+                () = self.clock().sleep_to(began + wait) => {}
             }
         }
-        if !wants.is_empty() {
-            self.store.transact(&Take { node: self.node, now: self.clock.now(), wants }).await?;
+        tracker.close();
+        tracker.wait().await;
+    }
+
+    /// Starts the tasks of this node's subscriptions that have something due. After what time to poll again at the latest.
+    async fn poll(
+        self: &Arc<Self>,
+        node: Uuid,
+        memory: &mut Memory,
+        tracker: &TaskTracker,
+    ) -> Result<Duration, Error> {
+        let (now, began) = (self.clock().now(), self.clock().monotonic());
+        let mut reader = self.store().reader().await?;
+        let tidies = memory.tidied.is_none_or(|at| began.saturating_sub(at) >= POLL);
+        if tidies {
+            memory.tidied = Some(began);
+            memory.yielded.retain(|_, at| began.saturating_sub(*at) < YIELDED);
+            self.sender.signing.refresh(&mut reader, now).await?;
+            self.mend_times(&mut reader, now).await?;
         }
-        if !over.is_empty() {
-            self.store.transact(&End(over)).await?;
+        let pending = deliveries::pending(&mut reader).await?;
+        drop(reader);
+        let (due, later): (Vec<Pending>, Vec<Pending>) = pending.into_iter().partition(|it| due_at(it, now) <= now);
+        let share = due.len().div_ceil(self.engine.node().nodes());
+        let mut leases = Vec::new();
+        let mut free = Vec::new();
+        for it in &due {
+            match (it.node, it.epoch) {
+                (Some(owner), Some(epoch)) if owner == node => {
+                    leases.push(Lease { webhook_id: it.webhook_id, node, epoch });
+                }
+                (None, _) if !memory.yielded.contains_key(&it.webhook_id) => free.push(it.webhook_id),
+                _ => {}
+            }
+        }
+        free.truncate(share.saturating_sub(leases.len()).max(FEW));
+        if !free.is_empty() {
+            leases.extend(self.store().transact(&Take { node, webhooks: free }).await?);
+        }
+        for lease in leases {
+            self.start(lease, tracker);
+        }
+        if tidies {
+            self.give_back(share, memory, began);
+        }
+        let next = later.iter().map(|it| due_at(it, now)).min();
+        Ok(next.map_or(POLL, |next| next.since(now)))
+    }
+
+    /// Starts a subscription's task, or tells the one that there is.
+    fn start(self: &Arc<Self>, lease: Lease, tracker: &TaskTracker) {
+        let mut tasks = self.tasks();
+        if let Some(running) = tasks.get(&lease.webhook_id) {
+            running.signal.wake.notify_one();
+            return;
+        }
+        let signal = Arc::new(Signal::default());
+        let task = Task::new(Arc::clone(self), lease, Arc::clone(&signal));
+        tasks.insert(lease.webhook_id, Running { lease, signal: Arc::clone(&signal), began: task.began });
+        drop(tasks);
+        let shared = Arc::clone(self);
+        tracker.spawn(async move {
+            let ended = tokio::spawn(task.run()).await;
+            if ended.is_err() {
+                tracing::error!(webhook = %lease.webhook_id, "a task panicked: what it had in flight is sent again");
+                shared.forget(&lease, &signal);
+            }
+        });
+    }
+
+    /// Ends a task that has nothing to do, unless it was told of more just now and `goes_on` if so.
+    fn finish(&self, lease: &Lease, signal: &Arc<Signal>, goes_on: bool) -> bool {
+        let mut tasks = self.tasks();
+        if signal.wake.notified().now_or_never().is_some() {
+            if goes_on {
+                return false;
+            }
+            // Another task of it may.
+            self.again.notify_one();
+        }
+        tasks.remove(&lease.webhook_id);
+        true
+    }
+
+    fn forget(&self, lease: &Lease, signal: &Arc<Signal>) {
+        let mut tasks = self.tasks();
+        if tasks.get(&lease.webhook_id).is_some_and(|running| Arc::ptr_eq(&running.signal, signal)) {
+            tasks.remove(&lease.webhook_id);
+        }
+    }
+
+    /// Where this node is busy with more than its share of what is due, has the surplus given back.
+    fn give_back(&self, share: usize, memory: &mut Memory, now: Duration) {
+        if self.engine.node().nodes() < 2 {
+            return;
+        }
+        let tasks = self.tasks();
+        let stays = |running: &&Running| !running.signal.yields.load(Ordering::Relaxed);
+        let busy = tasks.values().filter(|running| now.saturating_sub(running.began) >= BUSY).filter(stays);
+        for running in busy.skip(share) {
+            running.signal.yields.store(true, Ordering::Relaxed);
+            running.signal.wake.notify_one();
+            memory.yielded.insert(running.lease.webhook_id, now);
+        }
+    }
+
+    async fn release(&self, lease: Lease) {
+        if let Err(error) = self.store().transact(&Release(lease)).await {
+            tracing::warn!(webhook = %lease.webhook_id, %error, "cannot give a subscription back: this node goes on");
+        }
+    }
+
+    /// Makes due what was scheduled by a clock that was ahead: it would wait until this one is there.
+    async fn mend_times(&self, reader: &mut Reader, now: Timestamp) -> Result<(), Error> {
+        let late = deliveries::ahead_of(reader, now + SKEW, MENDED).await?;
+        if !late.is_empty() {
+            tracing::warn!(deliveries = late.len(), "scheduled by a clock that was ahead: due now");
+            self.store().transact(&MakeDue { late, now }).await?;
         }
         Ok(())
     }
+}
 
-    async fn perform(&self, job: &Job) -> Sent {
-        self.attempt(job).await
+/// When something of a subscription is due that may be sent. A probe that is later than it can be was set by a clock that was ahead.
+fn due_at(it: &Pending, now: Timestamp) -> Timestamp {
+    let probe = it.probe_at.filter(|at| *at <= now + PROBE_EVERY);
+    probe.map_or(it.next_attempt_at, |at| at.max(it.next_attempt_at))
+}
+
+async fn backlog(store: &Store) -> Result<Backlog, Failure> {
+    let mut reader = store.reader().await?;
+    let (waiting, dead) = deliveries::open(&mut reader).await?;
+    gauge!("webhook_deliveries_dead").set(dead as f64);
+    gauge!("webhook_deliveries_pending").set(waiting as f64);
+    let pending = deliveries::pending(&mut reader).await?;
+    let due = pending.iter().map(|it| it.probe_at.map_or(it.next_attempt_at, |at| at.max(it.next_attempt_at))).min();
+    // A failed attempt moves a delivery into the future, which must not hide since when it has been waiting.
+    let retried = deliveries::retried_since(&mut reader).await?;
+    Ok(Backlog { waiting, due: [due, retried].into_iter().flatten().min() })
+}
+
+struct Take {
+    node: Uuid,
+    webhooks: Vec<Uuid>,
+}
+
+impl Change for Take {
+    type Out = Vec<Lease>;
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut Tx) -> Result<Vec<Lease>, Error> {
+        deliveries::lease(tx, self.node, &self.webhooks).await
     }
+}
 
-    async fn settle(&self, job: Job, done: Option<Sent>) -> Result<&'static str, Failure> {
-        let sent = done.unwrap_or_else(|| {
-            let error = outbound::Error::Deadline;
-            sent(Answer { error: Some(error), latency: DEADLINE, ..Answer::default() }, self.clock.now())
-        });
-        let random = match sent.attempt.outcome() {
-            Outcome::Failed => u64::from_be_bytes(self.clock.random()),
-            Outcome::Delivered | Outcome::Gone => 0,
-        };
-        let at = sent.attempt.ended_at();
-        let mut delivery = job.claimed.delivery.clone();
-        let due = delivery.next_attempt_at.unwrap_or(delivery.due_since);
-        let before = delivery.attempts.last().map_or(due, Attempt::ended_at);
-        let paused = job.to.ready.pauses.after(before);
-        let outcome = delivery.settle(sent.attempt, Pace { retry_after: sent.retry_after, random, paused });
-        let name = delivery.status.as_str();
-        let name = if name == "pending" { "retry" } else { name };
-        let subscription = &job.to.ready.subscription;
-        let ended = Ended {
-            settled: deliveries::Settled { delivery, due },
-            _held: job.held,
-            outcome,
-            at,
-            healthy: subscription.failing_since.is_none() && subscription.disabled_reason.is_none(),
-            // Another one of its entity may go now.
-            wake: subscription.settings.fifo,
-        };
-        // Frees the place: the next attempts may be under way while this one is written down.
-        drop(job._place);
-        self.settlement.write(ended).await?;
-        counter!("webhook_attempts_total", "outcome" => name).increment(1);
-        Ok(name)
+struct Release(Lease);
+
+impl Change for Release {
+    type Out = ();
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut Tx) -> Result<(), Error> {
+        deliveries::release(tx, &[self.0]).await
     }
+}
 
-    async fn backlog(&self) -> Result<Backlog, Failure> {
-        let mut reader = self.store.reader().await?;
-        let (waiting, dead) = deliveries::open(&mut reader).await?;
-        gauge!("webhook_deliveries_dead").set(dead as f64);
-        gauge!("webhook_deliveries_pending").set(waiting as f64);
-        // A failed attempt moves a delivery into the future, which must not hide since when it has been waiting.
-        let due =
-            [deliveries::due_at(&mut reader, Timestamp::EPOCH).await?, deliveries::retried_since(&mut reader).await?];
-        Ok(Backlog { waiting, due: due.into_iter().flatten().min() })
+struct MakeDue {
+    late: Vec<(Uuid, Uuid)>,
+    now: Timestamp,
+}
+
+impl Change for MakeDue {
+    type Out = ();
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut Tx) -> Result<(), Error> {
+        deliveries::make_due(tx, &self.late, self.now).await
     }
 }

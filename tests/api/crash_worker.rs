@@ -197,7 +197,7 @@ async fn leases_end(place: &Place) {
     let mut tx = store.begin().await.unwrap();
     tx.query("UPDATE tasks SET run_at = created_at").execute().await.unwrap();
     tx.query("UPDATE deliveries SET next_attempt_at = created_at WHERE status = 'pending'").execute().await.unwrap();
-    tx.query("DELETE FROM delivery_claims").execute().await.unwrap();
+    tx.query("DELETE FROM nodes").execute().await.unwrap();
     tx.commit().await.unwrap();
     store.close().await.unwrap();
 }

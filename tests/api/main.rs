@@ -22,7 +22,6 @@ mod bodies;
 mod browser;
 mod cards;
 mod cascade;
-mod claims;
 mod cli;
 mod crash;
 mod crash_worker;

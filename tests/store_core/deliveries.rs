@@ -1,4 +1,4 @@
-//! Deliveries: who has them in hand, looked for from a time on, settled by one only.
+//! Deliveries: who may send them, what is due, and what is recorded of attempts.
 
 use std::collections::BTreeSet;
 
@@ -11,16 +11,21 @@ use customerd::domain::delivery::{Attempt, Delivery, DeliveryStatus, Pace};
 use customerd::domain::event::{Chain, Origin};
 use customerd::domain::reach::Reach;
 use customerd::domain::webhook::{DisabledReason, Settings, Subscription, WebhookType};
-use customerd::store::deliveries::{self, Claim, Claimed, Settled, Wanted, mark};
-use customerd::store::{Store, events, webhooks};
+use customerd::store::deliveries::{self, Attempted, Due, Lease, Scan};
+use customerd::store::{Change, Connection as _, Error, Store, Tx, events, nodes, webhooks};
 use uuid::Uuid;
 
 use crate::support::stores::{TestStore, on_both};
 
 on_both![
-    a_node_says_what_it_has_in_hand,
-    what_was_taken_over_is_settled_by_the_new_holder_only,
-    what_fell_due_before_the_horizon_is_passed_over,
+    one_node_leases_a_subscription,
+    a_lease_ends_with_its_node,
+    only_the_owner_records,
+    many_attempts_are_recorded_at_once,
+    only_what_waits_is_pending,
+    a_scan_goes_on_behind_its_end,
+    a_scan_in_order_names_what_comes_before,
+    what_a_clock_that_was_ahead_scheduled_is_made_due,
     an_event_says_the_same_to_all,
     what_failed_waits_since_its_first_attempt,
 ];
@@ -81,112 +86,240 @@ async fn trial(store: &Store, webhook: Uuid, due: i64) {
     tx.commit().await.unwrap();
 }
 
-async fn due(store: &Store, webhooks: &[Uuid], (since, now): (i64, i64)) -> Vec<Claimed> {
-    let after = (at(since), Uuid::nil());
-    let wanted: Vec<_> =
-        webhooks.iter().map(|&webhook_id| Wanted { webhook_id, fifo: false, after, limit: 10 }).collect();
-    let mut reader = store.reader().await.unwrap();
-    let due = deliveries::due(&mut reader, &wanted, at(now)).await.unwrap();
-    deliveries::read(&mut reader, due).await.unwrap()
+async fn scan(store: &Store, webhook_id: Uuid, (after, now): (i64, i64)) -> Vec<Due> {
+    let scan = Scan { webhook_id, fifo: false, after: (at(after), Uuid::nil()), limit: 10 };
+    deliveries::due(&mut store.reader().await.unwrap(), scan, at(now)).await.unwrap()
 }
 
 /// The seconds by which they are known.
-fn seconds(claimed: &[Claimed]) -> Vec<u128> {
-    claimed.iter().map(|it| it.delivery.event_id.as_u128()).collect()
+fn seconds(due: &[Due]) -> Vec<u128> {
+    due.iter().map(|it| it.delivery.event_id.as_u128()).collect()
 }
 
-/// What a node has of the first subscription.
-fn has(node: u128, events: &[u128], until: i64) -> Claim {
-    let events = events.iter().map(|&event| mark(Uuid::from_u128(event))).collect();
-    Claim { webhook_id: FIRST, node: Uuid::from_u128(node), until: at(until), events }
-}
-
-async fn claims(store: &Store) -> Vec<Claim> {
-    let mut claims = deliveries::claims(&mut store.reader().await.unwrap(), &[FIRST, SECOND]).await.unwrap();
-    claims.sort_by_key(|claim| claim.node);
-    claims
-}
-
-async fn claim(store: &Store, claim: Claim) {
+async fn enter(store: &Store, node: u128) {
     let mut tx = store.begin().await.unwrap();
-    assert_eq!(deliveries::lock(&mut tx, &[FIRST]).await.unwrap(), [FIRST]);
-    deliveries::claim(&mut tx, &[claim]).await.unwrap();
+    nodes::insert(&mut tx, Uuid::from_u128(node), at(0)).await.unwrap();
     tx.commit().await.unwrap();
 }
 
-async fn a_node_says_what_it_has_in_hand(test: TestStore) {
+async fn remove(store: &Store, node: u128, beats: Option<i64>) -> bool {
+    let mut tx = store.begin().await.unwrap();
+    let removed = nodes::remove(&mut tx, Uuid::from_u128(node), beats).await.unwrap();
+    tx.commit().await.unwrap();
+    removed
+}
+
+/// The leases that a node gets, by subscription and epoch.
+async fn lease(store: &Store, node: u128, webhooks: &[Uuid]) -> Result<Vec<Lease>, Error> {
+    let mut tx = store.begin().await.unwrap();
+    let mut leases = deliveries::lease(&mut tx, Uuid::from_u128(node), webhooks).await?;
+    tx.commit().await?;
+    leases.sort_by_key(|lease| lease.webhook_id);
+    Ok(leases)
+}
+
+fn of(webhook_id: Uuid, node: u128, epoch: i64) -> Lease {
+    Lease { webhook_id, node: Uuid::from_u128(node), epoch }
+}
+
+async fn is_leased(store: &Store, lease: Lease) -> bool {
+    webhooks::leased(&mut store.reader().await.unwrap(), &lease).await.unwrap().is_some()
+}
+
+async fn one_node_leases_a_subscription(test: TestStore) {
     let store = &test.store;
     scene(store).await;
-    claim(store, has(1, &[10, 20], 50)).await;
-    claim(store, has(2, &[30], 55)).await;
-    claim(store, has(1, &[20], 60)).await;
-    assert_eq!(claims(store).await, [has(1, &[20], 60), has(2, &[30], 55)]);
+    enter(store, 1).await;
+    enter(store, 2).await;
+    assert_eq!(lease(store, 1, &[FIRST]).await.unwrap(), [of(FIRST, 1, 1)]);
+    assert_eq!(lease(store, 2, &[FIRST, SECOND]).await.unwrap(), [of(SECOND, 2, 1)]);
+    assert_eq!(lease(store, 1, &[FIRST, SECOND]).await.unwrap(), []);
     let mut tx = store.begin().await.unwrap();
-    deliveries::end(&mut tx, &[(FIRST, Uuid::from_u128(1)), (SECOND, Uuid::from_u128(2))]).await.unwrap();
+    deliveries::release(&mut tx, &[of(FIRST, 1, 1), of(SECOND, 1, 1)]).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(claims(store).await, [has(2, &[30], 55)]);
+    assert!(!is_leased(store, of(FIRST, 1, 1)).await && is_leased(store, of(SECOND, 2, 1)).await);
+    assert_eq!(lease(store, 2, &[FIRST]).await.unwrap(), [of(FIRST, 2, 2)]);
 }
 
-/// How many were written down.
-async fn settle(store: &Store, claimed: &Claimed, due: i64) -> u64 {
-    let mut delivery = claimed.delivery.clone();
-    let attempt = Attempt { at: at(due), status: Some(204), latency_ms: 1, error: None, response: None };
+async fn a_lease_ends_with_its_node(test: TestStore) {
+    let store = &test.store;
+    scene(store).await;
+    enter(store, 1).await;
+    enter(store, 2).await;
+    assert_eq!(lease(store, 1, &[FIRST]).await.unwrap(), [of(FIRST, 1, 1)]);
+    let mut tx = store.begin().await.unwrap();
+    assert!(nodes::beat(&mut tx, Uuid::from_u128(1)).await.unwrap());
+    tx.commit().await.unwrap();
+    assert!(!remove(store, 1, Some(0)).await, "it has beaten since");
+    assert!(is_leased(store, of(FIRST, 1, 1)).await);
+    assert!(remove(store, 1, Some(1)).await);
+    assert!(!is_leased(store, of(FIRST, 1, 1)).await);
+    // One that was removed takes nothing any more, and finds out.
+    assert!(lease(store, 1, &[FIRST]).await.is_err());
+    let mut tx = store.begin().await.unwrap();
+    assert!(!nodes::beat(&mut tx, Uuid::from_u128(1)).await.unwrap());
+    drop(tx);
+    assert_eq!(lease(store, 2, &[FIRST]).await.unwrap(), [of(FIRST, 2, 2)]);
+}
+
+struct Record(Vec<Attempted>);
+
+impl Change for Record {
+    type Out = ();
+    type Error = Error;
+
+    fn is_optimistic(&self) -> bool {
+        true
+    }
+
+    async fn apply(&self, tx: &mut Tx) -> Result<(), Error> {
+        deliveries::record(tx, &self.0.iter().collect::<Vec<_>>())
+    }
+}
+
+fn attempted(due: &Due, lease: Lease, (status, at): (u16, Timestamp)) -> Attempted {
+    let mut delivery = due.delivery.clone();
+    let due = delivery.next_attempt_at.unwrap();
+    let attempt = Attempt { at, status: Some(status), latency_ms: 1, error: None, response: None };
     delivery.settle(attempt, Pace::default());
-    let mut tx = store.begin().await.unwrap();
-    let settled = deliveries::settle(&mut tx, &[&Settled { delivery, due: at(due) }]).await.unwrap();
-    tx.commit().await.unwrap();
-    settled
+    Attempted { delivery, due, at, lease }
 }
 
-async fn what_was_taken_over_is_settled_by_the_new_holder_only(test: TestStore) {
+/// How many are pending and dead.
+async fn open(store: &Store) -> (i64, i64) {
+    deliveries::open(&mut store.reader().await.unwrap()).await.unwrap()
+}
+
+async fn only_the_owner_records(test: TestStore) {
     let store = &test.store;
     scene(store).await;
+    enter(store, 1).await;
+    enter(store, 2).await;
     for second in [10, 20] {
         trial(store, FIRST, second).await;
     }
-    let held = due(store, &[FIRST], (0, 20)).await;
-    assert_eq!(settle(store, &held[0], 10).await, 1);
-    let both = [10, 20].map(|event| (FIRST, Uuid::from_u128(event)));
-    let mut tx = store.begin().await.unwrap();
-    assert_eq!(deliveries::pending(&mut tx, &both).await.unwrap(), both[1..]);
-    assert_eq!(deliveries::take_over(&mut tx, &both, at(50)).await.unwrap(), both[1..]);
-    tx.commit().await.unwrap();
-    assert_eq!(settle(store, &held[1], 20).await, 0, "it is another's");
-    let held = due(store, &[FIRST], (0, 50)).await;
-    assert_eq!(seconds(&held), [20]);
-    assert_eq!(settle(store, &held[0], 50).await, 1);
-    assert_eq!(settle(store, &held[0], 50).await, 0, "once");
-    assert!(due(store, &[FIRST], (0, 60)).await.is_empty());
+    lease(store, 1, &[FIRST]).await.unwrap();
+    let due = scan(store, FIRST, (0, 20)).await;
+    store.transact(&Record(vec![attempted(&due[0], of(FIRST, 1, 1), (204, at(20)))])).await.unwrap();
+    assert_eq!(open(store).await, (1, 0));
+    assert!(remove(store, 1, None).await);
+    lease(store, 2, &[FIRST]).await.unwrap();
+    store.transact(&Record(vec![attempted(&due[1], of(FIRST, 1, 1), (204, at(20)))])).await.unwrap();
+    store.transact(&Record(vec![attempted(&due[1], of(FIRST, 2, 1), (204, at(20)))])).await.unwrap();
+    assert_eq!(open(store).await, (1, 0), "it is another's");
+    store.transact(&Record(vec![attempted(&due[1], of(FIRST, 2, 2), (410, at(20)))])).await.unwrap();
+    assert_eq!(open(store).await, (0, 1));
+    store.transact(&Record(vec![attempted(&due[1], of(FIRST, 2, 2), (204, at(20)))])).await.unwrap();
+    assert_eq!(open(store).await, (0, 1), "once");
 }
 
-async fn what_fell_due_before_the_horizon_is_passed_over(test: TestStore) {
+async fn many_attempts_are_recorded_at_once(test: TestStore) {
     let store = &test.store;
     scene(store).await;
-    for second in [10, 20] {
+    enter(store, 1).await;
+    for second in 1..=deliveries::RECORDED {
+        trial(store, FIRST, i64::try_from(second).unwrap()).await;
+    }
+    lease(store, 1, &[FIRST]).await.unwrap();
+    let scan = Scan { webhook_id: FIRST, fifo: false, after: (at(0), Uuid::nil()), limit: 1000 };
+    let due = deliveries::due(&mut store.reader().await.unwrap(), scan, at(1000)).await.unwrap();
+    let attempts = due.iter().map(|due| attempted(due, of(FIRST, 1, 1), (204, at(1000))));
+    store.transact(&Record(attempts.collect())).await.unwrap();
+    assert_eq!((due.len(), open(store).await), (deliveries::RECORDED, (0, 0)));
+}
+
+async fn only_what_waits_is_pending(test: TestStore) {
+    let store = &test.store;
+    scene(store).await;
+    let pending = async || {
+        let pending = deliveries::pending(&mut store.reader().await.unwrap()).await.unwrap();
+        let known = pending.into_iter().map(|it| (it.webhook_id, it.next_attempt_at, it.probe_at, it.node, it.epoch));
+        known.collect::<BTreeSet<_>>()
+    };
+    assert_eq!(pending().await, BTreeSet::new());
+    for (webhook, second) in [(FIRST, 10), (FIRST, 20), (SECOND, 5)] {
+        trial(store, webhook, second).await;
+    }
+    enter(store, 1).await;
+    lease(store, 1, &[FIRST]).await.unwrap();
+    let first = (FIRST, at(10), None, Some(Uuid::from_u128(1)), Some(1));
+    assert_eq!(pending().await, BTreeSet::from([first, (SECOND, at(5), None, None, None)]));
+    let disable = async |reason, probe_at| {
+        let mut tx = store.begin().await.unwrap();
+        let mut disabled = webhooks::lock(&mut tx, SECOND).await.unwrap().unwrap();
+        (disabled.disabled_reason, disabled.probe_at) = (Some(reason), probe_at);
+        webhooks::update(&mut tx, &disabled).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    disable(DisabledReason::Failing, Some(at(15))).await;
+    assert_eq!(pending().await, BTreeSet::from([first, (SECOND, at(5), Some(at(15)), None, None)]));
+    disable(DisabledReason::Gone, None).await;
+    assert_eq!(pending().await, BTreeSet::from([first]));
+}
+
+async fn a_scan_goes_on_behind_its_end(test: TestStore) {
+    let store = &test.store;
+    scene(store).await;
+    for second in [10, 20, 30] {
         trial(store, FIRST, second).await;
     }
     trial(store, SECOND, 5).await;
-    let mut tx = store.begin().await.unwrap();
-    let mut disabled = webhooks::lock(&mut tx, SECOND).await.unwrap().unwrap();
-    (disabled.disabled_reason, disabled.probe_at) = (Some(DisabledReason::Failing), Some(at(15)));
-    webhooks::update(&mut tx, &disabled).await.unwrap();
-    tx.commit().await.unwrap();
+    assert_eq!(seconds(&scan(store, FIRST, (0, 20)).await), [10, 20]);
+    assert_eq!(seconds(&scan(store, FIRST, (15, 40)).await), [20, 30]);
+}
 
-    let mut reader = store.reader().await.unwrap();
-    assert_eq!(seconds(&due(store, &[FIRST], (15, 40)).await), [20]);
-    // A probe is of what has waited for long.
-    let mut ready = async |since, now| {
-        let ready = webhooks::ready(&mut reader, (at(since), at(now))).await.unwrap();
-        ready.iter().map(|it| it.subscription.id).collect::<BTreeSet<_>>()
+async fn a_scan_in_order_names_what_comes_before(test: TestStore) {
+    let store = &test.store;
+    scene(store).await;
+    for second in [10, 20, 30] {
+        trial(store, FIRST, second).await;
+    }
+    let mut tx = store.begin().await.unwrap();
+    // Three of one entity, of which the first was tried before.
+    tx.query("UPDATE deliveries SET entity_id = $1, version = 7").bind(Uuid::from_u128(9)).execute().await.unwrap();
+    for (event, version, due) in [(10, 1, 25), (20, 2, 20)] {
+        tx.query("UPDATE deliveries SET version = $1, next_attempt_at = $2 WHERE event_id = $3")
+            .bind(version)
+            .bind(at(due))
+            .bind(Uuid::from_u128(event))
+            .execute()
+            .await
+            .unwrap();
+    }
+    tx.commit().await.unwrap();
+    let scan = async |now| {
+        let scan = Scan { webhook_id: FIRST, fifo: true, after: (at(0), Uuid::nil()), limit: 10 };
+        let due = deliveries::due(&mut store.reader().await.unwrap(), scan, at(now)).await.unwrap();
+        due.iter().map(|due| (due.delivery.event_id.as_u128(), due.predecessor)).collect::<Vec<_>>()
     };
-    assert_eq!(ready(0, 14).await, BTreeSet::from([FIRST]));
-    assert_eq!(ready(15, 20).await, BTreeSet::from([FIRST, SECOND]));
-    assert_eq!(ready(25, 40).await, BTreeSet::from([SECOND]));
-    let mut due_at = async |since| deliveries::due_at(&mut reader, at(since)).await.unwrap();
-    assert_eq!(due_at(0).await, Some(at(10)));
-    assert_eq!(due_at(11).await, Some(at(15)));
-    // A disabled one does not move it.
-    assert_eq!(deliveries::first_pending(&mut reader).await.unwrap(), Some(at(10)));
+    assert_eq!(scan(24).await, [], "they wait for the first");
+    assert_eq!(scan(40).await, [(20, Some(1)), (10, None), (30, Some(2))]);
+}
+
+async fn what_a_clock_that_was_ahead_scheduled_is_made_due(test: TestStore) {
+    let store = &test.store;
+    scene(store).await;
+    enter(store, 1).await;
+    lease(store, 1, &[FIRST]).await.unwrap();
+    for second in [10, 20, 5000] {
+        trial(store, FIRST, second).await;
+    }
+    // Attempted by a clock that was right, and by one that was an hour ahead.
+    let due = scan(store, FIRST, (0, 20)).await;
+    let attempts = [attempted(&due[0], of(FIRST, 1, 1), (500, at(30))), attempted(&due[1], of(FIRST, 1, 1), (500, at(3630)))];
+    store.transact(&Record(attempts.into())).await.unwrap();
+    let ahead = async |latest| {
+        let ahead = deliveries::ahead_of(&mut store.reader().await.unwrap(), at(latest), 10).await.unwrap();
+        ahead.into_iter().map(|(_, event)| event.as_u128()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(ahead(6000).await, BTreeSet::new());
+    assert_eq!(ahead(40).await, BTreeSet::from([20, 5000]));
+    let mut tx = store.begin().await.unwrap();
+    let late = [20, 5000].map(|event| (FIRST, Uuid::from_u128(event)));
+    deliveries::make_due(&mut tx, &late, at(30)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(seconds(&scan(store, FIRST, (0, 30)).await), [20, 5000]);
+    assert_eq!(ahead(40).await, BTreeSet::new());
 }
 
 async fn an_event_says_the_same_to_all(test: TestStore) {
@@ -213,7 +346,8 @@ async fn an_event_says_the_same_to_all(test: TestStore) {
     tx.commit().await.unwrap();
     trial(store, SECOND, 20).await;
 
-    let claimed = due(store, &[FIRST, SECOND], (0, 40)).await;
+    let mut claimed = scan(store, FIRST, (0, 40)).await;
+    claimed.extend(scan(store, SECOND, (0, 40)).await);
     let said: BTreeSet<_> = claimed
         .iter()
         .map(|it| {
@@ -236,16 +370,12 @@ async fn what_failed_waits_since_its_first_attempt(test: TestStore) {
     }
     let since = async || deliveries::retried_since(&mut store.reader().await.unwrap()).await.unwrap();
     assert_eq!(since().await, None, "nothing was attempted");
-    let held = due(store, &[FIRST], (0, 20)).await;
-    let mut delivery = held[1].delivery.clone();
-    let attempt = Attempt { at: at(21), status: Some(503), latency_ms: 1, error: None, response: None };
-    delivery.settle(attempt, Pace::default());
-    assert!(delivery.next_attempt_at.is_some_and(|next| next > at(20)));
-    let mut tx = store.begin().await.unwrap();
-    assert_eq!(deliveries::settle(&mut tx, &[&Settled { delivery, due: at(20) }]).await.unwrap(), 1);
-    tx.commit().await.unwrap();
+    enter(store, 1).await;
+    lease(store, 1, &[FIRST]).await.unwrap();
+    let due = scan(store, FIRST, (0, 20)).await;
+    store.transact(&Record(vec![attempted(&due[1], of(FIRST, 1, 1), (503, at(21)))])).await.unwrap();
     assert_eq!(since().await, Some(at(21)));
-    assert_eq!(settle(store, &held[0], 10).await, 1);
+    store.transact(&Record(vec![attempted(&due[0], of(FIRST, 1, 1), (204, at(22)))])).await.unwrap();
     assert_eq!(since().await, Some(at(21)), "the other was delivered");
 
     let mut tx = store.begin().await.unwrap();
