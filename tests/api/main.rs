@@ -41,6 +41,7 @@ mod http;
 mod idempotency;
 mod kyc;
 mod kyc_sequences;
+mod leases;
 mod life;
 mod list;
 mod listen;

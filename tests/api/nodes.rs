@@ -1,47 +1,128 @@
-//! Two nodes on one PostgreSQL: they share the deliveries, and either goes on when the other dies.
+//! Two nodes on one PostgreSQL: one of them sends to a subscription, and the other goes on when it dies, stands still or leaves.
 
 use serde_json::json;
 
-use crate::process::{Place, stdout};
-use crate::support::{Keys, Ledger, Partner};
+use crate::process::{Place, Server, stdout};
+use crate::support::{Books, Keys, Ledger, Partner};
 
-/// More than one node sends to one subscription at once.
+/// More than may be in flight to one subscription.
 const EVENTS: usize = 24;
+/// What may be, over all nodes.
+const IN_FLIGHT: usize = 16;
 const FLAGS: &[&str] = &["--allow-private-callbacks"];
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_nodes_share_the_work_and_survive_the_death_of_either() {
-    let Some(first) = Place::postgres().await else { return };
-    let second = first.beside();
-    let receiver = Ledger::start(0).await;
-    let (node, other) = (first.serve(FLAGS), second.serve(FLAGS));
-    let mut partner = first.partner().await;
-    let webhook = subscribe(&partner, &receiver).await;
+/// Two nodes, a partner who calls the first of them, and a receiver that is subscribed once.
+struct Scene {
+    places: [Place; 2],
+    nodes: [Option<Server>; 2],
+    partner: Partner,
+    webhook: String,
+    receiver: Ledger,
+    rounds: usize,
+}
 
-    outstanding(&partner, &receiver, 1).await;
-    receiver.open();
-    delivered(&partner, &webhook, &receiver, 1).await;
-    for place in [&first, &second] {
-        partner.http = place.http;
-        let metrics = partner.get("/metrics").bare().await.is(200);
-        let name = "webhook_attempts_total{outcome=\"delivered\"} ";
-        let sent = metrics.text().lines().find_map(|line| line.strip_prefix(name));
-        assert!(sent.is_some_and(|count| count.parse::<usize>().unwrap() > 0), "a node sent nothing: {sent:?}");
+impl Scene {
+    async fn new() -> Option<Self> {
+        let first = Place::postgres().await?;
+        let places = [first.beside(), first];
+        // The one that makes the sandbox is called.
+        let node = places[1].serve(FLAGS);
+        let nodes = [Some(places[0].serve(FLAGS)), Some(node)];
+        let (receiver, partner) = (Ledger::start(0).await, places[1].partner().await);
+        let webhook = subscribe(&partner, &receiver).await;
+        Some(Self { places, nodes, partner, webhook, receiver, rounds: 0 })
     }
 
-    // The one dies with answers outstanding; then, when it is back, the other.
-    outstanding(&partner, &receiver, 2).await;
-    node.kill();
-    receiver.open();
-    delivered(&partner, &webhook, &receiver, 2).await;
-    let node = first.serve(FLAGS);
-    outstanding(&partner, &receiver, 3).await;
-    other.kill();
-    receiver.open();
-    partner.http = first.http;
-    delivered(&partner, &webhook, &receiver, 3).await;
-    assert_eq!(receiver.wrong(), Vec::<String>::new());
-    assert_eq!(node.stop(), Some(0));
+    /// Records events by way of a node while nobody is answered, and waits until as many as may be are in flight.
+    async fn outstanding(&mut self, node: usize) {
+        self.receiver.close();
+        self.partner.http = self.places[node].http;
+        for number in 0..EVENTS {
+            self.partner.customer(&format!("u-{}-{number}", self.rounds)).await;
+        }
+        let before = self.rounds * EVENTS;
+        self.rounds += 1;
+        self.receiver.until(|books| books.len() >= before + IN_FLIGHT).await;
+        assert_eq!(self.receiver.books().len(), before + IN_FLIGHT);
+    }
+
+    /// Waits until every event is delivered, and a node says so.
+    async fn delivered(&mut self, node: usize) {
+        self.receiver.open();
+        let wanted = self.rounds * EVENTS;
+        let delivered = |books: &Books| {
+            books.len() == wanted && books.values().all(|entry| entry.answers.last() == Some(&204))
+        };
+        self.receiver.until(delivered).await;
+        self.partner.http = self.places[node].http;
+        let path = format!("/v1/webhooks/{}/deliveries?pageSize=1000&status=delivered", self.webhook);
+        while self.partner.get(&path).await.is(200).json()["deliveries"].as_array().unwrap().len() < wanted {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(self.receiver.wrong(), Vec::<String>::new());
+    }
+
+    fn node(&mut self, node: usize) -> Server {
+        self.nodes[node].take().unwrap()
+    }
+
+    fn start(&mut self, node: usize) {
+        self.nodes[node] = Some(self.places[node].serve(FLAGS));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_send_one_subscription_no_more_than_one_would() {
+    let Some(mut scene) = Scene::new().await else { return };
+    for node in [0, 1] {
+        scene.outstanding(node).await;
+        scene.delivered(node).await;
+    }
+    let twice = scene.receiver.books().values().filter(|entry| entry.arrived > 1).count();
+    assert_eq!(twice, 0, "sent twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn either_node_goes_on_when_the_other_dies() {
+    let Some(mut scene) = Scene::new().await else { return };
+    for dies in [0, 1] {
+        scene.outstanding(dies).await;
+        scene.node(dies).kill();
+        scene.delivered(1 - dies).await;
+        scene.start(dies);
+    }
+}
+
+/// Neither sends what the other has sent meanwhile, but for what was in flight when it stood still.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn either_node_goes_on_while_the_other_stands_still() {
+    let Some(mut scene) = Scene::new().await else { return };
+    for stands in [0, 1] {
+        scene.outstanding(stands).await;
+        let still = scene.node(stands);
+        still.signal("STOP");
+        scene.delivered(1 - stands).await;
+        still.signal("CONT");
+        scene.nodes[stands] = Some(still);
+    }
+    let arrived: usize = scene.receiver.books().values().map(|entry| entry.arrived).sum();
+    assert!(arrived <= 2 * (EVENTS + IN_FLIGHT), "{arrived}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn either_node_goes_on_when_the_other_leaves() {
+    let Some(mut scene) = Scene::new().await else { return };
+    for leaves in [0, 1] {
+        scene.outstanding(leaves).await;
+        let leaving = scene.node(leaves);
+        // It finishes what is in flight, which is answered from now on.
+        let left = tokio::task::spawn_blocking(move || leaving.stop());
+        scene.delivered(1 - leaves).await;
+        assert_eq!(left.await.unwrap(), Some(0));
+        scene.start(leaves);
+    }
+    let twice = scene.receiver.books().values().filter(|entry| entry.arrived > 1).count();
+    assert_eq!(twice, 0, "sent twice");
 }
 
 /// Each finds a database without programmes; one of them makes the sandbox, and only that one has its profile.
@@ -69,23 +150,4 @@ async fn subscribe(partner: &Partner, receiver: &Ledger) -> String {
     let webhook = partner.put("/v1/webhooks", &body).await.is(200).json();
     receiver.expect("/hook", webhook["secret"].as_str().unwrap(), &keys);
     webhook["id"].as_str().unwrap().to_owned()
-}
-
-/// Records more events than one node has places for, while nobody is answered, and waits until all of them have been sent:
-/// so both nodes have attempts under way.
-async fn outstanding(partner: &Partner, receiver: &Ledger, round: usize) {
-    receiver.close();
-    for number in 0..EVENTS {
-        partner.customer(&format!("u-{round}-{number}")).await;
-    }
-    receiver.until(|books| books.len() == round * EVENTS).await;
-}
-
-/// Waits until every delivery is, and the API says so.
-async fn delivered(partner: &Partner, webhook: &str, receiver: &Ledger, round: usize) {
-    receiver.until(|books| books.values().all(|entry| entry.answers.last() == Some(&204))).await;
-    let path = format!("/v1/webhooks/{webhook}/deliveries?pageSize=1000&status=delivered");
-    while partner.get(&path).await.is(200).json()["deliveries"].as_array().unwrap().len() < round * EVENTS {
-        tokio::task::yield_now().await;
-    }
 }

@@ -157,7 +157,7 @@ impl Task {
         while self.queue.ready() > 0 && self.may_send() {
             let now = self.shared.clock().monotonic();
             let free = self.shared.permits.available_permits();
-            let most = share_of(share(&to.recipient.subscription), free);
+            let most = share_of(share(&to.recipient.subscription), free + self.attempts.len());
             if self.attempts.len() >= most || self.pace.next() > now {
                 return;
             }
