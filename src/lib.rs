@@ -15,7 +15,7 @@
 //! | [`screening`], [`kyc`] | one trait each, sandbox and real providers; lists as they are published | domain, partner |
 //! | [`outbound`] | the guarded client that webhooks go out with, and their signatures | domain, signature, clock |
 //! | [`service`] | the gRPC services: one line per RPC, one file per RPC | api, domain, lifecycle, store, signature, clock, kyc |
-//! | [`worker`] | claim → do → settle: screening, webhooks, deployments, sweeps | lifecycle, store, domain, kyc, screening, outbound, signature, clock |
+//! | [`worker`] | claim → do → settle: screening, deployments; webhooks of leased subscriptions; sweeps | lifecycle, store, domain, kyc, screening, outbound, signature, clock |
 //! | [`http`] | the edge before the generated routes, pages, documents | api, domain, signature, clock |
 //! | [`serve`] | listeners: timers, limits, TLS, shedding, shutdown | clock |
 //! | [`telemetry`] | logs, metrics, health | clock, config, serve |

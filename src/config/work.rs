@@ -13,7 +13,7 @@ pub struct Work {
     #[arg(long, env = "CUSTOMERD_ALLOW_PRIVATE_CALLBACKS", value_parser = BoolishValueParser::new())]
     pub allow_private_callbacks: bool,
 
-    /// Webhooks a second that one subscription gets at the most, from this node
+    /// Webhooks a second that one subscription gets at most, whichever node sends them
     #[arg(long, env = "CUSTOMERD_WEBHOOK_RATE", default_value_t = 1000, value_name = "NUMBER",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub webhook_rate: u32,

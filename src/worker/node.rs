@@ -105,10 +105,13 @@ impl Membership {
     /// Writes a beat. Gives the other nodes, as they are.
     async fn beat(&self, store: &Store, began: Duration) -> Result<Vec<Node>, Error> {
         let known = self.state.borrow().id;
-        let mut beat = Beat { id: known.unwrap_or_else(|| self.clock.id()), is_new: known.is_none(), now: self.clock.now() };
+        let mut beat =
+            Beat { id: known.unwrap_or_else(|| self.clock.id()), is_new: known.is_none(), now: self.clock.now() };
         let mut all = store.transact(&beat).await?;
         if all.is_none() {
-            tracing::warn!("this node did not beat for too long and was removed by another one: it goes on without leases");
+            tracing::warn!(
+                "this node did not beat for too long and was removed by another one: it goes on without leases"
+            );
             beat = Beat { id: self.clock.id(), is_new: true, ..beat };
             all = store.transact(&beat).await?;
         }

@@ -167,12 +167,7 @@ impl Shared {
     }
 
     /// Starts the tasks of this node's subscriptions that have something due. After what time to poll again at the latest.
-    async fn poll(
-        self: &Arc<Self>,
-        node: Uuid,
-        memory: &mut Memory,
-        tracker: &TaskTracker,
-    ) -> Result<Duration, Error> {
+    async fn poll(self: &Arc<Self>, node: Uuid, memory: &mut Memory, tracker: &TaskTracker) -> Result<Duration, Error> {
         let (now, began) = (self.clock().now(), self.clock().monotonic());
         let mut reader = self.store().reader().await?;
         let tidies = memory.tidied.is_none_or(|at| began.saturating_sub(at) >= POLL);

@@ -50,9 +50,8 @@ impl Scene {
     async fn delivered(&mut self, node: usize) {
         self.receiver.open();
         let wanted = self.rounds * EVENTS;
-        let delivered = |books: &Books| {
-            books.len() == wanted && books.values().all(|entry| entry.answers.last() == Some(&204))
-        };
+        let delivered =
+            |books: &Books| books.len() == wanted && books.values().all(|entry| entry.answers.last() == Some(&204));
         self.receiver.until(delivered).await;
         self.partner.http = self.places[node].http;
         let path = format!("/v1/webhooks/{}/deliveries?pageSize=1000&status=delivered", self.webhook);

@@ -306,7 +306,8 @@ async fn what_a_clock_that_was_ahead_scheduled_is_made_due(test: TestStore) {
     }
     // Attempted by a clock that was right, and by one that was an hour ahead.
     let due = scan(store, FIRST, (0, 20)).await;
-    let attempts = [attempted(&due[0], of(FIRST, 1, 1), (500, at(30))), attempted(&due[1], of(FIRST, 1, 1), (500, at(3630)))];
+    let attempts =
+        [attempted(&due[0], of(FIRST, 1, 1), (500, at(30))), attempted(&due[1], of(FIRST, 1, 1), (500, at(3630)))];
     store.transact(&Record(attempts.into())).await.unwrap();
     let ahead = async |latest| {
         let ahead = deliveries::ahead_of(&mut store.reader().await.unwrap(), at(latest), 10).await.unwrap();

@@ -62,8 +62,7 @@ row! {
 
 impl DueRow {
     fn read(self, webhook_id: Uuid) -> Result<Due, Error> {
-        let body =
-            self.trial.or(self.body).ok_or_else(|| Error::unreadable("deliveries.event_id", "no such event"))?;
+        let body = self.trial.or(self.body).ok_or_else(|| Error::unreadable("deliveries.event_id", "no such event"))?;
         let delivery = Delivery {
             id: Delivery::id_of(webhook_id, self.event_id),
             subscription_id: webhook_id,
