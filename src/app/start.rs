@@ -128,11 +128,12 @@ where
     listener.run(service, shutdown).await;
 }
 
-/// Ready when the database answers.
+/// Ready when the database answers and can write.
 pub(super) fn store_check(store: Store) -> Check {
     Arc::new(move || {
         let store = store.clone();
         Box::pin(async move {
+            store.can_write().await.map_err(|error| error.to_string())?;
             let mut reader = store.reader().await.map_err(|error| error.to_string())?;
             programmes::any(&mut reader).await.map(|_| ()).map_err(|error| error.to_string())
         })

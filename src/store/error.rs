@@ -131,6 +131,7 @@ fn from_database(error: &dyn DatabaseError) -> Result<Error, Kind> {
     if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
         let what = match primary(&code) {
             5 | 6 => "the file is locked by another process: stop it, or use another file",
+            9 => "reading took too long",
             13 => "the disk is full",
             7 | 8 | 10 | 14 => "the file cannot be read or written",
             _ => return Err(Kind::Other),

@@ -41,6 +41,9 @@ mod pool;
 mod postgres;
 mod query;
 mod sqlite;
+mod sqlite_file;
+mod sqlite_readers;
+mod sqlite_wal;
 mod standing;
 mod tx;
 mod value;
@@ -106,6 +109,9 @@ pub struct StoreOptions {
     /// How long a statement may wait for a row lock (PostgreSQL), or for another process that writes to the file
     /// (SQLite). Default 5 s.
     pub lock_timeout: Duration,
+    /// How long a statement outside a transaction may read (SQLite), since it keeps the write-ahead log from being emptied.
+    /// Default 5 s.
+    pub read_timeout: Duration,
     /// How long a transaction may idle between statements before the server ends it (PostgreSQL). Default 30 s.
     pub idle_in_transaction_timeout: Duration,
     /// Transactions that may share one commit (SQLite). Default 64.
@@ -133,6 +139,7 @@ impl Default for StoreOptions {
             acquire_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(5),
+            read_timeout: Duration::from_secs(5),
             idle_in_transaction_timeout: Duration::from_secs(30),
             group_limit: 64,
         }
@@ -344,6 +351,23 @@ impl Store {
         match &self.0.database {
             Database::Sqlite(_) => Dialect::Sqlite,
             Database::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Whether it can write, as far as that can be told apart from whether it answers: an SQLite file must be the one at its
+    /// path, on a disk with room. [`Error::Unavailable`] says what is wrong.
+    pub async fn can_write(&self) -> Result<(), Error> {
+        match &self.0.database {
+            Database::Sqlite(store) => store.can_write().await,
+            Database::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// The size of SQLite's write-ahead log, bytes.
+    pub fn wal_bytes(&self) -> Option<u64> {
+        match &self.0.database {
+            Database::Sqlite(store) => Some(store.wal_bytes()),
+            Database::Postgres(_) => None,
         }
     }
 

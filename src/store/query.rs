@@ -6,14 +6,13 @@ use std::fmt::Write;
 use futures::TryStreamExt;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{
-    Arguments, AssertSqlSafe, Either, Executor, PgConnection, Postgres, SqlSafeStr, SqlStr, Sqlite, SqliteConnection,
-};
+use sqlx::{Arguments, AssertSqlSafe, Either, Executor, PgConnection, Postgres, SqlSafeStr, SqlStr, SqliteConnection};
 
 use super::dialect::Dialect;
 use super::draft::{Args, Draft, Effect};
 use super::error::Error;
 use super::pool::Lent;
+use super::sqlite_readers::SqliteReader;
 use super::tx::{Connection, Tx};
 use super::value::{Row, Value};
 
@@ -43,7 +42,7 @@ pub struct Query<'c> {
 pub(super) enum Target<'c> {
     Tx(&'c mut Tx),
     Draft(&'c mut Draft),
-    Sqlite(&'c mut Lent<Sqlite>),
+    Sqlite(&'c mut SqliteReader),
     Postgres(&'c mut Lent<Postgres>),
 }
 

@@ -2,15 +2,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection as _, Sqlite, SqliteConnection};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection as _, SqliteConnection};
 
 use super::change::pause;
 use super::dialect::Dialect;
 use super::error::{Error, primary};
-use super::pool::{Lent, Pool};
+use super::sqlite_file::{DatabaseFile, trouble};
+use super::sqlite_readers::{ReadLimits, Readers, SqliteReader};
+use super::sqlite_wal;
 use super::writer::{Limits, Member, Writer};
 use super::{Migrations, Stats, StoreOptions, migrate};
 
@@ -19,13 +22,16 @@ const STATEMENTS: usize = 512;
 /// Rows that a connection's thread gives before it waits for them to be taken: more than nearly all statements have, as each
 /// wait is two switches of threads.
 const ROWS: usize = 2048;
-/// Connections that read, at most. Each is a thread and is opened when first needed.
-const READERS: u32 = 4;
+/// Sets what is there already: page 1 is written all the same. Nobody else uses this number of SQLite's.
+const PROBE: &str = "PRAGMA user_version = 0";
 
 pub(super) struct SqliteStore {
     writer: Arc<Writer>,
-    readers: Pool<Sqlite>,
+    readers: Readers,
+    file: Arc<DatabaseFile>,
     options: SqliteConnectOptions,
+    /// The transactions committed when it was last asked whether it can write.
+    seen: AtomicU64,
 }
 
 impl SqliteStore {
@@ -36,7 +42,8 @@ impl SqliteStore {
         }
         if run && let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             tokio::fs::create_dir_all(directory).await.map_err(|error| {
-                Error::Open(format!("cannot create the directory {}: {error}", directory.display()))
+                let why = trouble(directory).unwrap_or_else(|| error.to_string());
+                Error::Open(format!("cannot create the directory {}: {why}", directory.display()))
             })?;
         }
         if run {
@@ -55,32 +62,51 @@ impl SqliteStore {
             .create_if_missing(run)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
+            .pragma("journal_size_limit", sqlite_wal::SHORT.to_string())
             // What a statement might have to take back goes to a file in the system's temporary directory otherwise.
             .pragma("temp_store", "memory")
             .thread_name(|_| "sqlite-writer".to_owned());
         let mut connection = connect(&write, options.lock_timeout).await.map_err(|error| refused(path, &error))?;
-        // Nobody was told of a migration: one that a crash takes back is run again. So none waits for the disk, and what is written
-        // later syncs what they have written.
-        sqlx::raw_sql("PRAGMA synchronous = NORMAL").execute(&mut connection).await?;
-        migrate::open(&mut connection, Dialect::Sqlite, options.migrations).await?;
-        sqlx::raw_sql("PRAGMA synchronous = FULL").execute(&mut connection).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(options.acquire_timeout)
-            .test_before_acquire(false)
-            .connect_lazy_with(base.pragma("query_only", "1").thread_name(|_| "sqlite-reader".to_owned()));
-        let readers = Pool::new(readers, READERS, options.acquire_timeout);
+        let file = Arc::new(DatabaseFile::at(path)?);
+        migrate(&mut connection, options.migrations).await.map_err(|error| match (error, trouble(path)) {
+            (Error::Unavailable(_) | Error::Migration(_) | Error::Sql(_), Some(trouble)) => Error::Open(trouble),
+            (error, _) => error,
+        })?;
+        let reading = base.pragma("query_only", "1").thread_name(|_| "sqlite-reader".to_owned());
+        let limits = ReadLimits { acquire: options.acquire_timeout, statement: options.read_timeout };
+        let readers = Readers::new(reading, Arc::clone(&file), limits);
         let limits = Limits { group: options.group_limit, wait: options.acquire_timeout };
         let options = write.create_if_missing(false);
-        Ok(Self { writer: Writer::new(connection, options.clone(), limits), readers, options })
+        let writer = Writer::new(connection, options.clone(), Arc::clone(&file), limits);
+        sqlite_wal::watch(&writer, readers.gate(), Arc::clone(&file), options.clone());
+        Ok(Self { writer, readers, file, options, seen: AtomicU64::new(0) })
+    }
+
+    /// Whether it can write. Where nothing was written since it was last asked, it tries.
+    pub(super) async fn can_write(&self) -> Result<(), Error> {
+        self.file.check()?;
+        self.file.has_room()?;
+        let (_, committed) = self.writer.commits();
+        if self.seen.swap(committed, Ordering::Relaxed) != committed {
+            return Ok(());
+        }
+        let mut probe = self.writer.begin(true).await?;
+        probe.run(PROBE.into(), SqliteArguments::default(), true).await?;
+        probe.commit().await?;
+        self.seen.store(self.writer.commits().1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(super) fn wal_bytes(&self) -> u64 {
+        self.file.wal_bytes()
     }
 
     pub(super) async fn begin(&self, durable: bool) -> Result<Member, Error> {
         self.writer.begin(durable).await
     }
 
-    pub(super) async fn reader(&self) -> Result<Lent<Sqlite>, Error> {
-        Ok(self.readers.lend().await?)
+    pub(super) async fn reader(&self) -> Result<SqliteReader, Error> {
+        self.readers.acquire().await
     }
 
     /// VACUUM writes every page again, and the checkpoint empties the log. Nobody else may be reading an older state.
@@ -126,6 +152,15 @@ impl SqliteStore {
     }
 }
 
+/// Nobody was told of a migration: one that a crash takes back is run again. So none waits for the disk, and what is written
+/// later syncs what they have written.
+async fn migrate(connection: &mut SqliteConnection, how: Migrations) -> Result<(), Error> {
+    sqlx::raw_sql("PRAGMA synchronous = NORMAL").execute(&mut *connection).await?;
+    migrate::open(connection, Dialect::Sqlite, how).await?;
+    sqlx::raw_sql("PRAGMA synchronous = FULL").execute(connection).await?;
+    Ok(())
+}
+
 /// Between two tries of [`connect`].
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -158,6 +193,9 @@ fn is_locked(error: &sqlx::Error) -> bool {
 
 /// Says what to do about a file that cannot be opened.
 fn refused(path: &Path, error: &sqlx::Error) -> Error {
+    if let Some(trouble) = trouble(path) {
+        return Error::Open(format!("{trouble} ({error})"));
+    }
     let code = error.as_database_error().and_then(|error| error.code());
     let path = path.display();
     Error::Open(match code.map(|code| primary(&code)) {

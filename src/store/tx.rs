@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sqlx::{Postgres, Sqlite};
+use sqlx::Postgres;
 use tokio::sync::watch;
 
 use super::clear;
@@ -12,6 +12,7 @@ use super::error::Error;
 use super::pool::Lent;
 use super::postgres::PgTx;
 use super::query::{Answer, Query, Target};
+use super::sqlite_readers::SqliteReader;
 use super::writer::Member;
 use crate::sealing::{Place, Sealer};
 
@@ -266,12 +267,12 @@ impl Connection for Tx {
 pub struct Reader(ReaderInner, Sealer);
 
 enum ReaderInner {
-    Sqlite(Lent<Sqlite>),
+    Sqlite(SqliteReader),
     Postgres(Lent<Postgres>),
 }
 
 impl Reader {
-    pub(super) const fn sqlite(connection: Lent<Sqlite>, sealer: Sealer) -> Self {
+    pub(super) const fn sqlite(connection: SqliteReader, sealer: Sealer) -> Self {
         Self(ReaderInner::Sqlite(connection), sealer)
     }
 

@@ -26,11 +26,13 @@ use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 use super::error::{Error, primary};
 use super::query::on_sqlite;
+use super::sqlite_file::DatabaseFile;
 
 /// The line for the writing connection.
 pub(super) struct Writer {
     line: Arc<Mutex<Line>>,
     options: SqliteConnectOptions,
+    file: Arc<DatabaseFile>,
     limits: Limits,
     runtime: Handle,
     waiting: AtomicUsize,
@@ -72,11 +74,17 @@ pub(super) struct Member {
 }
 
 impl Writer {
-    pub(super) fn new(connection: SqliteConnection, options: SqliteConnectOptions, limits: Limits) -> Arc<Self> {
+    pub(super) fn new(
+        connection: SqliteConnection,
+        options: SqliteConnectOptions,
+        file: Arc<DatabaseFile>,
+        limits: Limits,
+    ) -> Arc<Self> {
         let line = Line { connection: Some(connection), group: Vec::new(), open: false, turn: 0 };
         Arc::new(Self {
             line: Arc::new(Mutex::new(line)),
             options,
+            file,
             limits,
             runtime: Handle::current(),
             waiting: AtomicUsize::new(0),
@@ -96,7 +104,28 @@ impl Writer {
         (self.groups.load(Ordering::SeqCst), self.members.load(Ordering::SeqCst))
     }
 
+    /// The store was closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// A turn of the queue in which nobody writes, until it is dropped: what others wrote before is committed.
+    pub(super) async fn turn(self: &Arc<Self>) -> Result<Member, Error> {
+        let mut member = self.begin(true).await?;
+        if let Some(mut hold) = member.hold.take_if(|line| line.open) {
+            let writer = Arc::clone(self);
+            // In a task of its own, so that nobody's cancellation stops it half-way.
+            let settled = self.runtime.spawn(async move {
+                hold.settle(&writer).await;
+                hold
+            });
+            member.hold = settled.await.ok();
+        }
+        Ok(member)
+    }
+
     pub(super) async fn begin(self: &Arc<Self>, durable: bool) -> Result<Member, Error> {
+        self.file.check()?;
         let mut place = Place::take(self);
         let mut hold = tokio::time::timeout(self.limits.wait, Arc::clone(&self.line).lock_owned())
             .await
@@ -181,6 +210,9 @@ impl Line {
     async fn settle(&mut self, writer: &Writer) {
         if self.group.is_empty() {
             return self.abandon().await;
+        }
+        if let Err(error) = writer.file.check() {
+            return self.fail(&error).await;
         }
         match self.control("COMMIT").await {
             Ok(()) => {

@@ -97,6 +97,7 @@ fn describe() {
     describe_gauge!("store_waiting", "Callers that wait for a connection, or on SQLite to write");
     describe_counter!("store_transactions_total", "Transactions committed");
     describe_counter!("store_commits_total", "Commits synced to disk for them");
+    describe_gauge!("store_wal_bytes", "Size of SQLite's write-ahead log");
     describe_gauge!("process_uptime_seconds", "Time since start");
     describe_gauge!("process_resident_memory_bytes", "Memory resident (Linux)");
 }

@@ -27,6 +27,7 @@ mod crash;
 mod crash_worker;
 mod create;
 mod deliveries_crash;
+mod disk;
 mod drain;
 mod errors;
 mod events;

@@ -15,6 +15,7 @@ mod sealed;
 mod sealed_stopped;
 mod shared_commits;
 mod sqlite_file;
+mod sqlite_wal;
 #[path = "../support/mod.rs"]
 mod support;
 mod tasks;

@@ -130,3 +130,29 @@ async fn unusable_files_are_explained() {
     let text = refusal(&path("notes.txt/customerd.db")).await;
     assert!(text.contains("cannot create the directory"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_moved_is_not_written_to() {
+    let test = TestStore::sqlite().await;
+    let file = std::path::PathBuf::from(test.url.strip_prefix("sqlite://").unwrap());
+    let aside = file.with_extension("aside");
+    let refused =
+        |error: &Error| matches!(error, Error::Unavailable(text) if text.contains("was moved, replaced or removed"));
+    test.store.can_write().await.unwrap();
+    let mut tx = test.store.begin().await.unwrap();
+    insert(&mut tx, "written before").await.unwrap();
+    std::fs::rename(&file, &aside).unwrap();
+    let error = tx.commit().await.unwrap_err();
+    assert!(refused(&error), "{error:?}");
+    // Another in its place is no better.
+    std::fs::copy(&aside, &file).unwrap();
+    for error in [test.store.begin().await.err().unwrap(), test.store.can_write().await.unwrap_err()] {
+        assert!(refused(&error), "{error:?}");
+    }
+    std::fs::rename(&aside, &file).unwrap();
+    test.store.can_write().await.unwrap();
+    let mut tx = test.store.begin().await.unwrap();
+    insert(&mut tx, "after").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(names(&test).await, ["after"]);
+}
