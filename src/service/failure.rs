@@ -66,7 +66,8 @@ impl Failure {
         let refusal = match self {
             Self::Refused(refusal) => refusal,
             Self::Store(store::Error::Unavailable(cause)) => {
-                tracing::warn!(%cause, "the store is unavailable");
+                // The store warns once of an outage; every call during it would say the same.
+                tracing::info!(%cause, "the store is unavailable");
                 unavailable()
             }
             Self::Store(store::Error::Retry(cause)) => {

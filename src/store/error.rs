@@ -106,9 +106,12 @@ impl From<sqlx::Error> for Error {
         match &error {
             sqlx::Error::RowNotFound => Self::NotFound,
             sqlx::Error::PoolTimedOut => Self::Unavailable("no connection became free in time".to_owned()),
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-                Self::Unavailable(error.to_string())
-            }
+            // Protocol: a proxy that has no server to lead to accepts and closes.
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(error.to_string()),
             sqlx::Error::Database(database) => from_database(database.as_ref()).unwrap_or_else(|kind| match kind {
                 Kind::Retry => Self::Retry(Arc::new(error)),
                 Kind::Other => Self::Sql(Arc::new(error)),
@@ -143,8 +146,10 @@ fn from_database(error: &dyn DatabaseError) -> Result<Error, Kind> {
         // Division by zero, by which collected writes undo themselves.
         "22012" => Ok(Error::NotApplied),
         // Statement and lock timeouts, shutdown, out of resources, a broken connection.
-        "57014" | "55P03" | "25P03" => Ok(Error::Unavailable(error.message().to_owned())),
-        code if ["57P", "53", "08"].iter().any(|class| code.starts_with(class)) => {
+        "57014" | "55P03" | "25P03" | "25P04" => Ok(Error::Unavailable(error.message().to_owned())),
+        // A standby, a session that is not the one which prepared the statement.
+        "25006" | "26000" => Ok(Error::Unavailable(error.message().to_owned())),
+        code if ["57P", "53", "58", "08"].iter().any(|class| code.starts_with(class)) => {
             Ok(Error::Unavailable(error.message().to_owned()))
         }
         _ => Err(Kind::Other),

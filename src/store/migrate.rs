@@ -100,6 +100,9 @@ pub(super) fn absent(what: &str) -> String {
 /// Applies what is missing.
 pub(super) async fn run(connection: &mut impl Migrate, dialect: Dialect) -> Result<(), Error> {
     let migrator = migrator(dialect);
+    if is_current(&migrator, connection).await {
+        return Ok(());
+    }
     let (mut lost, mut reached) = (0, None);
     loop {
         let error = match migrator.run_direct(None, connection, false).await {
@@ -107,6 +110,9 @@ pub(super) async fn run(connection: &mut impl Migrate, dialect: Dialect) -> Resu
             Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => error,
             Err(error) => return Err(refused(&migrator, error)),
         };
+        if let Some(reason) = hopeless(&error) {
+            return Err(Error::Migration(format!("{reason} ({error})")));
+        }
         let now = applied(connection).await.ok();
         lost = if now > reached { 0 } else { lost + 1 };
         reached = now.max(reached);
@@ -115,6 +121,32 @@ pub(super) async fn run(connection: &mut impl Migrate, dialect: Dialect) -> Resu
         }
         tracing::info!(%error, "a migration failed, perhaps because another node runs it: trying again");
         pause(Duration::from_millis(50 << lost)).await;
+    }
+}
+
+/// Whether every migration has been applied, as it is here. Then there is nothing to do, not even to see to the bookkeeping
+/// table, which a role that may not create tables, and a standby, refuse.
+async fn is_current(migrator: &Migrator, connection: &mut impl Migrate) -> bool {
+    let applied = connection.list_applied_migrations(TABLE).await.unwrap_or_default();
+    applied.len() == migrator.iter().count()
+        && migrator
+            .iter()
+            .zip(&applied)
+            .all(|(ours, theirs)| ours.version == theirs.version && ours.checksum == theirs.checksum)
+}
+
+/// Why a migration fails however often it is tried.
+fn hopeless(error: &sqlx::Error) -> Option<&'static str> {
+    match error.as_database_error()?.code()?.as_ref() {
+        "25006" => Some(
+            "the database takes no writes, because it is a standby or default_transaction_read_only is on: migrate the \
+             primary",
+        ),
+        "42501" => Some(
+            "the database role may not create or change tables: run `customerd migrate` as a role that may, and serve as \
+             this one",
+        ),
+        _ => None,
     }
 }
 

@@ -37,7 +37,6 @@ mod dialect;
 mod draft;
 mod error;
 mod migrate;
-mod pool;
 mod postgres;
 mod query;
 mod sqlite;
@@ -129,6 +128,12 @@ pub enum Migrations {
     Check,
     /// Leave a database of this service as it is, of whatever version; anything else is refused with [`Error::Open`].
     Ignore,
+}
+
+impl Migrations {
+    pub(super) const fn may_migrate(self) -> bool {
+        matches!(self, Self::Run | Self::Existing)
+    }
 }
 
 impl Default for StoreOptions {
@@ -355,11 +360,12 @@ impl Store {
     }
 
     /// Whether it can write, as far as that can be told apart from whether it answers: an SQLite file must be the one at its
-    /// path, on a disk with room. [`Error::Unavailable`] says what is wrong.
+    /// path, on a disk with room; on PostgreSQL this is what was found within the last seconds, and costs nothing.
+    /// [`Error::Unavailable`] says what is wrong.
     pub async fn can_write(&self) -> Result<(), Error> {
         match &self.0.database {
             Database::Sqlite(store) => store.can_write().await,
-            Database::Postgres(_) => Ok(()),
+            Database::Postgres(store) => store.can_write(),
         }
     }
 

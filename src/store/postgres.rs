@@ -1,32 +1,43 @@
 //! PostgreSQL: a pool, READ COMMITTED with row locks, limits on how long anything may take.
 
+mod connect;
+mod guard;
+mod lost;
+mod monitor;
+mod outage;
+mod pool;
+
 use std::borrow::Cow;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::{Connection, Executor, PgConnection, Postgres};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{Connection, PgConnection};
 use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::dialect::Dialect;
 use super::error::Error;
-use super::pool::{Lent, Pool};
-use super::query::on_postgres;
+use super::query::PgStatement;
 use super::tx::Rerun;
-use super::{Migrations, Stats, StoreOptions, migrate};
+use super::{Stats, StoreOptions, migrate};
+use connect::Servers;
+use lost::{Loss, loss};
+pub(super) use pool::Checkout;
+use pool::{Limits, PgPool};
 
-/// Texts kept prepared on each connection.
-const STATEMENTS: usize = 256;
-/// A connection idle for longer is checked before it is used: the server may have gone away meanwhile.
-const CHECK_AFTER: Duration = Duration::from_secs(5);
+/// How much longer than the server's own limit a statement may take as seen from here.
+const MARGIN: Duration = Duration::from_secs(2);
+/// How often BEGIN is sent again, on another connection, where the one that was pooled is dead.
+const BEGINS: u32 = 3;
 /// How often, a tenth of a second apart, the end of earlier transactions is polled for.
 const POLLS: u32 = 300;
 
 pub(super) struct PgStore {
-    pool: Pool<Postgres>,
-    options: PgConnectOptions,
+    pool: PgPool,
+    servers: Servers,
+    monitor: AbortOnDropHandle<()>,
     pub(super) most: u32,
     runtime: Handle,
     waiting: AtomicUsize,
@@ -36,7 +47,7 @@ pub(super) struct PgStore {
 /// A transaction; after a failed or cancelled statement it can only be rolled back.
 pub(super) struct PgTx {
     /// `None` only while it is dropped.
-    connection: Option<Lent<Postgres>>,
+    connection: Option<Checkout>,
     /// BEGIN was sent and neither COMMIT nor ROLLBACK was answered.
     open: bool,
     sound: bool,
@@ -50,68 +61,69 @@ pub(super) struct PgTx {
 
 impl PgStore {
     pub(super) async fn open(url: &str, options: &StoreOptions) -> Result<Self, Error> {
-        let connect = connect_options(url, options)?;
-        let mut connection = PgConnection::connect_with(&connect).await.map_err(|error| refused(&connect, &error))?;
-        if options.migrations != Migrations::Check {
-            // Migrations may take longer than a request: no limits on this connection.
+        let servers = Servers::new(url, options)?;
+        let mut connection = servers.connect().await.map_err(|error| servers.refused(&error))?;
+        let limit = options.statement_timeout + MARGIN;
+        guard::deadline(limit, connect::check_encoding(&mut connection)).await.map_err(|_| silent())??;
+        if options.migrations.may_migrate() {
+            // Migrations may take longer than a request: no limits meanwhile, here or there.
             sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0").execute(&mut connection).await?;
+            migrate::open(&mut connection, Dialect::Postgres, options.migrations).await?;
+            sqlx::raw_sql("RESET statement_timeout; RESET lock_timeout").execute(&mut connection).await?;
+        } else {
+            let open = migrate::open(&mut connection, Dialect::Postgres, options.migrations);
+            guard::deadline(limit, open).await.map_err(|_| silent())??;
         }
-        migrate::open(&mut connection, Dialect::Postgres, options.migrations).await?;
-        connection.close().await?;
-        let pool = PgPoolOptions::new()
-            .max_connections(options.max_connections)
-            .acquire_timeout(options.acquire_timeout)
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move { Ok(meta.idle_for < CHECK_AFTER || connection.ping().await.is_ok()) })
-            })
-            .connect_lazy_with(connect.clone());
+        let limits =
+            Limits { connections: options.max_connections, acquire: options.acquire_timeout, statement: limit };
+        let pool = PgPool::new(servers.clone(), limits);
         let (most, runtime) = (options.max_connections, Handle::current());
-        let pool = Pool::new(pool, most, options.acquire_timeout);
-        Ok(Self { pool, options: connect, most, runtime, waiting: AtomicUsize::new(0), commits: Arc::default() })
+        let monitor = AbortOnDropHandle::new(runtime.spawn(monitor::run(Arc::clone(pool.shared()), connection)));
+        Ok(Self { pool, servers, monitor, most, runtime, waiting: AtomicUsize::new(0), commits: Arc::default() })
     }
 
     pub(super) async fn begin(&self, durable: bool) -> Result<PgTx, Error> {
-        let _waiting = Waiting::count(&self.waiting);
         let sql = if durable { "BEGIN" } else { "BEGIN; SET LOCAL synchronous_commit = off" };
-        let mut tx = self.open_tx(sql).await;
-        // After a restart of the server every pooled connection is dead, and nothing was lost with them yet.
-        for _ in 0..self.most {
-            if !tx.as_ref().is_err_and(is_dead) {
-                break;
+        let mut begun = 1;
+        loop {
+            let mut tx = self.checked_out(false).await?;
+            tx.open = true;
+            let Some(connection) = &mut tx.connection else { return Err(Error::Failed) };
+            match connection.control(sql).await {
+                Ok(()) => return Ok(tx),
+                // Nothing was lost with a connection that turns out to be dead, or that stays silent.
+                Err(error) if loss(&error).is_some() && connection.is_reused() && begun < BEGINS => begun += 1,
+                Err(error) => return Err(error.into()),
             }
-            tx = self.open_tx(sql).await;
         }
-        Ok(tx?)
     }
 
-    async fn open_tx(&self, sql: &'static str) -> Result<PgTx, sqlx::Error> {
-        let mut connection = self.pool.lend().await?;
-        connection.working();
+    async fn checked_out(&self, optimistic: bool) -> Result<PgTx, Error> {
+        let _waiting = Waiting::count(&self.waiting);
+        let connection = Some(self.pool.checkout().await?);
         let (runtime, commits) = (self.runtime.clone(), Arc::clone(&self.commits));
-        let connection = Some(connection);
-        let mut tx = PgTx { connection, open: true, sound: true, optimistic: false, rerun: None, runtime, commits };
-        tx.control(sql).await?;
-        Ok(tx)
+        Ok(PgTx { connection, open: false, sound: true, optimistic, rerun: None, runtime, commits })
     }
 
     /// A transaction that is never begun: it reads what is committed, and its one statement that writes is its commit.
     pub(super) async fn begin_optimistic(&self) -> Result<PgTx, Error> {
-        let _waiting = Waiting::count(&self.waiting);
-        let connection = Some(self.pool.lend().await?);
-        let (runtime, commits) = (self.runtime.clone(), Arc::clone(&self.commits));
-        Ok(PgTx { connection, open: false, sound: true, optimistic: true, rerun: None, runtime, commits })
+        self.checked_out(true).await
     }
 
-    pub(super) async fn reader(&self) -> Result<Lent<Postgres>, Error> {
+    pub(super) async fn reader(&self) -> Result<Checkout, Error> {
         let _waiting = Waiting::count(&self.waiting);
-        Ok(self.pool.lend().await?)
+        self.pool.checkout().await
+    }
+
+    /// Whether it took writes when the monitor last asked, at most a few seconds ago; otherwise why not.
+    pub(super) fn can_write(&self) -> Result<(), Error> {
+        self.pool.shared().outage.reason().map_or(Ok(()), |reason| Err(Error::Unavailable(reason)))
     }
 
     /// VACUUM FULL writes the tables again without their dead tuples. Samples of their columns are in the statistics, which
     /// the owner of the database may rewrite as well.
     pub(super) async fn remove_traces(&self) -> Result<(), Error> {
-        let mut connection = PgConnection::connect_with(&self.options).await?;
+        let mut connection = self.servers.connect().await?;
         sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = '60s'").execute(&mut connection).await?;
         // ANALYZE leaves the statistics of a table that is empty by now as they were; a column that is rewritten loses them.
         let emptied = "ALTER TABLE service_keys ALTER COLUMN secret TYPE bytea USING secret";
@@ -129,6 +141,7 @@ impl PgStore {
 
     pub(super) async fn close(&self) {
         self.pool.close().await;
+        self.monitor.abort();
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -177,17 +190,14 @@ impl PgTx {
     ) -> Result<(u64, Vec<PgRow>), Error> {
         let sound = std::mem::replace(&mut self.sound, false);
         let Some(connection) = self.connection.as_mut().filter(|_| sound) else { return Err(Error::Failed) };
-        connection.working();
-        match on_postgres(connection, sql, arguments, persistent).await {
+        match connection.run(PgStatement { sql, arguments, persistent }).await {
             Ok(answer) => {
                 self.sound = true;
-                if self.optimistic {
-                    connection.done();
-                }
                 Ok(answer)
             }
             Err(error) => {
-                if self.optimistic && is_dead(&error) {
+                // What was begun is undone with its session.
+                if loss(&error).is_some_and(Loss::may_rerun) {
                     self.rerun = Some(Rerun::Same);
                 }
                 Err(error.into())
@@ -202,19 +212,15 @@ impl PgTx {
         Error::Failed
     }
 
-    async fn control(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
-        let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
-        connection.execute(sql).await?;
-        Ok(())
-    }
-
     /// Sends the statement that ends the transaction; the connection is fit for the next one then.
-    async fn end(&mut self, sql: &'static str) -> Result<(), Error> {
-        self.control(sql).await?;
-        self.open = false;
-        if let Some(connection) = &mut self.connection {
-            connection.done();
+    async fn end(&mut self, commit: bool) -> Result<(), Error> {
+        let connection = self.connection.as_mut().ok_or(Error::Failed)?;
+        if commit {
+            connection.commit().await?;
+        } else {
+            connection.control("ROLLBACK").await?;
         }
+        self.open = false;
         Ok(())
     }
 
@@ -228,10 +234,10 @@ impl PgTx {
             return Ok(());
         }
         if !self.sound {
-            self.end("ROLLBACK").await?;
+            self.end(false).await?;
             return Err(Error::Failed);
         }
-        self.end("COMMIT").await?;
+        self.end(true).await?;
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -240,27 +246,24 @@ impl PgTx {
         if self.optimistic {
             return Ok(());
         }
-        self.end("ROLLBACK").await
+        self.end(false).await
     }
 }
 
 impl Drop for PgTx {
-    /// Rolls back in a task of its own. A connection that cannot even do that goes to sqlx, whose ping finds it dead.
+    /// Rolls back in a task of its own. A connection that does not answer even that in time is closed.
     fn drop(&mut self) {
-        if let Some(mut connection) = self.connection.take().filter(|_| self.open) {
+        if let Some(mut connection) = self.connection.take().filter(|connection| self.open && !connection.is_lost()) {
             self.runtime.spawn(async move {
-                if connection.execute("ROLLBACK").await.is_ok() {
-                    connection.done();
-                }
+                // The connection knows by itself whether it was lost.
+                let _ = connection.control("ROLLBACK").await;
             });
         }
     }
 }
 
-/// The connection had been closed by the server.
-fn is_dead(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    matches!(error, sqlx::Error::Io(_)) || code.is_some_and(|code| code.starts_with("57P"))
+fn silent() -> Error {
+    Error::Open("PostgreSQL accepts connections and does not answer".to_owned())
 }
 
 /// Counts callers that wait for a connection.
@@ -276,120 +279,5 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn connect_options(url: &str, options: &StoreOptions) -> Result<PgConnectOptions, Error> {
-    check_parameters(url)?;
-    let millis = |limit: Duration| format!("{}ms", limit.as_millis());
-    // The cause may quote the URL, and with it the password.
-    let connect = PgConnectOptions::from_str(url)
-        .map_err(|_| Error::Url("expected postgres://user:password@host:5432/database".to_owned()))?;
-    Ok(connect.application_name("customerd").statement_cache_capacity(STATEMENTS).options([
-        ("statement_timeout", millis(options.statement_timeout)),
-        ("lock_timeout", millis(options.lock_timeout)),
-        ("idle_in_transaction_session_timeout", millis(options.idle_in_transaction_timeout)),
-        ("default_transaction_isolation", "read committed".to_owned()),
-        // Every join here goes from a few rows to others by an index, and every page is a range of one, in its order. Without
-        // statistics, as in a new database, the planner would rather hash a whole table, or collect and sort all that is left
-        // of a range for each of its pages.
-        ("enable_hashjoin", "off".to_owned()),
-        ("enable_mergejoin", "off".to_owned()),
-        ("enable_bitmapscan", "off".to_owned()),
-        // No statement runs for as long as compiling it would take, and what the planner cannot do without one of the above costs,
-        // on paper, enough to be compiled.
-        ("jit", "off".to_owned()),
-    ]))
-}
-
-/// The parameters that sqlx reads from a URL. What it does not know it warns of and leaves away, so that a misspelt `sslmode`
-/// would go without TLS.
-const PARAMETERS: [&str; 19] = [
-    "application_name",
-    "dbname",
-    "host",
-    "hostaddr",
-    "options",
-    "password",
-    "port",
-    "ssl-ca",
-    "ssl-cert",
-    "ssl-key",
-    "ssl-mode",
-    "ssl-root-cert",
-    "sslcert",
-    "sslkey",
-    "sslmode",
-    "sslrootcert",
-    "statement-cache-capacity",
-    "user",
-    "options[NAME]",
-];
-
-fn check_parameters(url: &str) -> Result<(), Error> {
-    let query = url.split_once('?').map_or("", |(_, query)| query.split('#').next().unwrap_or_default());
-    let known = |name: &str| {
-        PARAMETERS.contains(&name) || name.strip_prefix("options[").is_some_and(|rest| rest.ends_with(']'))
-    };
-    match url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| !known(name)) {
-        Some((name, _)) => {
-            let all = PARAMETERS.join(", ");
-            Err(Error::Url(format!("the parameter {name:?} is not known; known are {all}")))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Says where it was refused and what to do; never the password.
-fn refused(options: &PgConnectOptions, error: &sqlx::Error) -> Error {
-    let place = options.get_socket().map_or_else(
-        || format!("{}:{}", options.get_host(), options.get_port()),
-        |socket| socket.display().to_string(),
-    );
-    let user = options.get_username();
-    let database = options.get_database().unwrap_or(user);
-    let code = error.as_database_error().and_then(|error| error.code());
-    Error::Open(match code.as_deref() {
-        Some("28P01" | "28000") => {
-            format!("PostgreSQL at {place} refuses user {user}: check the user and password in the URL ({error})")
-        }
-        Some("3D000") => {
-            format!("PostgreSQL at {place} has no database {database}: create it with `createdb {database}`")
-        }
-        Some("53300") => {
-            format!("PostgreSQL at {place} has no connection left: raise max_connections or lower the pool")
-        }
-        _ => format!(
-            "cannot connect to PostgreSQL at {place}: {error}. Is it running, and are host and port in the URL right?"
-        ),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn unknown_parameters_are_named_and_their_values_are_not() {
-        let options = StoreOptions::default();
-        for good in [
-            "postgres://me@db/c",
-            "postgres://me@db/c?sslmode=verify-full&sslrootcert=%2Fca.pem",
-            "postgres:///c?host=%2Frun%2Fpostgresql&options[search_path]=customers",
-        ] {
-            assert!(connect_options(good, &options).is_ok(), "{good}");
-        }
-        for (bad, name) in [
-            ("postgres://me@db/c?ssl_mode=require", "ssl_mode"),
-            ("postgres://me@db/c?sslmode=require&sslMode=hunter2", "sslMode"),
-            ("postgres://me:hunter2@db/c?pgbouncer=true", "pgbouncer"),
-        ] {
-            let error = connect_options(bad, &options).unwrap_err().to_string();
-            assert!(
-                error.contains(&format!("the parameter {name:?} is not known; known are application_name, ")),
-                "{error}"
-            );
-            assert!(!error.contains("hunter2"), "{error}");
-        }
     }
 }

@@ -6,12 +6,12 @@ use std::fmt::Write;
 use futures::TryStreamExt;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments, AssertSqlSafe, Either, Executor, PgConnection, Postgres, SqlSafeStr, SqlStr, SqliteConnection};
+use sqlx::{Arguments, AssertSqlSafe, Either, Executor, PgConnection, SqlSafeStr, SqlStr, SqliteConnection};
 
 use super::dialect::Dialect;
 use super::draft::{Args, Draft, Effect};
 use super::error::Error;
-use super::pool::Lent;
+use super::postgres::Checkout;
 use super::sqlite_readers::SqliteReader;
 use super::tx::{Connection, Tx};
 use super::value::{Row, Value};
@@ -43,7 +43,7 @@ pub(super) enum Target<'c> {
     Tx(&'c mut Tx),
     Draft(&'c mut Draft),
     Sqlite(&'c mut SqliteReader),
-    Postgres(&'c mut Lent<Postgres>),
+    Postgres(&'c mut Checkout),
 }
 
 /// What came back: rows changed by the last statement of the text, and rows read.
@@ -236,9 +236,7 @@ impl<'c> Query<'c> {
                 Ok(Answer::Sqlite(changed.last().copied().unwrap_or(0), rows))
             }
             (Target::Postgres(connection), Args::Postgres(arguments)) => {
-                connection.working();
-                let (changed, rows) = on_postgres(connection, sql, arguments, persistent).await?;
-                connection.done();
+                let (changed, rows) = connection.read(PgStatement { sql, arguments, persistent }).await?;
                 Ok(Answer::Postgres(changed, rows))
             }
             (Target::Draft(_), _) | (Target::Sqlite(_), Args::Postgres(_)) | (Target::Postgres(_), Args::Sqlite(_)) => {
@@ -271,13 +269,21 @@ pub(super) async fn on_sqlite(
     Ok((changed, rows))
 }
 
+/// A statement for PostgreSQL with its values.
+#[derive(Clone)]
+pub(super) struct PgStatement {
+    pub(super) sql: Cow<'static, str>,
+    pub(super) arguments: PgArguments,
+    /// Kept prepared on the connection.
+    pub(super) persistent: bool,
+}
+
 /// The same on PostgreSQL, one statement.
 pub(super) async fn on_postgres(
     connection: &mut PgConnection,
-    sql: Cow<'static, str>,
-    arguments: PgArguments,
-    persistent: bool,
+    statement: PgStatement,
 ) -> Result<(u64, Vec<PgRow>), sqlx::Error> {
+    let PgStatement { sql, arguments, persistent } = statement;
     let mut answers = connection.fetch_many(sqlx::query_with(sql_str(sql), arguments).persistent(persistent));
     let (mut changed, mut rows) = (0, Vec::new());
     while let Some(answer) = answers.try_next().await? {

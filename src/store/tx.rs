@@ -2,15 +2,13 @@
 
 use std::borrow::Cow;
 
-use sqlx::Postgres;
 use tokio::sync::watch;
 
 use super::clear;
 use super::dialect::Dialect;
 use super::draft::{Args, Batch, Draft};
 use super::error::Error;
-use super::pool::Lent;
-use super::postgres::PgTx;
+use super::postgres::{Checkout, PgTx};
 use super::query::{Answer, Query, Target};
 use super::sqlite_readers::SqliteReader;
 use super::writer::Member;
@@ -268,7 +266,7 @@ pub struct Reader(ReaderInner, Sealer);
 
 enum ReaderInner {
     Sqlite(SqliteReader),
-    Postgres(Lent<Postgres>),
+    Postgres(Checkout),
 }
 
 impl Reader {
@@ -276,7 +274,7 @@ impl Reader {
         Self(ReaderInner::Sqlite(connection), sealer)
     }
 
-    pub(super) const fn postgres(connection: Lent<Postgres>, sealer: Sealer) -> Self {
+    pub(super) const fn postgres(connection: Checkout, sealer: Sealer) -> Self {
         Self(ReaderInner::Postgres(connection), sealer)
     }
 }

@@ -7,6 +7,7 @@ mod checkpoints;
 mod collected;
 mod deliveries;
 mod events;
+mod failover;
 mod open;
 mod postgres_limits;
 mod programmes;

@@ -3,4 +3,5 @@
 
 pub(crate) mod cancel;
 pub(crate) mod postgres;
+pub(crate) mod proxy;
 pub(crate) mod stores;
