@@ -29,9 +29,9 @@ use crate::clock::Clock;
 use crate::config::Common;
 use crate::store::{Migrations, Store, StoreOptions};
 
-/// What a command does about missing migrations that may make the database: it makes one only where somebody said where.
+/// What a command that may make the database does about it: it makes one only where somebody said where, and migrates none.
 pub fn made_if_named(common: &Common) -> Migrations {
-    if common.database.is_named() { Migrations::Run } else { Migrations::Existing }
+    if common.database.is_named() { Migrations::Create } else { Migrations::Check }
 }
 
 /// Opens the store that the flags name for a command, migrating it if `migrations` says so, with the encryption key that they
@@ -52,7 +52,8 @@ pub async fn open_store(common: &Common, migrations: Migrations) -> anyhow::Resu
 ///
 /// The database cannot be opened or migrated.
 pub async fn migrate(common: &Common, clock: &Clock) -> anyhow::Result<()> {
-    let store = open_to_seal(common, made_if_named(common)).await?;
+    let migrations = if common.database.is_named() { Migrations::Run } else { Migrations::Existing };
+    let store = open_to_seal(common, migrations).await?;
     if store.sealer().has_key() {
         encryption::seal(&store, common, clock, encryption::NewKey::Never).await?;
     }

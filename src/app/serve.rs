@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rest_bridge::Transport;
 use tokio::sync::oneshot;
@@ -24,6 +25,9 @@ use crate::service::Api;
 use crate::store::{Migrations, Store};
 use crate::telemetry::{Metrics, ObserveLayer};
 
+/// How long after the grace the tasks may take to end; the store then takes at most three seconds to close.
+pub(super) const OVERTIME: Duration = Duration::from_secs(1);
+
 /// The service at work.
 pub struct Running {
     /// Where REST is, unless this node runs gRPC alone.
@@ -42,6 +46,8 @@ pub struct Running {
     guards: [GuardLayer; 2],
     /// Why the node stops by itself.
     failure: oneshot::Receiver<anyhow::Error>,
+    /// The clock, and how long the tasks may take to end.
+    parts: (Clock, Duration),
     /// Of the sandbox's profile.
     _owner: Option<ProfileOwner>,
 }
@@ -63,7 +69,11 @@ impl Running {
             backend.report(ServingStatus::NotServing).await;
         }
         self.shutdown.started().await;
-        while self.tasks.join_next().await.is_some() {}
+        let (clock, limit) = self.parts;
+        if clock.timeout(limit, async { while self.tasks.join_next().await.is_some() {} }).await.is_err() {
+            tracing::warn!("not everything that was in flight ended within the grace; leaving without it");
+            self.tasks.shutdown().await;
+        }
         if let Some(store) = self.store {
             store.close().await?;
         }
@@ -83,22 +93,21 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
     let parts = (clock.clone(), shutdown.clone());
     let start = Start { common, serve, clock: parts.0, shutdown: parts.1, limits, metrics, rest_guard, grpc_guard };
     let (with_http, with_grpc) = (serve.only != Some(Only::Grpc), serve.only != Some(Only::Rest));
+    let mut tasks = JoinSet::new();
+    let health = Health::open(&serve.health, &start.metrics, (&start.clock, &shutdown), &mut tasks).await?;
+    // Before any address is taken but that of health: a node that cannot reach its database draws no calls.
+    let store = if with_grpc { Some(open(common, &clock).await?) } else { None };
     let http =
         if with_http { Some(start.listen(common.listen.http_addr, serve.tls.http(), false).await?) } else { None };
     let grpc =
         if with_grpc { Some(start.listen(common.listen.grpc_addr, serve.tls.grpc(), true).await?) } else { None };
     files::raise(start.connections([with_http, with_grpc, serve.health.health_addr.is_some()]));
-    let mut tasks = JoinSet::new();
-    let health = Health::open(&serve.health, &start.metrics, (&start.clock, &shutdown), &mut tasks).await?;
     let health_addr = health.addr;
     let (http_addr, grpc_addr) = (http.as_ref().map(Listener::addr), grpc.as_ref().map(Listener::addr));
     let origins = start.origins(http_addr.unwrap_or(common.listen.http_addr))?;
 
     let (failed, failure) = oneshot::channel();
-    let (transport, check, store, backend, (profile, owner)) = if let Some(addr) = grpc_addr {
-        let store = open_to_seal(common, Migrations::Run).await?;
-        encryption::seal(&store, common, &clock, encryption::NewKey::WhereNothingIsSealed).await?;
-        seal_chains(&store, &clock).await?;
+    let (transport, check, store, backend, (profile, owner)) = if let (Some(addr), Some(store)) = (grpc_addr, store) {
         let sandbox = start.sandbox(&store, &origins, addr).await?;
         let settings = start.settings(origins.clone())?;
         providers::announce_kyc(&store, &settings.kyc).await?;
@@ -138,7 +147,16 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
     tasks.spawn(until(shutdown.clone(), start.metrics.clone().upkeep()));
     shutdown.set_drain_delay(serve.limits.drain_delay.0);
     let (http, grpc, health) = (http_addr, grpc_addr, health_addr);
-    Ok(Running { http, grpc, health, store, profile, shutdown, tasks, backend, guards, failure, _owner: owner })
+    let parts = (start.clock.clone(), start.limits.shutdown_grace + OVERTIME);
+    Ok(Running { http, grpc, health, store, profile, shutdown, tasks, backend, guards, failure, parts, _owner: owner })
+}
+
+/// Opens the database to serve it: migrated, with what was kept in the clear sealed.
+async fn open(common: &Common, clock: &Clock) -> anyhow::Result<Store> {
+    let store = open_to_seal(common, Migrations::Run).await?;
+    encryption::seal(&store, common, clock, encryption::NewKey::WhereNothingIsSealed).await?;
+    seal_chains(&store, clock).await?;
+    Ok(store)
 }
 
 /// What each of the listeners may take. Says so.

@@ -59,9 +59,16 @@ pub async fn work(common: &Common, args: &WorkAlone, clock: Clock, shutdown: Shu
     let metrics = Metrics::install(clock.clone());
     let (mut tasks, (failed, mut failure)) = (JoinSet::new(), oneshot::channel());
     let health = Health::open(&args.health, &metrics, (&clock, &shutdown), &mut tasks).await?;
-    let store = open_to_seal(common, Migrations::Existing).await?;
-    encryption::seal(&store, common, &clock, encryption::NewKey::Never).await?;
-    seal_chains(&store, &clock).await?;
+    let opened = async {
+        let store = open_to_seal(common, Migrations::Check).await?;
+        encryption::seal(&store, common, &clock, encryption::NewKey::Never).await?;
+        seal_chains(&store, &clock).await?;
+        anyhow::Ok(store)
+    };
+    let store = tokio::select! {
+        store = opened => store?,
+        () = shutdown.started() => return Ok(()),
+    };
     let worker = worker(&store, &args.work, clock.clone()).await?;
     tasks.spawn(key_watch::run(store.clone(), common.clone(), (clock.clone(), shutdown.clone()), failed));
     health.started(store_check(store.clone()));

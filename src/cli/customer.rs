@@ -52,7 +52,7 @@ pub(super) async fn run(command: Customer, common: &Common) -> anyhow::Result<()
         anyhow::anyhow!("--reason: {}", error.violations.first().map_or("", |v| v.message.as_str()))
     })?;
     let clock = Clock::system();
-    let store = app::open_store(common, Migrations::Existing).await?;
+    let store = app::open_store(common, Migrations::Check).await?;
     let mut tx = store.begin().await?;
     let mut held = customers::lock(&mut tx, id).await?.with_context(|| format!("there is no customer {id}"))?;
     let status = held.customer.status;

@@ -56,7 +56,7 @@ pub(super) async fn run(command: Operators, common: &Common) -> anyhow::Result<(
     let migrations = match command {
         Operators::Create { .. } => app::made_if_named(common),
         Operators::List => Migrations::Check,
-        Operators::Rotate { .. } | Operators::Revoke { .. } => Migrations::Existing,
+        Operators::Rotate { .. } | Operators::Revoke { .. } => Migrations::Check,
     };
     let store = app::open_store(common, migrations).await?;
     let done = match command {

@@ -78,7 +78,7 @@ pub(super) async fn run(command: Programme, common: &Common) -> anyhow::Result<(
     let migrations = match command {
         Programme::Create { .. } => app::made_if_named(common),
         Programme::List => Migrations::Check,
-        _ => Migrations::Existing,
+        _ => Migrations::Check,
     };
     let store = app::open_store(common, migrations).await?;
     let done = act(command, common, &store).await;

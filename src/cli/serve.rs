@@ -22,7 +22,13 @@ pub(super) async fn run(args: Serve, common: &Common) -> anyhow::Result<()> {
     super::environment::warn_of_unused(&args.unused);
     let shutdown = Shutdown::new();
     on_signals(shutdown.clone(), clock.clone())?;
-    let running = app::start(common, &args, clock, shutdown).await?;
+    let running = tokio::select! {
+        running = app::start(common, &args, clock, shutdown.clone()) => running?,
+        () = shutdown.started() => {
+            tracing::info!("stopped before it had started");
+            return Ok(());
+        }
+    };
     announce(&running, &args, common);
     running.finish().await?;
     tracing::info!("stopped");

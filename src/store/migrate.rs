@@ -77,6 +77,7 @@ fn migrator(dialect: Dialect) -> Migrator {
 pub(super) async fn open(connection: &mut impl Migrate, dialect: Dialect, how: Migrations) -> Result<(), Error> {
     match how {
         Migrations::Run => run(connection, dialect).await,
+        Migrations::Create if applied(connection).await.unwrap_or(0) == 0 => run(connection, dialect).await,
         // Without the bookkeeping table, nothing was applied.
         Migrations::Existing | Migrations::Check | Migrations::Ignore
             if applied(connection).await.unwrap_or(0) == 0 =>
@@ -84,7 +85,7 @@ pub(super) async fn open(connection: &mut impl Migrate, dialect: Dialect, how: M
             Err(Error::Open(absent("the database has no tables of customerd")))
         }
         Migrations::Existing => run(connection, dialect).await,
-        Migrations::Check => check(connection, dialect).await,
+        Migrations::Create | Migrations::Check => check(connection, dialect).await,
         Migrations::Ignore => Ok(()),
     }
 }

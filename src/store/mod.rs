@@ -122,6 +122,9 @@ pub struct StoreOptions {
 pub enum Migrations {
     /// Create the database file if it is missing (SQLite) and run them.
     Run,
+    /// Run them where there is no database yet, an empty one or no file (SQLite); refuse one that lacks any with
+    /// [`Error::Behind`].
+    Create,
     /// Run them where there is a database of this service already; anything else is refused with [`Error::Open`].
     Existing,
     /// Refuse a database that lacks any with [`Error::Behind`], and what is no database of this service as `Existing` does.
@@ -132,7 +135,7 @@ pub enum Migrations {
 
 impl Migrations {
     pub(super) const fn may_migrate(self) -> bool {
-        matches!(self, Self::Run | Self::Existing)
+        matches!(self, Self::Run | Self::Create | Self::Existing)
     }
 }
 

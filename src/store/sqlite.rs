@@ -36,7 +36,7 @@ pub(super) struct SqliteStore {
 
 impl SqliteStore {
     pub(super) async fn open(path: &Path, options: &StoreOptions) -> Result<Self, Error> {
-        let run = options.migrations == Migrations::Run;
+        let run = matches!(options.migrations, Migrations::Run | Migrations::Create);
         if !run && !path.exists() {
             return Err(Error::Open(migrate::absent(&format!("there is no file {}", path.display()))));
         }

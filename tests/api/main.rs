@@ -9,6 +9,8 @@
 mod nginx;
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/proxy.rs"]
+mod proxy;
 #[path = "../support/sumsub.rs"]
 mod sumsub;
 mod support;
@@ -32,6 +34,7 @@ mod drain;
 mod errors;
 mod events;
 mod exact;
+mod failover;
 mod files;
 mod fronts;
 mod grpc;

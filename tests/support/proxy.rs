@@ -61,6 +61,7 @@ impl Proxy {
     }
 
     /// How many connections there have been.
+    #[allow(dead_code, reason = "not every test program counts them")]
     pub(crate) fn accepted(&self) -> u32 {
         self.state.accepted.load(Ordering::SeqCst)
     }

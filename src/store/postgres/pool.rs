@@ -36,6 +36,7 @@ const IDLE_MAX: Duration = Duration::from_secs(10 * 60);
 const AGE_MAX: Duration = Duration::from_secs(30 * 60);
 /// How long closing waits for what is in flight, and then for the server to read the farewell.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+const FAREWELL_DEADLINE: Duration = Duration::from_secs(1);
 
 /// What the pool keeps to.
 pub(super) struct Limits {
@@ -160,7 +161,7 @@ impl PgPool {
         permits.close();
         let idle = std::mem::take(&mut self.0.state().idle);
         let farewells = idle.into_iter().map(|idle| idle.pooled.connection.close());
-        let _ = deadline(CLOSE_DEADLINE, futures::future::join_all(farewells)).await;
+        let _ = deadline(FAREWELL_DEADLINE, futures::future::join_all(farewells)).await;
     }
 
     /// Open connections, and those of them that are idle.
