@@ -37,8 +37,9 @@ use customerd::domain::programme::Programme;
 use customerd::lifecycle::{Step, moves};
 use customerd::screening::{Chainalysis, ListFile, Lists, Sandbox, Screening};
 use customerd::store::customers::{self, Filter, Held};
+use customerd::store::nodes;
 use customerd::store::programmes::{self, NewProgramme};
-use customerd::store::tasks::{self, Kind, NewTask};
+use customerd::store::tasks::{self, Kind, NewTask, NodeLease};
 use customerd::store::{Store, StoreOptions};
 use customerd::worker::{Engine, Queue as _, ScreeningQueue};
 use postgres::{Cluster, Durability};
@@ -305,10 +306,12 @@ impl Bench {
     /// The time of a claim, in milliseconds. It is undone.
     async fn claim(&self) -> f64 {
         let mut tx = self.store.begin().await.unwrap();
+        let node = self.clock.id();
+        nodes::insert(&mut tx, node, self.clock.now()).await.unwrap();
         let began = Instant::now();
-        let lease = (self.clock.id(), Duration::from_secs(60));
+        let lease = NodeLease { id: self.clock.id(), node };
         let now = self.clock.now();
-        assert_eq!(tasks::claim(&mut tx, (Kind::Screening, now), lease, 64).await.unwrap().len(), 64);
+        assert_eq!(tasks::claim(&mut tx, (Kind::Screening, now), lease, (64, false)).await.unwrap().len(), 64);
         let time = began.elapsed().as_secs_f64() * 1e3;
         tx.rollback().await.unwrap();
         time

@@ -56,6 +56,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0023_retried_deliveries",
     "0024_operators",
     "0025_nodes",
+    "0026_task_nodes",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {

@@ -1,7 +1,7 @@
 //! What the workers have to do.
 //!
-//! A task is written in the transaction that makes it necessary. A worker claims it under a lease, does the work with no
-//! transaction open, and settles it in the transaction that records the outcome: [`settle`] tells whether the lease still
+//! A task is written in the transaction that makes it necessary. A node claims it under a lease, which ends with the
+//! [node](super::nodes) (an operator's: with its time), does the work with no transaction open, and settles it in the transaction that records the outcome: [`settle`] tells whether the lease still
 //! counts, and where it does not the outcome must not be recorded.
 
 use std::time::Duration;
@@ -97,19 +97,77 @@ pub fn enqueue(tx: &mut Tx, task: &NewTask) -> Result<(), Error> {
     .collect(Effect::Any)
 }
 
-/// Claims at most `limit` due tasks under `lease` (its id, and how long it counts), the longest due first. Reads no more
-/// rows than that, however many wait, and passes over those that another claim holds.
-pub async fn claim(
-    tx: &mut Tx,
-    (kind, now): (Kind, Timestamp),
-    lease: (Uuid, Duration),
-    limit: i64,
-) -> Result<Vec<Task>, Error> {
-    let tasks = first(due(tx, kind, now), limit).all().await?;
-    take(tx, tasks, now, lease).await
+/// Who claims: a node, under a lease that lasts as long as the node does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeLease {
+    /// The id of the lease.
+    pub id: Uuid,
+    /// The node.
+    pub node: Uuid,
 }
 
-/// Claims like [`claim`], for an operator: only tasks of these programmes (of every programme with `None`), and none of a
+/// Claims at most `limit` due tasks for a node, the longest due first, in one statement; with `sandboxes_only` passes over those of
+/// live programmes, which it reads each time. Reads no more rows than that, however many wait, and none that another node has.
+pub async fn claim(
+    on: &mut impl Connection,
+    (kind, now): (Kind, Timestamp),
+    lease: NodeLease,
+    (limit, sandboxes_only): (i64, bool),
+) -> Result<Vec<Task>, Error> {
+    let mut query = on
+        .query("WITH due AS MATERIALIZED (SELECT id AS due_id FROM tasks WHERE kind = $1 AND run_at <= $2 AND node IS NULL")
+        .bind(kind.as_str())
+        .bind(now);
+    if sandboxes_only {
+        query = query.push(" AND programme_id IN (SELECT id FROM programmes WHERE sandbox)");
+    }
+    let mut tasks: Vec<Task> = first(query, limit)
+        .push(") UPDATE tasks SET attempts = attempts + 1, lease = ")
+        .push_bind(lease.id)
+        .push(", node = ")
+        .push_bind(lease.node)
+        .push(
+            " FROM due WHERE tasks.id = due.due_id \
+             RETURNING id, programme_id, customer_id, entity_id, run_at, attempts, last_error, created_at",
+        )
+        .all()
+        .await?;
+    tasks.sort_unstable_by_key(|task| (task.run_at, task.id));
+    Ok(tasks)
+}
+
+/// Gives back what a node has claimed of a kind and does not work on: all but these.
+pub async fn give_back(tx: &mut Tx, kind: Kind, node: Uuid, in_flight: &[Uuid]) -> Result<u64, Error> {
+    let mut query = tx
+        .query("UPDATE tasks SET node = NULL, lease = NULL WHERE node = $1 AND kind = $2")
+        .bind(node)
+        .bind(kind.as_str());
+    if !in_flight.is_empty() {
+        query = query.push(" AND id NOT IN ").push_list(in_flight.iter().copied());
+    }
+    query.once().execute().await
+}
+
+/// Makes tasks of a kind due that are to be tried after `latest`, at most `limit`: a clock that was ahead has said so.
+pub async fn make_due(
+    tx: &mut Tx,
+    (kind, now): (Kind, Timestamp),
+    latest: Timestamp,
+    limit: i64,
+) -> Result<u64, Error> {
+    tx.query(
+        "UPDATE tasks SET run_at = $1 WHERE id IN \
+         (SELECT id FROM tasks WHERE kind = $2 AND run_at > $3 AND node IS NULL ORDER BY kind, run_at, id LIMIT $4)",
+    )
+    .bind(now)
+    .bind(kind.as_str())
+    .bind(latest)
+    .bind(limit)
+    .execute()
+    .await
+}
+
+/// Claims due tasks for an operator, under a lease (its id, and how long it counts): only tasks of these programmes (of every programme with `None`), and none of a
 /// programme that is disabled.
 pub async fn claim_for_operator(
     tx: &mut Tx,
@@ -129,23 +187,11 @@ pub async fn claim_for_operator(
     take(tx, tasks, now, lease).await
 }
 
-/// Claims like [`claim`], but of sandbox programmes only. Passes over the due tasks of live ones, which it reads each time.
-pub async fn claim_of_sandboxes(
-    tx: &mut Tx,
-    (kind, now): (Kind, Timestamp),
-    lease: (Uuid, Duration),
-    limit: i64,
-) -> Result<Vec<Task>, Error> {
-    let due = due(tx, kind, now).push(" AND programme_id IN (SELECT id FROM programmes WHERE sandbox)");
-    let tasks = first(due, limit).all().await?;
-    take(tx, tasks, now, lease).await
-}
-
 /// The due tasks of a kind. Conditions may be appended.
 fn due(tx: &mut Tx, kind: Kind, now: Timestamp) -> Query<'_> {
     tx.query(
         "SELECT id, programme_id, customer_id, entity_id, run_at, attempts, last_error, created_at FROM tasks \
-         WHERE kind = $1 AND run_at <= $2",
+         WHERE kind = $1 AND run_at <= $2 AND node IS NULL",
     )
     .bind(kind.as_str())
     .bind(now)
@@ -222,7 +268,7 @@ pub async fn withdraw(tx: &mut Tx, ids: &[Uuid]) -> Result<(), Error> {
 /// Gives a task back, to be tried again at `run_at`. `false`, and nothing is changed, when the lease was lost.
 pub async fn retry(tx: &mut Tx, (id, lease): (Uuid, Uuid), run_at: Timestamp, error: &str) -> Result<bool, Error> {
     let given = tx
-        .query("UPDATE tasks SET run_at = $3, lease = NULL, last_error = $4 WHERE id = $1 AND lease = $2")
+        .query("UPDATE tasks SET run_at = $3, lease = NULL, node = NULL, last_error = $4 WHERE id = $1 AND lease = $2")
         .bind(id)
         .bind(lease)
         .bind(run_at)
@@ -232,27 +278,26 @@ pub async fn retry(tx: &mut Tx, (id, lease): (Uuid, Uuid), run_at: Timestamp, er
     Ok(given == 1)
 }
 
-/// When the next task of a kind is due: past or future; `None` when there is none.
-pub async fn due_at(on: &mut impl Connection, kind: Kind) -> Result<Option<Timestamp>, Error> {
-    let row: Option<(Timestamp,)> = on
-        .query("SELECT run_at FROM tasks WHERE kind = $1 ORDER BY kind, run_at, id LIMIT 1")
-        .bind(kind.as_str())
-        .optional()
-        .await?;
-    Ok(row.map(|(run_at,)| run_at))
-}
-
-/// When the next task of a kind is due for a sandbox programme.
-pub async fn due_at_of_sandboxes(on: &mut impl Connection, kind: Kind) -> Result<Option<Timestamp>, Error> {
-    let row: Option<(Timestamp,)> = on
-        .query(
-            "SELECT run_at FROM tasks WHERE kind = $1 AND programme_id IN (SELECT id FROM programmes WHERE sandbox) \
-             ORDER BY kind, run_at, id LIMIT 1",
+/// When the first and the last of the tasks of a kind are due that nobody works on, past or future; `None` when there is none. With
+/// `sandboxes_only`, the first of a sandbox programme.
+pub async fn due_at(
+    on: &mut impl Connection,
+    kind: Kind,
+    sandboxes_only: bool,
+) -> Result<Option<(Timestamp, Timestamp)>, Error> {
+    let query = on.query("SELECT (SELECT run_at FROM tasks WHERE kind = $1 AND node IS NULL").bind(kind.as_str());
+    let query = match sandboxes_only {
+        true => query.push(" AND programme_id IN (SELECT id FROM programmes WHERE sandbox)"),
+        false => query,
+    };
+    let (first, last): (Option<Timestamp>, Option<Timestamp>) = query
+        .push(
+            " ORDER BY kind, run_at, id LIMIT 1), (SELECT run_at FROM tasks WHERE kind = $1 AND node IS NULL \
+             ORDER BY kind DESC, run_at DESC, id DESC LIMIT 1)",
         )
-        .bind(kind.as_str())
-        .optional()
+        .one()
         .await?;
-    Ok(row.map(|(run_at,)| run_at))
+    Ok(first.zip(last))
 }
 
 /// When the oldest task of a kind that waits for another try was written; `None` when none has failed.
@@ -267,10 +312,13 @@ pub async fn retried_since(on: &mut impl Connection, kind: Kind) -> Result<Optio
     Ok(row.map(|(created_at,)| created_at))
 }
 
-/// How many tasks of a kind wait, claimed ones included. Stops counting at `limit`.
+/// How many tasks of a kind wait, claimed ones included. Stops counting those that nobody has claimed at `limit`.
 pub async fn waiting(on: &mut impl Connection, kind: Kind, limit: i64) -> Result<i64, Error> {
     let (count,): (i64,) = on
-        .query("SELECT count(*) FROM (SELECT 1 FROM tasks WHERE kind = $1 LIMIT $2) AS waiting")
+        .query(
+            "SELECT (SELECT count(*) FROM (SELECT 1 FROM tasks WHERE kind = $1 AND node IS NULL LIMIT $2) AS waiting) \
+             + (SELECT count(*) FROM tasks WHERE kind = $1 AND node IS NOT NULL)",
+        )
         .bind(kind.as_str())
         .bind(limit)
         .one()

@@ -6,18 +6,15 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::tasks::{self, ClaimTasks};
+use super::tasks::{self, ClaimTasks, GiveBack};
 use super::{Backlog, Failure, Queue, Taken};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::account::{Factory, Move, Status};
 use crate::domain::event::Origin;
 use crate::lifecycle::{NotMoved, Step, account_moves};
-use crate::store::tasks::{Kind, Task, retry, settle};
+use crate::store::tasks::{Kind, NodeLease, Task, retry, settle};
 use crate::store::{Change, Error, Store, Tx, accounts, customers};
-
-/// Nothing slow happens under it: long enough for a busy database.
-const LEASE: Duration = Duration::from_secs(60);
 
 /// How long after a try that took too long the next may begin.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -52,14 +49,23 @@ impl Queue for SandboxDeployments {
     const DEADLINE: Option<Duration> = Some(Duration::from_secs(1));
 
     async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
-        tasks::next_due(&self.store, Kind::SandboxDeployment, false).await
+        tasks::next_due(&self.store, (Kind::SandboxDeployment, false), (self.clock.now(), AGAIN)).await
     }
 
-    async fn claim(&self, now: Timestamp, limit: usize) -> Result<Taken<Claimed>, Failure> {
+    fn id(item: &Claimed) -> Uuid {
+        item.task.id
+    }
+
+    async fn give_back(&self, node: Uuid, in_flight: &[Uuid]) -> Result<(), Failure> {
+        self.store.transact(&GiveBack { kind: Kind::SandboxDeployment, node, in_flight }).await?;
+        Ok(())
+    }
+
+    async fn claim(&self, node: Uuid, now: Timestamp, limit: usize) -> Result<Taken<Claimed>, Failure> {
         let lease = self.clock.id();
-        let claim =
-            ClaimTasks { kind: Kind::SandboxDeployment, sandboxes_only: false, now, lease, length: LEASE, limit };
-        let claimed = self.store.transact(&claim).await?;
+        let by = NodeLease { id: lease, node };
+        let claim = ClaimTasks { kind: Kind::SandboxDeployment, sandboxes_only: false, now, lease: by, limit };
+        let claimed = claim.make(&self.store).await?;
         if claimed.is_empty() {
             return Ok(Taken::of(Vec::new(), limit));
         }

@@ -1,7 +1,8 @@
 //! Claim, do, settle: the loop that every queue runs in.
 
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _, Shared};
@@ -17,6 +18,8 @@ use crate::store::Store;
 
 /// How often to look for what other processes left in the store, and for what a missed wake-up would leave waiting.
 pub(super) const POLL: Duration = Duration::from_secs(1);
+/// After how long something is claimed again that could not be settled.
+const AGAIN: Duration = Duration::from_secs(10);
 /// How often the backlog is measured.
 const MEASURE: Duration = Duration::from_secs(15);
 
@@ -35,8 +38,7 @@ pub trait Queue: Send + Sync + 'static {
 
     /// The name in metrics and logs.
     const NAME: &'static str;
-    /// How long [`perform`](Self::perform) may take; `None` where it keeps a deadline of its own. The lease must be longer, by at
-    /// least what settling takes.
+    /// How long [`perform`](Self::perform) may take; `None` where it keeps a deadline of its own.
     const DEADLINE: Option<Duration>;
     /// Items at work at once, those that take longer than [`PATIENCE`](Self::PATIENCE) not counted.
     const CONCURRENCY: usize = 64;
@@ -48,9 +50,20 @@ pub trait Queue: Send + Sync + 'static {
     /// When the next item falls due; `None` when nothing waits. A cheap read.
     fn next_due(&self) -> impl Future<Output = Result<Option<Timestamp>, Failure>> + Send;
 
-    /// Claims at most `limit` items that are due at `now`, in one short transaction: nobody else gets them before their
-    /// lease is over.
-    fn claim(&self, now: Timestamp, limit: usize) -> impl Future<Output = Result<Taken<Self::Item>, Failure>> + Send;
+    /// Claims at most `limit` items that are due at `now`, in one short transaction: nobody else gets them while `node` is alive.
+    fn claim(
+        &self,
+        node: Uuid,
+        now: Timestamp,
+        limit: usize,
+    ) -> impl Future<Output = Result<Taken<Self::Item>, Failure>> + Send;
+
+    /// The id of an item.
+    fn id(item: &Self::Item) -> Uuid;
+
+    /// Gives back whatever `node` has claimed, but for these items: a claim that nobody heard the outcome of, or an item that could not
+    /// be settled.
+    fn give_back(&self, node: Uuid, in_flight: &[Uuid]) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Does it: calls out, with no transaction open.
     fn perform(&self, item: &Self::Item) -> impl Future<Output = Self::Done> + Send;
@@ -181,11 +194,15 @@ impl Engine {
         let at_work = AtWork::new(Arc::clone(queue), self.clock.clone());
         let mut commits = self.store.committed();
         let mut more = false;
-        while let Some(_node) = self.alive().await {
+        while let Some(node) = self.alive().await {
             // Before the poll: what is committed during it wakes us again. So with the time.
             commits.mark_unchanged();
             let began = self.clock.monotonic();
-            let found = self.claim(&**queue, at_work.free(), more).await;
+            at_work.give_back(node, began).await;
+            let found = self.claim(&**queue, node, (at_work.free(), more)).await;
+            if found.failed {
+                at_work.lost();
+            }
             at_work.begin(found.items);
             more = found.more;
             tokio::select! {
@@ -202,15 +219,15 @@ impl Engine {
     }
 
     /// Claims if anything is due; without asking for that first if the last claim left something.
-    async fn claim<Q: Queue>(&self, queue: &Q, free: usize, left: bool) -> Found<Q::Item> {
+    async fn claim<Q: Queue>(&self, queue: &Q, node: Uuid, (free, left): (usize, bool)) -> Found<Q::Item> {
         let now = self.clock.now();
-        let idle = |wait| Found { items: Vec::new(), more: false, wait };
+        let idle = |wait| Found { items: Vec::new(), more: false, wait, failed: false };
         let found = async {
             let due = if left { Some(now) } else { queue.next_due().await? };
             match due {
                 Some(due) if due <= now && free > 0 => {
-                    let Taken { items, more } = queue.claim(now, free).await?;
-                    Ok(Found { items, more, wait: POLL })
+                    let Taken { items, more } = queue.claim(node, now, free).await?;
+                    Ok(Found { items, more, ..idle(POLL) })
                 }
                 Some(due) if due <= now => Ok(Found { more: true, ..idle(POLL) }),
                 Some(due) => Ok(idle(due.since(now).min(POLL))),
@@ -219,7 +236,7 @@ impl Engine {
         };
         found.await.unwrap_or_else(|error: Failure| {
             tracing::warn!(queue = Q::NAME, %error, "cannot claim work");
-            idle(POLL)
+            Found { failed: true, ..idle(POLL) }
         })
     }
 
@@ -250,12 +267,21 @@ struct AtWork<Q> {
     /// Of all.
     all: Arc<Semaphore>,
     tasks: TaskTracker,
+    known: Arc<Mutex<Known>>,
+}
+
+/// What is claimed, as far as this node knows.
+#[derive(Default)]
+struct Known {
+    in_flight: HashSet<Uuid>,
+    /// Since when something may be claimed that is not in flight, on the monotonic time.
+    lost: Option<Duration>,
 }
 
 impl<Q: Queue> AtWork<Q> {
     fn new(queue: Arc<Q>, clock: Clock) -> Self {
         let [places, all] = [Q::CONCURRENCY, Q::CEILING].map(|count| Arc::new(Semaphore::new(count)));
-        Self { queue, clock, places, all, tasks: TaskTracker::new() }
+        Self { queue, clock, places, all, tasks: TaskTracker::new(), known: Arc::default() }
     }
 
     /// How many more may be begun.
@@ -276,17 +302,42 @@ impl<Q: Queue> AtWork<Q> {
             // Only the pump takes places: there is one for each of them.
             let places = [&self.places, &self.all].map(|places| Arc::clone(places).try_acquire_owned());
             if let [Ok(place), Ok(of_all)] = places {
+                let (id, known, clock) = (Q::id(&item), Arc::clone(&self.known), self.clock.clone());
+                Known::of(&known).in_flight.insert(id);
                 let work = work(Arc::clone(&self.queue), self.clock.clone(), item, place);
                 self.tasks.spawn(async move {
-                    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
-                        tracing::error!(
-                            queue = Q::NAME,
-                            "the worker broke off: the item is taken up again when its lease is over"
-                        );
+                    let settled = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+                        tracing::error!(queue = Q::NAME, "a task panicked: it is claimed again in {AGAIN:?}");
+                        false
+                    });
+                    let mut known = Known::of(&known);
+                    known.in_flight.remove(&id);
+                    if !settled {
+                        known.lost.get_or_insert(clock.monotonic());
                     }
                     drop(of_all);
                 });
             }
+        }
+    }
+
+    /// Notes that something may be claimed that is not in flight.
+    fn lost(&self) {
+        Known::of(&self.known).lost.get_or_insert(self.clock.monotonic());
+    }
+
+    /// Gives back, after a while, what is claimed and not in flight.
+    async fn give_back(&self, node: Uuid, now: Duration) {
+        let in_flight: Vec<Uuid> = {
+            let known = Known::of(&self.known);
+            if known.lost.is_none_or(|lost| now.saturating_sub(lost) < AGAIN) {
+                return;
+            }
+            known.in_flight.iter().copied().collect()
+        };
+        match self.queue.give_back(node, &in_flight).await {
+            Ok(()) => Known::of(&self.known).lost = None,
+            Err(error) => tracing::warn!(queue = Q::NAME, %error, "cannot give back what was claimed"),
         }
     }
 
@@ -297,27 +348,38 @@ impl<Q: Queue> AtWork<Q> {
     }
 }
 
+impl Known {
+    fn of(known: &Mutex<Self>) -> MutexGuard<'_, Self> {
+        known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 struct Found<T> {
     items: Vec<T>,
     /// Whether there may be more that is due.
     more: bool,
     /// After what time to poll again at the latest.
     wait: Duration,
+    /// Nobody knows what was claimed.
+    failed: bool,
 }
 
-async fn work<Q: Queue>(queue: Arc<Q>, clock: Clock, item: Q::Item, place: OwnedSemaphorePermit) {
+/// Does an item, and whether it was settled.
+async fn work<Q: Queue>(queue: Arc<Q>, clock: Clock, item: Q::Item, place: OwnedSemaphorePermit) -> bool {
     let began = clock.monotonic();
     let done = match Q::DEADLINE {
         Some(deadline) => in_time::<Q>(&*queue, &clock, (&item, deadline), place).await,
         None => Some(queue.perform(&item).await),
     };
-    let outcome = queue.settle(item, done).await.unwrap_or_else(|error| {
-        tracing::warn!(queue = Q::NAME, %error, "cannot settle: the item is taken up again when its lease is over");
-        "unsettled"
-    });
+    let settled = queue.settle(item, done).await;
+    if let Err(error) = &settled {
+        tracing::warn!(queue = Q::NAME, %error, "cannot settle: the task is claimed again in {AGAIN:?}");
+    }
+    let (is_settled, outcome) = (settled.is_ok(), settled.unwrap_or("unsettled"));
     counter!("worker_items_total", "queue" => Q::NAME, "outcome" => outcome).increment(1);
     let took = clock.monotonic().saturating_sub(began);
     histogram!("worker_item_duration_seconds", "queue" => Q::NAME).record(took.as_secs_f64());
+    is_settled
 }
 
 /// What doing it gave, if it did in time. The place is free after a while, whatever becomes of it.

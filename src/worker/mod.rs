@@ -1,13 +1,13 @@
 //! What happens without anybody asking: work that waits in the store is claimed, done and settled.
 //!
-//! Many nodes may work on one database. A claim is a short transaction that gives items to one of them for the time of
-//! a lease; what a killed node held is taken up by another when the lease is over. Everything that goes out over the
-//! network happens between two transactions, each item under a deadline of its own.
+//! Many nodes may work on one database. A claim is a short transaction that gives items to one of them, under a lease that lasts as
+//! long as the node is [alive](node); what a killed node had is taken up by another within ten seconds. Everything that goes out over
+//! the network happens between two transactions, each item under a deadline of its own.
 //!
 //! To add a queue:
 //!
-//! 1. Its table, and in `store` a file with `next_due`, `claim`, `settle`, `backlog`. Claimed rows stay in the table with
-//!    a lease (a random id and a time at which they fall due again). Whatever inserts a row that is due calls
+//! 1. Its table, and in `store` a file with `next_due`, `claim`, `settle`, `give_back`, `backlog`. Claimed rows stay in the table with
+//!    a lease (a random id, and the node by a foreign key). Whatever inserts a row that is due calls
 //!    [`Tx::leaves_work`](crate::store::Tx::leaves_work) in the same transaction: that is what wakes the engine at once.
 //! 2. A file here with a struct that implements [`Queue`]: what doing it means, and what settling means.
 //! 3. A line in [`Worker::run`].

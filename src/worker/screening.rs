@@ -6,7 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::lists::EVERY;
-use super::tasks::{self, ClaimTasks};
+use super::tasks::{self, ClaimTasks, GiveBack};
 use super::{Backlog, Failure, Queue, Taken};
 use crate::clock::Clock;
 use crate::domain::customer::{Move, Status};
@@ -17,15 +17,15 @@ use crate::lifecycle::{NotMoved, Step, moves, verification};
 use crate::screening::{Outage, Screened, Screening, Verdict};
 use crate::store::customers::{self, Held};
 use crate::store::screening_scans::Fingerprint;
-use crate::store::tasks::{Kind, Task, retry, settle, settle_cleared};
+use crate::store::tasks::{Kind, NodeLease, Task, retry, settle, settle_cleared};
 use crate::store::verifications::{self, Verification};
 use crate::store::{Change, Store, Tx};
 
-/// A lease outlives the deadline by what settling may take on a busy database.
-const LEASE: Duration = Duration::from_secs(60);
 /// The longest wait between two tries, unless the provider asks for more: a customer should not wait for hours after
 /// the provider is back.
 const WAIT_MAX: Duration = Duration::from_mins(15);
+/// The longest that it may ask for.
+const ASKED_MAX: Duration = backoff::RETRY_AFTER_MAX;
 
 /// Asks the screening providers about each customer that has proven ownership, until there is a verdict.
 pub struct ScreeningQueue {
@@ -84,7 +84,7 @@ impl ScreeningQueue {
         let random = u64::from_be_bytes(self.clock.random());
         // However long it takes: there is no time after which a customer would pass unscreened, or be given up.
         let failure = backoff::Failure { attempts, elapsed: Duration::ZERO, retry_after, random };
-        failure.next_delay().unwrap_or(WAIT_MAX).min(WAIT_MAX.max(retry_after.unwrap_or_default()))
+        failure.next_delay().unwrap_or(WAIT_MAX).min(WAIT_MAX.max(retry_after.unwrap_or_default().min(ASKED_MAX)))
     }
 }
 
@@ -101,17 +101,28 @@ impl Queue for ScreeningQueue {
         if self.is_outdated() {
             return Ok(None);
         }
-        tasks::next_due(&self.store, Kind::Screening, self.sandboxes_only()).await
+        let times = (self.clock.now(), ASKED_MAX.max(WAIT_MAX));
+        tasks::next_due(&self.store, (Kind::Screening, self.sandboxes_only()), times).await
     }
 
-    async fn claim(&self, now: Timestamp, limit: usize) -> Result<Taken<Claimed>, Failure> {
+    fn id(item: &Claimed) -> Uuid {
+        item.task.id
+    }
+
+    async fn give_back(&self, node: Uuid, in_flight: &[Uuid]) -> Result<(), Failure> {
+        self.store.transact(&GiveBack { kind: Kind::Screening, node, in_flight }).await?;
+        Ok(())
+    }
+
+    async fn claim(&self, node: Uuid, now: Timestamp, limit: usize) -> Result<Taken<Claimed>, Failure> {
         if self.is_outdated() {
             return Ok(Taken::of(Vec::new(), limit));
         }
         let lease = self.clock.id();
         let sandboxes_only = self.sandboxes_only();
-        let claim = ClaimTasks { kind: Kind::Screening, sandboxes_only, now, lease, length: LEASE, limit };
-        let claimed = self.store.transact(&claim).await?;
+        let by = NodeLease { id: lease, node };
+        let claim = ClaimTasks { kind: Kind::Screening, sandboxes_only, now, lease: by, limit };
+        let claimed = claim.make(&self.store).await?;
         if claimed.is_empty() {
             return Ok(Taken::of(Vec::new(), limit));
         }

@@ -6,19 +6,29 @@ use uuid::Uuid;
 
 use super::{Backlog, Failure};
 use crate::domain::Timestamp;
-use crate::store::tasks::{self, Kind, Task};
-use crate::store::{Change, Error, Store, Tx};
+use crate::store::tasks::{self, Kind, NodeLease, Task};
+use crate::store::{Change, Dialect, Error, Store, Tx};
 
 /// Where counting the backlog stops.
 const COUNTED: i64 = 10_000;
+/// How many tasks are made due at once because a clock was wrong.
+const MENDED: i64 = 500;
 
-/// When the next task of a kind falls due.
-pub(super) async fn next_due(store: &Store, kind: Kind, sandboxes_only: bool) -> Result<Option<Timestamp>, Failure> {
-    let mut reader = store.reader().await?;
-    if sandboxes_only {
-        return Ok(tasks::due_at_of_sandboxes(&mut reader, kind).await?);
+/// When the next task of a kind falls due. What is due later than `longest`, the longest wait between two tries, from now was
+/// scheduled by a clock that was ahead: it is due now.
+pub(super) async fn next_due(
+    store: &Store,
+    (kind, sandboxes_only): (Kind, bool),
+    (now, longest): (Timestamp, Duration),
+) -> Result<Option<Timestamp>, Failure> {
+    let due = tasks::due_at(&mut store.reader().await?, kind, sandboxes_only).await?;
+    let Some((first, last)) = due else { return Ok(None) };
+    if last > now + longest {
+        let made_due = store.transact(&MakeDue { kind, now, latest: now + longest }).await?;
+        tracing::warn!(kind = kind.as_str(), tasks = made_due, "scheduled by a clock that was ahead: due now");
+        return Ok(Some(now));
     }
-    Ok(tasks::due_at(&mut reader, kind).await?)
+    Ok(Some(first))
 }
 
 /// How many tasks of a kind wait.
@@ -26,7 +36,8 @@ pub(super) async fn backlog(store: &Store, kind: Kind) -> Result<Backlog, Failur
     let mut reader = store.reader().await?;
     let waiting = tasks::waiting(&mut reader, kind, COUNTED).await?;
     // A failed try moves a task into the future, which must not hide since when it has been waiting.
-    let (due, retried) = (tasks::due_at(&mut reader, kind).await?, tasks::retried_since(&mut reader, kind).await?);
+    let due = tasks::due_at(&mut reader, kind, false).await?.map(|(first, _)| first);
+    let retried = tasks::retried_since(&mut reader, kind).await?;
     Ok(Backlog { waiting, due: [due, retried].into_iter().flatten().min() })
 }
 
@@ -36,11 +47,25 @@ pub(super) struct ClaimTasks {
     /// Whether tasks of live programmes are left to other nodes.
     pub(super) sandboxes_only: bool,
     pub(super) now: Timestamp,
-    /// The lease's id.
-    pub(super) lease: Uuid,
-    /// How long it counts.
-    pub(super) length: Duration,
+    pub(super) lease: NodeLease,
     pub(super) limit: usize,
+}
+
+impl ClaimTasks {
+    /// Makes it: one statement, which PostgreSQL needs no transaction around.
+    pub(super) async fn make(&self, store: &Store) -> Result<Vec<Task>, Error> {
+        match store.dialect() {
+            Dialect::Sqlite => store.transact(self).await,
+            Dialect::Postgres => {
+                let mut connection = store.reader().await?;
+                tasks::claim(&mut connection, (self.kind, self.now), self.lease, self.most()).await
+            }
+        }
+    }
+
+    fn most(&self) -> (i64, bool) {
+        (i64::try_from(self.limit).unwrap_or(i64::MAX), self.sandboxes_only)
+    }
 }
 
 impl Change for ClaimTasks {
@@ -48,11 +73,37 @@ impl Change for ClaimTasks {
     type Error = Error;
 
     async fn apply(&self, tx: &mut Tx) -> Result<Vec<Task>, Error> {
-        let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
-        let (which, lease) = ((self.kind, self.now), (self.lease, self.length));
-        if self.sandboxes_only {
-            return tasks::claim_of_sandboxes(tx, which, lease, limit).await;
-        }
-        tasks::claim(tx, which, lease, limit).await
+        tasks::claim(tx, (self.kind, self.now), self.lease, self.most()).await
+    }
+}
+
+/// Gives back what a node has claimed and does not work on.
+pub(super) struct GiveBack<'a> {
+    pub(super) kind: Kind,
+    pub(super) node: Uuid,
+    pub(super) in_flight: &'a [Uuid],
+}
+
+impl Change for GiveBack<'_> {
+    type Out = u64;
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut Tx) -> Result<u64, Error> {
+        tasks::give_back(tx, self.kind, self.node, self.in_flight).await
+    }
+}
+
+struct MakeDue {
+    kind: Kind,
+    now: Timestamp,
+    latest: Timestamp,
+}
+
+impl Change for MakeDue {
+    type Out = u64;
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut Tx) -> Result<u64, Error> {
+        tasks::make_due(tx, (self.kind, self.now), self.latest, MENDED).await
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use super::{Backlog, Engine, Failure, Queue, Taken};
 use crate::clock::Clock;
@@ -36,7 +37,15 @@ impl Queue for Fake {
         Ok((!self.waiting.lock().unwrap().is_empty()).then(|| self.clock.now()))
     }
 
-    async fn claim(&self, _: Timestamp, limit: usize) -> Result<Taken<u32>, Failure> {
+    fn id(item: &u32) -> Uuid {
+        Uuid::from_u128((*item).into())
+    }
+
+    async fn give_back(&self, _: Uuid, _: &[Uuid]) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn claim(&self, _: Uuid, _: Timestamp, limit: usize) -> Result<Taken<u32>, Failure> {
         let mut waiting = self.waiting.lock().unwrap();
         let count = limit.min(waiting.len());
         Ok(Taken::of(waiting.drain(..count).collect(), limit))

@@ -267,7 +267,7 @@ async fn the_worker_deploys_sandbox_accounts(house: House) {
     let queue = SandboxDeployments::new(service.store.clone(), service.clock.clone(), factory());
     let mut outcomes = Vec::new();
     for limit in [1, 10] {
-        for item in queue.claim(service.clock.now(), limit).await.unwrap().items {
+        for item in queue.claim(service.node().await, service.clock.now(), limit).await.unwrap().items {
             let done = queue.perform(&item).await;
             outcomes.push(queue.settle(item, Some(done)).await.unwrap());
         }

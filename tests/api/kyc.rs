@@ -301,7 +301,7 @@ async fn an_early_decision_is_followed_and_a_late_refusal_ends_everything(house:
     let now = partner.get(&path(&customer)).await.is(200).json();
     assert_eq!((&now["status"], &now["version"]), (&json!("screening"), &json!(2)), "nobody passes unscreened");
     let queue = ScreeningQueue::new(service.store.clone(), service.clock.clone(), listing("0x00"));
-    let item = queue.claim(service.clock.now(), 1).await.unwrap().items.remove(0);
+    let item = queue.claim(service.node().await, service.clock.now(), 1).await.unwrap().items.remove(0);
     let verdict = queue.perform(&item).await;
     assert_eq!(queue.settle(item, Some(verdict)).await.unwrap(), "clear");
     let now = partner.get(&path(&customer)).await.is(200).json();

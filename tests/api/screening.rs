@@ -100,12 +100,15 @@ async fn a_live_customer_is_cleared_by_nobody(house: House) {
 
     let now = service.clock.now();
     let without = ScreeningQueue::new(service.store.clone(), service.clock.clone(), Screening::default());
-    assert!(without.claim(now, 10).await.unwrap().items.is_empty() && without.next_due().await.unwrap().is_none());
+    assert!(
+        without.claim(service.node().await, now, 10).await.unwrap().items.is_empty()
+            && without.next_due().await.unwrap().is_none()
+    );
     // It counts as waiting, so that the lag shows it.
     let backlog = without.backlog().await.unwrap();
     assert!(backlog.waiting == 1 && backlog.due.is_some_and(|due| due < now), "{backlog:?}");
     let with = ScreeningQueue::new(service.store.clone(), service.clock.clone(), listing("0x00"));
-    let item = with.claim(now, 10).await.unwrap().items.remove(0);
+    let item = with.claim(service.node().await, now, 10).await.unwrap().items.remove(0);
     let verdict = with.perform(&item).await;
     assert_eq!(with.settle(item, Some(verdict)).await.unwrap(), "clear");
     assert_eq!(live.get(&path(&waits)).await.json()["status"], "verifying");
@@ -228,7 +231,7 @@ async fn an_outdated_list_clears_nobody(house: House) {
     tx.commit().await.unwrap();
 
     for _ in 0..2 {
-        let item = old.claim(service.clock.now(), 1).await.unwrap().items.remove(0);
+        let item = old.claim(service.node().await, service.clock.now(), 1).await.unwrap().items.remove(0);
         let verdict = old.perform(&item).await;
         assert_eq!(old.settle(item, Some(verdict)).await.unwrap(), "outdated");
         assert_eq!(partner.get(&path(&customer)).await.json()["status"], "screening");
@@ -236,7 +239,7 @@ async fn an_outdated_list_clears_nobody(house: House) {
     }
     let backlog = old.backlog().await.unwrap();
     assert!(backlog.waiting == 1 && backlog.due.is_some_and(|due| due <= now), "{backlog:?}");
-    let item = new.claim(service.clock.now(), 1).await.unwrap().items.remove(0);
+    let item = new.claim(service.node().await, service.clock.now(), 1).await.unwrap().items.remove(0);
     let verdict = new.perform(&item).await;
     assert_eq!(new.settle(item, Some(verdict)).await.unwrap(), "hit");
     assert_eq!(partner.get(&path(&customer)).await.json()["status"], "rejected");
@@ -246,7 +249,7 @@ async fn an_outdated_list_clears_nobody(house: House) {
     let wallet = Evm::new(2);
     let customer = proven(&other, &wallet).await;
     let outdated = ScreeningQueue::new(service.store.clone(), service.clock.clone(), by_list(&wallet.account()));
-    let item = outdated.claim(service.clock.now(), 1).await.unwrap().items.remove(0);
+    let item = outdated.claim(service.node().await, service.clock.now(), 1).await.unwrap().items.remove(0);
     let verdict = outdated.perform(&item).await;
     assert_eq!(outdated.settle(item, Some(verdict)).await.unwrap(), "hit");
     assert_eq!(other.get(&path(&customer)).await.json()["status"], "rejected");

@@ -1,14 +1,22 @@
-//! Tasks: claimed once while a lease counts, again after it, never settled without it.
+//! Tasks: claimed once while their node is alive, again after it, never settled without the lease.
 
 use std::time::Duration;
 
 use customerd::domain::Timestamp;
-use customerd::store::tasks::{self, Kind, NewTask, Task};
+use customerd::store::nodes;
+use customerd::store::tasks::{self, Kind, NewTask, NodeLease, Task};
 use uuid::Uuid;
 
 use crate::support::stores::{TestStore, on_both};
 
-on_both![claims_pass_over_locked_rows, claims_take_the_longest_due_once, only_the_lease_settles];
+on_both![
+    claims_pass_over_locked_rows,
+    claims_take_the_longest_due_once,
+    only_the_lease_settles,
+    what_is_not_in_flight_is_given_back,
+    what_a_clock_that_was_ahead_scheduled_is_made_due,
+    an_operators_lease_ends_with_its_time,
+];
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -16,8 +24,25 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp(1_764_000_000_000_000 + seconds * 1_000_000)
 }
 
-fn lease(number: u128) -> (Uuid, Duration) {
-    (Uuid::from_u128(number), LEASE)
+/// A lease of one of two nodes, by whether its number is odd.
+fn lease(number: u128) -> NodeLease {
+    NodeLease { id: Uuid::from_u128(number), node: Uuid::from_u128(number % 2) }
+}
+
+async fn enter(test: &TestStore) {
+    let mut tx = test.store.begin().await.unwrap();
+    for node in [0, 1] {
+        nodes::insert(&mut tx, Uuid::from_u128(node), at(0)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+/// The node of leases with such numbers dies, and comes back.
+async fn dies(test: &TestStore, number: u128) {
+    let mut tx = test.store.begin().await.unwrap();
+    assert!(nodes::remove(&mut tx, lease(number).node, None).await.unwrap());
+    nodes::insert(&mut tx, lease(number).node, at(0)).await.unwrap();
+    tx.commit().await.unwrap();
 }
 
 async fn write(test: &TestStore, id: u128, run_at: i64) {
@@ -38,7 +63,7 @@ async fn write(test: &TestStore, id: u128, run_at: i64) {
 
 async fn claim(test: &TestStore, now: i64, number: u128, limit: i64) -> Vec<Task> {
     let mut tx = test.store.begin().await.unwrap();
-    let claimed = tasks::claim(&mut tx, (Kind::Screening, at(now)), lease(number), limit).await.unwrap();
+    let claimed = tasks::claim(&mut tx, (Kind::Screening, at(now)), lease(number), (limit, false)).await.unwrap();
     tx.commit().await.unwrap();
     claimed
 }
@@ -47,12 +72,57 @@ fn ids(tasks: &[Task]) -> Vec<(u128, i64)> {
     tasks.iter().map(|task| (task.id.as_u128(), task.attempts)).collect()
 }
 
+async fn due_at(test: &TestStore) -> Option<(Timestamp, Timestamp)> {
+    tasks::due_at(&mut test.store.reader().await.unwrap(), Kind::Screening, false).await.unwrap()
+}
+
+async fn what_is_not_in_flight_is_given_back(test: TestStore) {
+    enter(&test).await;
+    for id in 1..=4 {
+        write(&test, id, 0).await;
+    }
+    claim(&test, 0, 71, 3).await;
+    claim(&test, 0, 72, 1).await;
+    for (in_flight, given) in [(vec![1], 2), (vec![], 1)] {
+        let in_flight: Vec<_> = in_flight.into_iter().map(Uuid::from_u128).collect();
+        let mut tx = test.store.begin().await.unwrap();
+        let back = tasks::give_back(&mut tx, Kind::Screening, lease(71).node, &in_flight).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(back, given);
+    }
+    assert_eq!(ids(&claim(&test, 0, 73, 10).await), [(1, 2), (2, 2), (3, 2)]);
+}
+
+async fn what_a_clock_that_was_ahead_scheduled_is_made_due(test: TestStore) {
+    enter(&test).await;
+    for (id, run_at) in [(1, 100), (2, 3600)] {
+        write(&test, id, run_at).await;
+    }
+    let mut tx = test.store.begin().await.unwrap();
+    assert_eq!(tasks::make_due(&mut tx, (Kind::Screening, at(5)), at(900), 10).await.unwrap(), 1);
+    tx.commit().await.unwrap();
+    assert_eq!(ids(&claim(&test, 5, 71, 10).await), [(2, 1)]);
+    assert_eq!(due_at(&test).await, Some((at(100), at(100))));
+}
+
+async fn an_operators_lease_ends_with_its_time(test: TestStore) {
+    write(&test, 1, 0).await;
+    for (now, number, claimed) in [(0, 1, 1), (29, 2, 0), (30, 3, 1)] {
+        let (kind, lease) = ((Kind::Screening, at(now)), (Uuid::from_u128(number), LEASE));
+        let mut tx = test.store.begin().await.unwrap();
+        let tasks = tasks::claim_for_operator(&mut tx, kind, lease, (10, None)).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(tasks.len(), claimed, "{now}");
+    }
+}
+
 async fn claims_take_the_longest_due_once(test: TestStore) {
-    assert_eq!(tasks::due_at(&mut test.store.reader().await.unwrap(), Kind::Screening).await.unwrap(), None);
+    assert_eq!(due_at(&test).await, None);
+    enter(&test).await;
     for (id, run_at) in [(1, 50), (2, 10), (3, 20), (4, 20)] {
         write(&test, id, run_at).await;
     }
-    assert_eq!(tasks::due_at(&mut test.store.reader().await.unwrap(), Kind::Screening).await.unwrap(), Some(at(10)));
+    assert_eq!(due_at(&test).await, Some((at(10), at(50))));
     assert_eq!(ids(&claim(&test, 9, 70, 10).await), []);
     let first = claim(&test, 20, 71, 2).await;
     assert_eq!(ids(&first), [(2, 1), (3, 1)]);
@@ -62,16 +132,20 @@ async fn claims_take_the_longest_due_once(test: TestStore) {
     );
     assert_eq!(ids(&claim(&test, 20, 72, 10).await), [(4, 1)]);
     assert_eq!(ids(&claim(&test, 20, 73, 10).await), []);
-    // The leases end at 50: what nobody settled comes up again, beside what is due by then.
-    assert_eq!(ids(&claim(&test, 50, 74, 10).await), [(1, 1), (2, 2), (3, 2), (4, 2)]);
+    // However late it is, what a node works on is its own until it dies.
+    assert_eq!(ids(&claim(&test, 50, 74, 10).await), [(1, 1)]);
+    dies(&test, 71).await;
+    assert_eq!(ids(&claim(&test, 50, 76, 10).await), [(2, 2), (3, 2)]);
 }
 
 async fn only_the_lease_settles(test: TestStore) {
+    enter(&test).await;
     write(&test, 1, 0).await;
     claim(&test, 0, 71, 1).await;
+    dies(&test, 71).await;
     claim(&test, 30, 72, 1).await;
     let id = Uuid::from_u128(1);
-    let (lost, held) = (lease(71).0, lease(72).0);
+    let (lost, held) = (lease(71).id, lease(72).id);
     let mut tx = test.store.begin().await.unwrap();
     assert!(!tasks::settle(&mut tx, id, lost).await.unwrap());
     assert!(!tasks::retry(&mut tx, (id, lost), at(40), "late").await.unwrap());
@@ -82,9 +156,9 @@ async fn only_the_lease_settles(test: TestStore) {
     assert_eq!(ids(&again), [(1, 3)]);
     assert_eq!(again[0].last_error.as_deref(), Some("the provider is down"));
     let mut tx = test.store.begin().await.unwrap();
-    assert!(tasks::settle(&mut tx, id, lease(73).0).await.unwrap());
+    assert!(tasks::settle(&mut tx, id, lease(73).id).await.unwrap());
     tx.commit().await.unwrap();
-    assert_eq!(tasks::due_at(&mut test.store.reader().await.unwrap(), Kind::Screening).await.unwrap(), None);
+    assert_eq!(due_at(&test).await, None);
 }
 
 /// A claim that has not committed hides its tasks from others, which do not wait for it. (SQLite has one writer.)
@@ -92,10 +166,11 @@ async fn claims_pass_over_locked_rows(test: TestStore) {
     if test.store.dialect() == customerd::store::Dialect::Sqlite {
         return;
     }
+    enter(&test).await;
     write(&test, 1, 0).await;
     write(&test, 2, 1).await;
     let mut open = test.store.begin().await.unwrap();
-    let held = tasks::claim(&mut open, (Kind::Screening, at(5)), lease(71), 1).await.unwrap();
+    let held = tasks::claim(&mut open, (Kind::Screening, at(5)), lease(71), (1, false)).await.unwrap();
     assert_eq!(ids(&held), [(1, 1)]);
     assert_eq!(ids(&claim(&test, 5, 72, 10).await), [(2, 1)]);
     open.rollback().await.unwrap();

@@ -13,7 +13,7 @@ use customerd::domain::operator::{self, Role};
 use customerd::sealing::EncryptionKey;
 use customerd::serve::{Shutdown, Usage};
 use customerd::service::{OPERATOR_TOKEN, token_hash};
-use customerd::store::{Store, operators};
+use customerd::store::{Store, nodes, operators};
 use tonic::transport::Channel;
 use uuid::Uuid;
 
@@ -196,6 +196,15 @@ impl Service {
         assert!(operators::insert(&mut tx, &operator, &token_hash(&secret)).await.unwrap());
         tx.commit().await.unwrap();
         Operator { token: format!("{OPERATOR_TOKEN}{secret}") }
+    }
+
+    /// Another node, as far as the store can tell: to claim work by hand.
+    pub async fn node(&self) -> Uuid {
+        let id = self.clock.id();
+        let mut tx = self.store.begin().await.unwrap();
+        nodes::insert(&mut tx, id, self.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        id
     }
 
     /// A connection to the gRPC door.
