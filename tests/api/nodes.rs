@@ -104,8 +104,9 @@ async fn either_node_goes_on_while_the_other_stands_still() {
         still.signal("CONT");
         scene.nodes[stands] = Some(still);
     }
-    let arrived: usize = scene.receiver.books().values().map(|entry| entry.arrived).sum();
-    assert!(arrived <= 2 * (EVENTS + IN_FLIGHT), "{arrived}");
+    // In flight when the one stood still, and on a machine so slow that a living node is taken for dead.
+    let most = scene.receiver.books().values().map(|entry| entry.arrived).max();
+    assert!(most <= Some(3), "{most:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
