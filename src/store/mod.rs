@@ -183,7 +183,7 @@ struct Inner {
 }
 
 enum Database {
-    Sqlite(SqliteStore),
+    Sqlite(Box<SqliteStore>),
     Postgres(PgStore),
 }
 
@@ -195,7 +195,7 @@ impl Store {
     pub async fn open(url: &str, options: StoreOptions) -> Result<Self, Error> {
         let database = match url.split_once("://") {
             Some(("sqlite", path)) if !path.is_empty() && !path.contains(['?', '#']) => {
-                Database::Sqlite(SqliteStore::open(Path::new(path), &options).await?)
+                Database::Sqlite(Box::new(SqliteStore::open(Path::new(path), &options).await?))
             }
             Some(("postgres" | "postgresql", _)) => Database::Postgres(PgStore::open(url, &options).await?),
             // The rest may hold a password: not shown.
