@@ -81,10 +81,14 @@ impl Draft {
         self.args.take()
     }
 
+    /// Says that the text is one of too many to be kept prepared.
+    pub(super) const fn once(&mut self) {
+        self.persistent = false;
+    }
+
     /// Adds a statement whose `$1` is the parameter after the first `base`.
-    pub(super) fn add(&mut self, sql: &str, (args, base): (Args, usize), effect: Effect, persistent: bool) {
+    pub(super) fn add(&mut self, sql: &str, (args, base): (Args, usize), effect: Effect) {
         self.args = Some(args);
-        self.persistent &= persistent;
         let number = self.effects.len();
         match self.dialect {
             Dialect::Sqlite => {

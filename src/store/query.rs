@@ -209,7 +209,10 @@ impl<'c> Query<'c> {
         }
         debug_assert_eq!(parameters(&self.sql), self.bound(), "parameters and values differ in number: {}", self.sql);
         let Target::Draft(draft) = self.target else { return Err(Error::Failed) };
-        draft.add(&self.sql, (self.arguments, self.base), effect, self.persistent);
+        if !self.persistent {
+            draft.once();
+        }
+        draft.add(&self.sql, (self.arguments, self.base), effect);
         Ok(())
     }
 

@@ -116,7 +116,7 @@ async fn checkpoints(service: &Service) -> i64 {
 async fn half_a_minute(service: &Service) -> bool {
     let before = checkpoints(service).await;
     service.wait(Duration::from_secs(30));
-    for _ in 0..500 {
+    for _ in 0..3000 {
         if checkpoints(service).await > before {
             return true;
         }

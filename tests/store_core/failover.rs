@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use customerd::clock::Clock;
 use customerd::store::{Connection, Error, Migrations, Store, StoreOptions};
 use sqlx::{AssertSqlSafe, Connection as _, Executor, PgConnection};
 
@@ -36,7 +37,7 @@ async fn until_written(store: &Store, name: &str) {
             attempt += 1;
             match write(store, &format!("{name}-{attempt}")).await {
                 Ok(()) => return,
-                Err(Error::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(Error::Unavailable(_)) => Clock::system().sleep(Duration::from_millis(20)).await,
                 Err(error) => panic!("{error:?}"),
             }
         }
@@ -51,7 +52,7 @@ async fn until_ready(store: &Store, ready: bool) -> Result<(), String> {
             if found.is_ok() == ready {
                 return found;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            Clock::system().sleep(Duration::from_millis(20)).await;
         }
     })
     .await

@@ -43,7 +43,6 @@ impl Guard<'_> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "bounds a wait on the network and decides nothing else")]
 pub(super) async fn deadline<T>(
     limit: Duration,
     work: impl Future<Output = T>,
