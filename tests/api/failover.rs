@@ -1,10 +1,12 @@
 //! The database goes away under a service, as its callers see it.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use futures::future::join_all;
 use serde_json::json;
 
+use crate::process::Place;
 use crate::proxy::Proxy;
 use crate::support::{House, Partner, Service, account};
 
@@ -66,4 +68,19 @@ async fn without_a_server_callers_are_told_to_come_back() {
     proxy.lead_to(port);
     until_created(&partner, "after").await;
     service.stop().await;
+}
+
+#[test]
+fn a_start_that_waits_for_the_database_takes_no_port_and_heeds_signals() {
+    // It accepts, by its backlog, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://me@{}/c?connect_timeout=60", silent.local_addr().unwrap());
+    let place = Place::sqlite().on(url);
+    let server = place.start(&["serve"], "clients are told apart by");
+    let free = [place.http, place.grpc].map(|addr| TcpListener::bind(addr).unwrap());
+    server.signal("TERM");
+    let (code, log) = server.ended();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("stopped before it had started"), "{log}");
+    drop(free);
 }

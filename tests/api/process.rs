@@ -42,6 +42,11 @@ impl Place {
         Some(Self { key_file: Some(key_file), ..place })
     }
 
+    /// The same place with another database.
+    pub fn on(self, database_url: String) -> Self {
+        Self { database_url: Some(database_url), ..self }
+    }
+
     /// A place for another node on the same database.
     pub fn beside(&self) -> Self {
         Self { database_url: self.database_url.clone(), key_file: self.key_file.clone(), ..Self::sqlite() }
