@@ -32,7 +32,7 @@ async fn until_created(partner: &Partner, name: &str) {
                 201 | 409 => return,
                 _ => drop(answer.refuses(503, "UNAVAILABLE")),
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            customerd::clock::Clock::system().sleep(Duration::from_millis(50)).await;
         }
     };
     tokio::time::timeout(HANG, join_all((0..16).map(create))).await.expect("writes come back");
