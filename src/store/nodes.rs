@@ -1,6 +1,6 @@
 //! Nodes that run a worker, and who of them is alive.
 //!
-//! Each counts its beats in its row; others watch the counter by their own monotonic clocks, and [remove](remove) a row that does
+//! Each counts its beats in its row; others watch the counter by their own monotonic clocks, and [remove] a row that does
 //! not change. Leases name their node by a foreign key: they end with its row, and none can be taken by a node without one.
 
 use uuid::Uuid;

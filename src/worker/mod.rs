@@ -1,7 +1,7 @@
 //! What happens without anybody asking: work that waits in the store is claimed, done and settled.
 //!
 //! Many nodes may work on one database. A claim is a short transaction that gives items to one of them, under a lease that lasts as
-//! long as the node is [alive](node); what a killed node had is taken up by another within ten seconds. Everything that goes out over
+//! long as the node is alive (`node`); what a killed node had is taken up by another within ten seconds. Everything that goes out over
 //! the network happens between two transactions, each item under a deadline of its own.
 //!
 //! To add a queue:
