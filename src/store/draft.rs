@@ -53,6 +53,8 @@ pub(super) struct Draft {
     args: Option<Args>,
     effects: Vec<Effect>,
     persistent: bool,
+    /// Some statement has `$n`.
+    numbered: bool,
 }
 
 /// What is sent of a [`Draft`].
@@ -65,7 +67,14 @@ pub(super) struct Batch {
 
 impl Draft {
     pub(super) fn new(dialect: Dialect) -> Self {
-        Self { dialect, sql: String::new(), args: Some(Args::new(dialect)), effects: Vec::new(), persistent: true }
+        Self {
+            dialect,
+            sql: String::new(),
+            args: Some(Args::new(dialect)),
+            effects: Vec::new(),
+            persistent: true,
+            numbered: false,
+        }
     }
 
     pub(super) const fn dialect(&self) -> Dialect {
@@ -79,6 +88,16 @@ impl Draft {
     /// The values so far, for a further statement to add to; `None` if an earlier one was never finished.
     pub(super) const fn begin(&mut self) -> Option<Args> {
         self.args.take()
+    }
+
+    /// Whether what comes next must number its parameters.
+    pub(super) const fn is_numbered(&self) -> bool {
+        self.numbered
+    }
+
+    /// Says whether the statement that was added has `$n`.
+    pub(super) const fn number(&mut self, numbered: bool) {
+        self.numbered |= numbered;
     }
 
     /// Says that the text is one of too many to be kept prepared.

@@ -65,15 +65,15 @@ impl Target<'_> {
 
 impl<'c> Query<'c> {
     pub(super) fn new(mut target: Target<'c>, sql: &'static str) -> Self {
-        let (arguments, invalid, collected) = match &mut target {
+        let (arguments, invalid, behind_numbers) = match &mut target {
             Target::Draft(draft) => match draft.begin() {
-                Some(arguments) => (arguments, None, true),
+                Some(arguments) => (arguments, None, draft.is_numbered()),
                 None => (Args::new(draft.dialect()), Some(Error::Failed), true),
             },
             other => (Args::new(other.dialect()), None, false),
         };
-        // Numbers can be moved behind the values of what was collected before.
-        let (base, numbered) = (arguments.len(), collected || sql.contains('$'));
+        // Behind numbered parameters `?` would not be the next one.
+        let (base, numbered) = (arguments.len(), behind_numbers || sql.contains('$'));
         Self { target, sql: Cow::Borrowed(sql), arguments, base, invalid, persistent: true, first: false, numbered }
     }
 
@@ -213,6 +213,7 @@ impl<'c> Query<'c> {
             draft.once();
         }
         draft.add(&self.sql, (self.arguments, self.base), effect);
+        draft.number(self.numbered);
         Ok(())
     }
 

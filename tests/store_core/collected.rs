@@ -12,6 +12,7 @@ use crate::{INSERT, insert, names, scratch};
 on_both![
     a_read_sees_what_was_collected_before,
     without_a_required_row_nothing_is_written,
+    parameters_of_either_kind_go_together,
     one_that_was_never_finished_fails_the_rest,
     optimistic_increments_add_up,
     an_optimistic_change_that_writes_at_once_or_locks_is_run_again,
@@ -56,6 +57,28 @@ async fn without_a_required_row_nothing_is_written(test: TestStore) {
         assert_eq!(matches!(done, Err(Error::NotApplied)), !applied, "{done:?}");
         assert_eq!(names(&test).await.len(), if applied { 2 } else { 0 });
     }
+}
+
+/// Parameters without numbers before and behind numbered ones.
+async fn parameters_of_either_kind_go_together(test: TestStore) {
+    counter(&test).await;
+    let mut tx = test.store.begin().await.unwrap();
+    let add = |tx: &mut Tx, rows: [(i64, i64); 2]| {
+        let mut query = tx.write("INSERT INTO counter (id, value) VALUES ");
+        for (index, (id, value)) in rows.into_iter().enumerate() {
+            query =
+                query.push(if index == 0 { "(" } else { ", (" }).push_bind(id).push(", ").push_bind(value).push(")");
+        }
+        query.collect(Effect::Any).unwrap();
+    };
+    add(&mut tx, [(10, 100), (11, 110)]);
+    add(&mut tx, [(20, 200), (21, 210)]);
+    tx.write("UPDATE counter SET value = $2 WHERE id = $1").bind(1_i64).bind(7_i64).collect(Effect::Required).unwrap();
+    add(&mut tx, [(30, 300), (31, 310)]);
+    tx.commit().await.unwrap();
+    let mut reader = test.store.reader().await.unwrap();
+    let rows: Vec<(i64, i64)> = reader.query("SELECT id, value FROM counter ORDER BY id").all().await.unwrap();
+    assert_eq!(rows, [(1, 7), (10, 100), (11, 110), (20, 200), (21, 210), (30, 300), (31, 310)]);
 }
 
 async fn one_that_was_never_finished_fails_the_rest(test: TestStore) {
