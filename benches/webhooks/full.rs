@@ -45,7 +45,7 @@ pub(crate) async fn fill(place: &Place<'_>, url: &str, subscription: &Subscripti
     let delivered = |yes: &str, no: &str| format!("CASE WHEN e.seq <= $1 THEN {yes} ELSE {no} END");
     let deliveries = format!(
         "INSERT INTO deliveries SELECT w.id, e.id, 'customer.updated', e.entity_id, e.version, NULL, {status}, {attempts}, 1, \
-         e.created_at, {next}, e.created_at FROM webhooks w CROSS JOIN events e WHERE e.seq > 1 AND w.programme_id = $2",
+         e.created_at, {next}, e.created_at, NULL FROM webhooks w CROSS JOIN events e WHERE e.seq > 1 AND w.programme_id = $2",
         status = delivered("'delivered'", "'pending'"),
         attempts = delivered(&format!("'{tried}'"), &format!("'{failed}'")),
         next = delivered("NULL", &format!("e.created_at + {}", words.hours)),
