@@ -33,6 +33,8 @@ pub struct Query<'c> {
     persistent: bool,
     /// Only the first row is wanted.
     first: bool,
+    /// A reader may send it again where its connection turns out to be dead.
+    repeatable: bool,
     /// The text has `$n`. Without them SQLite gets `?` for what is appended, each the next parameter: it keeps numbered ones
     /// in a list that it walks for each of them, so that a text of hundreds is slow to prepare and to bind.
     numbered: bool,
@@ -74,7 +76,17 @@ impl<'c> Query<'c> {
         };
         // Behind numbered parameters `?` would not be the next one.
         let (base, numbered) = (arguments.len(), behind_numbers || sql.contains('$'));
-        Self { target, sql: Cow::Borrowed(sql), arguments, base, invalid, persistent: true, first: false, numbered }
+        Self {
+            target,
+            sql: Cow::Borrowed(sql),
+            arguments,
+            base,
+            invalid,
+            persistent: true,
+            first: false,
+            repeatable: true,
+            numbered,
+        }
     }
 
     /// Binds the next parameter: the first call is `$1`.
@@ -141,6 +153,13 @@ impl<'c> Query<'c> {
     pub fn for_update_skip_locked(self) -> Self {
         let sql = self.target.dialect().for_update_skip_locked();
         self.push(sql)
+    }
+
+    /// It changes something as a statement of its own, so that a [`Reader`](super::Reader) must not send it twice: after an error
+    /// nobody knows whether it was made.
+    pub(super) const fn unrepeatable(mut self) -> Self {
+        self.repeatable = false;
+        self
     }
 
     /// Not kept as a prepared statement: for texts of which there are many.
@@ -222,7 +241,7 @@ impl<'c> Query<'c> {
             return Err(error);
         }
         debug_assert_eq!(parameters(&self.sql), self.bound(), "parameters and values differ in number: {}", self.sql);
-        let Self { target, sql, arguments, persistent, first, .. } = self;
+        let Self { target, sql, arguments, persistent, first, repeatable, .. } = self;
         match (target, arguments) {
             (Target::Tx(tx), arguments) => tx.run(sql, arguments, persistent).await,
             (Target::Sqlite(connection), Args::Sqlite(arguments)) if first => {
@@ -240,7 +259,10 @@ impl<'c> Query<'c> {
                 Ok(Answer::Sqlite(changed.last().copied().unwrap_or(0), rows))
             }
             (Target::Postgres(connection), Args::Postgres(arguments)) => {
-                let (changed, rows) = connection.read(PgStatement { sql, arguments, persistent }).await?;
+                let statement = PgStatement { sql, arguments, persistent };
+                let answered =
+                    if repeatable { connection.read(statement).await? } else { connection.run(statement).await? };
+                let (changed, rows) = answered;
                 Ok(Answer::Postgres(changed, rows))
             }
             (Target::Draft(_), _) | (Target::Sqlite(_), Args::Postgres(_)) | (Target::Postgres(_), Args::Sqlite(_)) => {

@@ -130,6 +130,7 @@ pub async fn claim(
             " FROM due WHERE tasks.id = due.due_id \
              RETURNING id, programme_id, customer_id, entity_id, run_at, attempts, last_error, created_at",
         )
+        .unrepeatable()
         .all()
         .await?;
     tasks.sort_unstable_by_key(|task| (task.run_at, task.id));

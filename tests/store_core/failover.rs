@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use customerd::clock::Clock;
+use customerd::domain::Timestamp;
+use customerd::store::tasks::{self, Kind, NodeLease};
 use customerd::store::{Connection, Error, Migrations, Store, StoreOptions};
 use sqlx::{AssertSqlSafe, Connection as _, Executor, PgConnection};
+use uuid::Uuid;
 
 use crate::support::postgres::database;
 use crate::support::proxy::Proxy;
@@ -120,6 +123,23 @@ async fn no_call_notices_that_every_session_was_ended() {
     let calls = within(futures::future::join_all(calls)).await;
     assert!(calls.iter().all(Result::is_ok), "{calls:?}");
     assert_eq!(names(&test).await.len(), 16);
+}
+
+/// What it claimed the first time would belong to a node that does not know of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_not_sent_a_second_time() {
+    let Some(test) = TestStore::postgres().await else { return };
+    fill(&test.store, 1).await;
+    let mut admin = PgConnection::connect(&test.url).await.unwrap();
+    let sql = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    admin.fetch_all(sql).await.unwrap();
+    let mut reader = test.store.reader().await.unwrap();
+    let lease = NodeLease { id: Uuid::from_u128(1), node: Uuid::from_u128(2) };
+    let claimed = within(tasks::claim(&mut reader, (Kind::Screening, Timestamp(1)), lease, (10, false))).await;
+    assert!(matches!(claimed, Err(Error::Unavailable(_))), "{claimed:?}");
+    drop(reader);
+    assert_eq!(within(count(&test.store)).await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

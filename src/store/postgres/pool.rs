@@ -278,7 +278,7 @@ impl Checkout {
     }
 
     /// Runs one statement.
-    pub(super) async fn run(&mut self, statement: PgStatement) -> Result<(u64, Vec<PgRow>), sqlx::Error> {
+    pub(in crate::store) async fn run(&mut self, statement: PgStatement) -> Result<(u64, Vec<PgRow>), sqlx::Error> {
         let limit = self.shared.limits.statement;
         let (connection, guard) = self.start(limit)?;
         let result = guard.watch(on_postgres(connection, statement)).await;
