@@ -12,6 +12,9 @@ use sqlx::sqlite::SqliteArguments;
 use super::dialect::Dialect;
 use super::error::Error;
 
+/// Values of a draft that is sent before more is collected: several times what one change of a customer writes.
+const LONG: usize = 512;
+
 /// What the number of rows that a collected write changes means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
@@ -83,6 +86,11 @@ impl Draft {
 
     pub(super) const fn is_empty(&self) -> bool {
         self.effects.is_empty() && self.args.is_some()
+    }
+
+    /// Whether it is time to send it: a text of so many values is prepared for this one time.
+    pub(super) fn is_long(&self) -> bool {
+        self.args.as_ref().is_some_and(|args| args.len() >= LONG)
     }
 
     /// The values so far, for a further statement to add to; `None` if an earlier one was never finished.

@@ -154,6 +154,7 @@ fn bind<'c>(query: Query<'c>, event: &Event) -> Query<'c> {
 /// Records consecutive events of one customer's chain, each with its deliveries: collected where they are few, two
 /// statements for every few hundred.
 pub async fn insert(tx: &mut Tx, events: &[Event]) -> Result<(), Error> {
+    tx.send_if_long().await?;
     match events {
         [first, .., last] if events.len() > FEW => {
             write_rows(tx, many(tx.dialect()), events, bind).await?;

@@ -127,6 +127,11 @@ impl Tx {
         }
     }
 
+    /// Sends what was collected if that is much: for transactions that make many changes.
+    pub(super) async fn send_if_long(&mut self) -> Result<(), Error> {
+        if self.draft.is_long() { self.send().await } else { Ok(()) }
+    }
+
     async fn flush(&mut self) -> Result<(), Error> {
         let Some(batch) = self.draft.take()? else { return Ok(()) };
         let statements = batch.len();
