@@ -21,6 +21,8 @@ pub(super) struct Queue {
     entities: HashMap<Uuid, Entity>,
     /// Entities of which something was passed over, because what comes before it was not known: it is behind the end of the last scan.
     passed_over: HashSet<Uuid>,
+    /// What has ended since the current scan began, which may have read it as it was before.
+    ended: HashSet<Uuid>,
     /// Where the last scan ended.
     end: (Timestamp, Uuid),
 }
@@ -53,6 +55,7 @@ impl Queue {
             held: HashSet::new(),
             entities: HashMap::new(),
             passed_over: HashSet::new(),
+            ended: HashSet::new(),
             end: START,
         }
     }
@@ -72,12 +75,18 @@ impl Queue {
         self.end
     }
 
+    /// Notes that a scan begins: only one does at a time.
+    pub(super) fn begin_scan(&mut self) {
+        self.ended.clear();
+    }
+
     /// Adds what a scan gave, in the order of time. How many of it are new.
     pub(super) fn add(&mut self, mut scanned: Vec<Due>, fifo: bool) -> usize {
         self.fifo = fifo;
         if let Some(Due { delivery, .. }) = scanned.last() {
             self.end = (delivery.next_attempt_at.unwrap_or(delivery.due_since), delivery.event_id);
         }
+        scanned.retain(|due| !self.ended.contains(&due.delivery.event_id));
         let before = self.held.len();
         if !fifo {
             for due in scanned {
@@ -126,6 +135,7 @@ impl Queue {
     /// something was passed over because of it, so that a scan from the start is worth while.
     pub(super) fn end_of(&mut self, key: Key, is_pending: bool) -> bool {
         self.held.remove(&key.event_id);
+        self.ended.insert(key.event_id);
         let Some(entity) = self.entities.get_mut(&key.entity_id).filter(|_| self.fifo) else { return false };
         if !is_pending && let Some(next) = entity.waiting.pop_front() {
             self.ready.push_back(next);
@@ -186,6 +196,11 @@ mod tests {
         queue.next().map(|due| (due.entity_id.as_u128(), due.version))
     }
 
+    fn scan(queue: &mut Queue, scanned: Vec<Due>, fifo: bool) -> usize {
+        queue.begin_scan();
+        queue.add(scanned, fifo)
+    }
+
     fn key(entity: u128, version: i64) -> Key {
         Key::from(&due(entity, version, 0, None))
     }
@@ -193,12 +208,30 @@ mod tests {
     #[test]
     fn without_order_everything_is_ready_once() {
         let mut queue = Queue::new();
-        assert_eq!(queue.add(vec![due(1, 1, 10, None), due(1, 2, 11, None)], false), 2);
+        assert_eq!(scan(&mut queue, vec![due(1, 1, 10, None), due(1, 2, 11, None)], false), 2);
         assert_eq!(queue.end(), (Timestamp(11), Uuid::from_u128(1002)));
         assert_eq!([next(&mut queue), next(&mut queue), next(&mut queue)], [Some((1, 1)), Some((1, 2)), None]);
-        assert_eq!(queue.add(vec![due(1, 1, 10, None)], false), 0, "in flight");
+        assert_eq!(scan(&mut queue, vec![due(1, 1, 10, None)], false), 0, "in flight");
         queue.end_of(key(1, 1), true);
-        assert_eq!((queue.held(), queue.add(vec![due(1, 1, 12, None)], false)), (1, 1));
+        assert_eq!((queue.held(), scan(&mut queue, vec![due(1, 1, 12, None)], false)), (1, 1));
+    }
+
+    #[test]
+    fn what_ended_while_it_was_scanned_for_is_not_sent_again() {
+        for fifo in [false, true] {
+            let mut queue = Queue::new();
+            scan(&mut queue, vec![due(1, 1, 10, None), due(2, 1, 11, None), due(3, 1, 12, None)], fifo);
+            assert_eq!([next(&mut queue), next(&mut queue)], [Some((1, 1)), Some((2, 1))]);
+            queue.begin_scan();
+            // One is delivered, the other is to be tried again later; the scan read both as they were before.
+            queue.end_of(key(1, 1), false);
+            queue.end_of(key(2, 1), true);
+            let scanned = vec![due(1, 1, 10, None), due(2, 1, 11, None), due(3, 1, 12, None), due(4, 1, 13, None)];
+            assert_eq!(queue.add(scanned, fifo), 1);
+            assert_eq!([next(&mut queue), next(&mut queue), next(&mut queue)], [Some((3, 1)), Some((4, 1)), None]);
+            // The next scan reads what is.
+            assert_eq!(scan(&mut queue, vec![due(2, 1, 20, None)], fifo), 1);
+        }
     }
 
     #[test]
@@ -206,7 +239,7 @@ mod tests {
         let mut queue = Queue::new();
         // The first was tried before, and fell due again last.
         let scanned = vec![due(1, 2, 10, Some(1)), due(1, 3, 11, Some(2)), due(2, 1, 12, None), due(1, 1, 13, None)];
-        assert_eq!(queue.add(scanned, true), 4);
+        assert_eq!(scan(&mut queue, scanned, true), 4);
         let mut both = [next(&mut queue), next(&mut queue)];
         both.sort_unstable();
         assert_eq!((both, next(&mut queue)), ([Some((1, 1)), Some((2, 1))], None));
@@ -220,23 +253,27 @@ mod tests {
     #[test]
     fn what_was_passed_over_is_scanned_for_again() {
         let mut queue = Queue::new();
-        queue.add(vec![due(1, 2, 10, Some(1))], true);
+        scan(&mut queue, vec![due(1, 2, 10, Some(1))], true);
         assert_eq!(next(&mut queue), None);
-        queue.add(vec![due(1, 1, 13, None)], true);
+        scan(&mut queue, vec![due(1, 1, 13, None)], true);
         assert_eq!(next(&mut queue), Some((1, 1)));
         assert!(queue.end_of(key(1, 1), false));
-        queue.add(vec![due(1, 2, 10, None)], true);
+        scan(&mut queue, vec![due(1, 2, 10, None)], true);
         assert_eq!(next(&mut queue), Some((1, 2)));
     }
 
     #[test]
     fn what_is_forgotten_keeps_its_order() {
         let mut queue = Queue::new();
-        queue.add(vec![due(1, 1, 10, None), due(1, 2, 11, Some(1)), due(2, 1, 12, None), due(2, 2, 13, Some(1))], true);
+        scan(
+            &mut queue,
+            vec![due(1, 1, 10, None), due(1, 2, 11, Some(1)), due(2, 1, 12, None), due(2, 2, 13, Some(1))],
+            true,
+        );
         assert_eq!(next(&mut queue), Some((1, 1)));
         queue.forget();
         assert_eq!((next(&mut queue), queue.held()), (None, 1));
-        queue.add(vec![due(1, 2, 11, Some(1)), due(2, 1, 12, None), due(2, 2, 13, Some(1))], true);
+        scan(&mut queue, vec![due(1, 2, 11, Some(1)), due(2, 1, 12, None), due(2, 2, 13, Some(1))], true);
         assert_eq!((next(&mut queue), next(&mut queue)), (Some((2, 1)), None));
         assert!(queue.end_of(key(1, 1), false), "the second is scanned for again");
     }

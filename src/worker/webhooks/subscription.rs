@@ -186,6 +186,7 @@ impl Task {
         }
         (self.more, self.rescan, self.complete, self.scanned) = (false, false, from_start, now);
         self.reads_failure = self.failures == 0;
+        self.queue.begin_scan();
         self.scanning = Some(scan(Arc::clone(&self.shared), self.lease, (after, held)).boxed());
     }
 
