@@ -233,6 +233,22 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// SIGSTOP; returns when none of its threads runs any more.
+    pub fn stand_still(&self) {
+        self.signal("STOP");
+        // On a busy machine the other threads go on until the one that takes the signal has its turn.
+        let stands = || {
+            let mut tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+            tasks.all(|task| {
+                let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+                stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+            })
+        };
+        while !stands() {
+            std::thread::yield_now();
+        }
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, name: &str) {
         assert!(Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap().success());
