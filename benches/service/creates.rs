@@ -23,6 +23,8 @@ use super::table::{Bar, Row, Table, median};
 const ROUNDS: u64 = 5;
 /// Creates in a round.
 const CREATES: u64 = 6_400;
+/// What is added to each round trip.
+const DISTANCE: Duration = Duration::from_millis(1);
 /// HTTP/2 connections that the callers share.
 const CONNECTIONS: u64 = 4;
 
@@ -52,18 +54,38 @@ pub async fn on_sqlite(table: &mut Table) {
     });
 }
 
+pub async fn on_postgres(table: &mut Table, cluster: &Cluster) {
+    let url = cluster.database().await;
+    let what =
+        "creates/s on PostgreSQL, 16 callers over gRPC, against pgbench writing the same rows statement by statement";
+    against_pgbench(table, (what, Bar::AtLeast(1.1)), (&url, &url, cluster), async |bench| bench.url.clone()).await;
+}
+
 /// The same with a millisecond to the database, for both.
 pub async fn on_distant_postgres(table: &mut Table, cluster: &Cluster) {
     let near = cluster.database().await;
+    let far = away(&near, DISTANCE).await;
+    let what = "the same with 1 ms added to each round trip of both";
+    let urls = (near.as_str(), far.as_str(), cluster);
+    against_pgbench(table, (what, Bar::AtLeast(3.0)), urls, async |bench| away(&bench.url, DISTANCE).await).await;
+}
+
+/// The service on a database that it reaches by another URL, against pgbench on one like it, reached as `reach` says.
+async fn against_pgbench(
+    table: &mut Table,
+    (what, bar): (&'static str, Bar),
+    (near, url, cluster): (&str, &str, &Cluster),
+    reach: impl AsyncFn(&Pgbench) -> String,
+) {
+    // As every live programme needs one. Without it each transaction that writes in the clear has one statement more.
     let directory = tempfile::tempdir().unwrap();
     let key = directory.path().join("encryption.key");
     KeyFile::of(EncryptionKey::new(Clock::system().random())).create(&key).unwrap();
-    let far = away(&near, Duration::from_millis(1)).await;
-    let server = Server::start(&["--database-url", &far, "--encryption-key-file", key.to_str().unwrap()]);
+    let server = Server::start(&["--database-url", url, "--encryption-key-file", key.to_str().unwrap()]);
     let partner = Partner::sign_in(&server.profile()).await;
     creates(&partner, 16, 0).await;
-    let pgbench = Pgbench::like(&near, cluster.database().await).await;
-    let bare = away(&pgbench.url, Duration::from_millis(1)).await;
+    let pgbench = Pgbench::like(near, cluster.database().await).await;
+    let bare = reach(&pgbench).await;
     let (mut rates, mut baselines, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         let rate = creates(&partner, 16, round * CREATES).await;
@@ -73,40 +95,12 @@ pub async fn on_distant_postgres(table: &mut Table, cluster: &Cluster) {
         ratios.push(rate / baseline);
     }
     table.add(Row {
-        what: "the same with 1 ms added to each round trip of both",
+        what,
         measured: format!("{:.0}/s", median(rates)),
         floor: format!("{:.0}/s", median(baselines)),
         figure: median(ratios),
         unit: "",
-        bar: Bar::AtLeast(3.0),
-    });
-}
-
-pub async fn on_postgres(table: &mut Table, cluster: &Cluster) {
-    let url = cluster.database().await;
-    // As every live programme needs one. Without it each transaction that writes in the clear has one statement more.
-    let directory = tempfile::tempdir().unwrap();
-    let key = directory.path().join("encryption.key");
-    KeyFile::of(EncryptionKey::new(Clock::system().random())).create(&key).unwrap();
-    let server = Server::start(&["--database-url", &url, "--encryption-key-file", key.to_str().unwrap()]);
-    let partner = Partner::sign_in(&server.profile()).await;
-    creates(&partner, 16, 0).await;
-    let pgbench = Pgbench::like(&url, cluster.database().await).await;
-    let (mut rates, mut floors, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 1..=ROUNDS {
-        let rate = creates(&partner, 16, round * CREATES).await;
-        let floor = pgbench.run(16, round);
-        rates.push(rate);
-        floors.push(floor);
-        ratios.push(rate / floor);
-    }
-    table.add(Row {
-        what: "creates/s on PostgreSQL, 16 callers over gRPC, against pgbench writing the same rows statement by statement",
-        measured: format!("{:.0}/s", median(rates)),
-        floor: format!("{:.0}/s", median(floors)),
-        figure: median(ratios),
-        unit: "",
-        bar: Bar::AtLeast(1.1),
+        bar,
     });
 }
 

@@ -34,12 +34,7 @@ impl Pgbench {
         Self { url, script }
     }
 
-    /// Transactions a second with so many clients.
-    pub fn run(&self, clients: u32, round: u64) -> f64 {
-        self.run_on(&self.url, clients, round)
-    }
-
-    /// The same by way of another address of the database.
+    /// Transactions a second with so many clients, by an address of its database.
     pub fn run_on(&self, url: &str, clients: u32, round: u64) -> f64 {
         let output = Command::new(programmes().expect("installed").join("pgbench"))
             .args(["--no-vacuum", "--protocol=prepared", "--jobs=2"])
