@@ -1,12 +1,11 @@
 //! Accounts. Every change holds the customer first: see [`lock`].
 
-use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::children::Batch;
 use super::customers::{self, Challenge, held_columns};
 use super::standing::{self, Precondition};
-use super::value::row;
+use super::value::{Joined, row};
 use super::{Connection, Effect, Error, Lengths, Owner, Tx};
 use crate::domain::Timestamp;
 use crate::domain::account::{Account, Sleeper, Status};
@@ -86,23 +85,7 @@ row! {
 }
 
 /// An account with its customer.
-struct HeldRow {
-    account: AccountRow,
-    live: LiveRow,
-    customer: customers::HeldRow,
-}
-
-impl<'r, R: sqlx::Row> FromRow<'r, R> for HeldRow
-where
-    AccountRow: FromRow<'r, R>,
-    LiveRow: FromRow<'r, R>,
-    customers::HeldRow: FromRow<'r, R>,
-{
-    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
-        let (account, live) = (AccountRow::from_row(row)?, LiveRow::from_row(row)?);
-        Ok(Self { account, live, customer: customers::HeldRow::from_row(row)? })
-    }
-}
+type HeldRow = Joined<AccountRow, LiveRow, customers::HeldRow>;
 
 /// Inserts an account with its first challenge. The caller holds the customer.
 pub fn insert(tx: &mut Tx, account: &Account, challenge: &Challenge) -> Result<(), Error> {
@@ -164,7 +147,7 @@ pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
         .bind(id)
         .optional()
         .await?;
-    let Some(HeldRow { account, live, customer }) = row else { return Ok(None) };
+    let Some(Joined(account, live, customer)) = row else { return Ok(None) };
     let (customer, account, read) = (customer.read(tx, false)?, account.read()?, live.challenge.clone());
     let challenge =
         live.challenge.zip(live.challenge_expires_at).map(|(text, expires_at)| Challenge { text, expires_at });

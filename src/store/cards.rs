@@ -1,13 +1,12 @@
 //! Cards. Every change holds the customer first: see [`lock`].
 
-use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::accounts::{self, Of, sleeper};
 use super::children::{Batch, Parent};
 use super::customers::held_columns;
 use super::standing::{self, Precondition};
-use super::value::row;
+use super::value::{Joined, row};
 use super::{Connection, Effect, Error, Lengths, Owner, Tx, customers};
 use crate::domain::Timestamp;
 use crate::domain::account::{self, Sleeper};
@@ -102,23 +101,7 @@ row! {
 }
 
 /// A card with its account and customer.
-struct HeldRow {
-    card: CardRow,
-    account: AboveRow,
-    customer: customers::HeldRow,
-}
-
-impl<'r, R: sqlx::Row> FromRow<'r, R> for HeldRow
-where
-    CardRow: FromRow<'r, R>,
-    AboveRow: FromRow<'r, R>,
-    customers::HeldRow: FromRow<'r, R>,
-{
-    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
-        let (card, account) = (CardRow::from_row(row)?, AboveRow::from_row(row)?);
-        Ok(Self { card, account, customer: customers::HeldRow::from_row(row)? })
-    }
-}
+type HeldRow = Joined<CardRow, AboveRow, customers::HeldRow>;
 
 fn json(address: &Address) -> String {
     // Strings always serialise.
@@ -203,7 +186,7 @@ pub async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<Held>, Error> {
         .bind(id)
         .optional()
         .await?;
-    let Some(HeldRow { card, account, customer }) = row else { return Ok(None) };
+    let Some(Joined(card, account, customer)) = row else { return Ok(None) };
     let above = Above {
         status: accounts::status(&account.status)?,
         slept_by: sleeper("accounts.slept_by", account.slept_by.as_deref())?,

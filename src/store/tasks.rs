@@ -97,7 +97,7 @@ pub fn enqueue(tx: &mut Tx, task: &NewTask) -> Result<(), Error> {
     .collect(Effect::Any)
 }
 
-/// Who claims: a node, under a lease that lasts as long as the node does.
+/// Who claims: a node, under a lease that lasts while the node does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeLease {
     /// The id of the lease.

@@ -202,7 +202,7 @@ impl Tx {
         self.dialect() == Dialect::Postgres && self.locks()
     }
 
-    /// How an optimistic transaction that failed may be run again.
+    /// How to run it again, after it failed and nothing was committed.
     pub(super) fn rerun(&self) -> Option<Rerun> {
         match &self.inner {
             Inner::Sqlite(_) => None,

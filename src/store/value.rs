@@ -58,6 +58,21 @@ macro_rules! row {
 }
 pub(crate) use row;
 
+/// Rows of joined tables, whose columns have different names.
+pub(super) struct Joined<A, B, C>(pub(super) A, pub(super) B, pub(super) C);
+
+impl<'r, R, A, B, C> FromRow<'r, R> for Joined<A, B, C>
+where
+    R: sqlx::Row,
+    A: FromRow<'r, R>,
+    B: FromRow<'r, R>,
+    C: FromRow<'r, R>,
+{
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        Ok(Self(A::from_row(row)?, B::from_row(row)?, C::from_row(row)?))
+    }
+}
+
 /// PostgreSQL counts microseconds from 2000-01-01T00:00:00Z.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 /// `timestamptz`, the same in every PostgreSQL.

@@ -21,7 +21,7 @@ use crate::store::{Change, Error, Store, Tx};
 const BEAT: Duration = Duration::from_secs(1);
 /// A node that is not seen to beat for so long is removed.
 const SILENT: Duration = Duration::from_secs(6);
-/// What one observation adds to a silence at most: whoever stood still itself has not observed anything meanwhile.
+/// What one observation adds to a silence at most: a node that stood still itself has observed nothing meanwhile.
 const OBSERVED: Duration = Duration::from_secs(2);
 /// A node that cannot say that it is alive sends nothing from then on: less than [`SILENT`], so that it stops before others begin.
 const STOPS: Duration = Duration::from_secs(4);
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_stood_still_has_observed_nothing_meanwhile() {
+    fn a_node_that_stood_still_has_observed_nothing_meanwhile() {
         let mut others = Others::default();
         for (second, silent) in [(0, false), (3600, false), (7200, false), (7201, false), (7202, true)] {
             assert_eq!(!others.observe(&[node(1, 7)], at(second)).is_empty(), silent, "{second}");

@@ -1,4 +1,4 @@
-//! SQLite's write-ahead log stays short, whoever reads meanwhile.
+//! SQLite's write-ahead log stays short beside readers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

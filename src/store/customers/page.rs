@@ -24,7 +24,7 @@ pub struct Filter {
     pub created_before: Option<Timestamp>,
     /// After this one in the list: where the last page ended.
     pub after: Option<(Timestamp, Uuid)>,
-    /// How many at the most.
+    /// How many at most.
     pub limit: i64,
 }
 

@@ -9,7 +9,7 @@ use crate::domain::Timestamp;
 use crate::store::value::row;
 use crate::store::{Connection, Error, Lengths, Rows, Tx, write_rows};
 
-/// A subscription that a node may send to, until its epoch is over.
+/// A subscription that a node may send to until its epoch has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// The subscription.

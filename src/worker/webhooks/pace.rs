@@ -66,7 +66,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// How many are begun in this time, by whoever begins all that it may every 10 ms.
+    /// How many attempts begin in this time if all that may begin do so every 10 ms.
     fn begun(pace: &mut Pace, seconds: u64) -> usize {
         let steps = (0..seconds * 100).map(|step| Duration::from_hours(5) + Duration::from_millis(10 * step));
         let mut begin = |now| {

@@ -1,4 +1,4 @@
-//! Records attempts: those that end while one transaction is under way share the next.
+//! Records attempts: those that end while one batch is being written share the next.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;

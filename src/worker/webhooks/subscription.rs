@@ -1,4 +1,4 @@
-//! Sends what is due of one subscription, for as long as there is something and this node has its lease.
+//! Sends what is due of one subscription while there is something and this node has its lease.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ const HELD: usize = 4 * SCANNED;
 /// was committed late, behind that, waits no longer.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How a subscription's task is told of things.
+/// What other tasks tell a subscription's task.
 #[derive(Default)]
 pub(super) struct Signal {
     /// More may be due.
@@ -68,7 +68,7 @@ pub(super) struct Task {
     rescan: bool,
     /// The last scan was from the start and gave nothing new.
     complete: bool,
-    /// An attempt has failed since the subscription was read; the scan that is under way began after that was recorded.
+    /// An attempt has failed since the subscription was read; the current scan began after that was recorded.
     failed: bool,
     reads_failure: bool,
     /// Attempts that failed and are not recorded.
