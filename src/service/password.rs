@@ -213,9 +213,12 @@ mod tests {
     #[tokio::test]
     async fn there_are_never_more_buffers_and_they_are_used_again() {
         let buffers = Buffers::new(2, 512);
+        let held = (buffers.turn(who(1)).await.unwrap(), buffers.turn(who(1)).await.unwrap());
         let many = (0..100).map(|_| blocking(&buffers, who(1), |blocks| blocks.len()));
-        let sizes = futures::future::join_all(many).await;
-        assert!(sizes.into_iter().all(|size| size == Ok(19_456)));
+        let mut many = std::pin::pin!(futures::future::join_all(many));
+        assert!(futures::poll!(many.as_mut()).is_pending(), "there is none to be made");
+        drop(held);
+        assert!(many.await.into_iter().all(|size| size == Ok(19_456)));
         assert_eq!((made(&buffers, 2), buffers.state().idle.len()), (2, 2));
     }
 
