@@ -22,6 +22,9 @@ const STATEMENTS: usize = 512;
 /// Rows that a connection's thread gives before it waits for them to be taken: more than nearly all statements have, as each
 /// wait is two switches of threads.
 const ROWS: usize = 2048;
+/// Pages that the writer keeps, in KiB below zero: those that many deliveries touch, which it would read again for each batch of
+/// them otherwise. Memory is taken as they are read. Not more: after most commits SQLite walks all of them.
+const WRITER_CACHE: &str = "-8192";
 /// Sets what is there already: page 1 is written all the same. Nobody else uses this number of SQLite's.
 const PROBE: &str = "PRAGMA user_version = 0";
 
@@ -65,6 +68,7 @@ impl SqliteStore {
             .pragma("journal_size_limit", sqlite_wal::SHORT.to_string())
             // What a statement might have to take back goes to a file in the system's temporary directory otherwise.
             .pragma("temp_store", "memory")
+            .pragma("cache_size", WRITER_CACHE)
             .thread_name(|_| "sqlite-writer".to_owned());
         let mut connection = connect(&write, options.lock_timeout).await.map_err(|error| refused(path, &error))?;
         let file = Arc::new(DatabaseFile::at(path)?);

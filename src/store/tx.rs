@@ -119,6 +119,12 @@ impl Tx {
         Query::new(Target::Draft(&mut self.draft), sql)
     }
 
+    /// The text of what was collected, which is not sent.
+    #[cfg(test)]
+    pub(super) fn take_text(&mut self) -> Result<Option<String>, Error> {
+        Ok(self.draft.take()?.map(|batch| batch.sql))
+    }
+
     /// Sends what was collected, of which some is to be written again.
     pub(super) async fn send(&mut self) -> Result<(), Error> {
         match &mut self.inner {

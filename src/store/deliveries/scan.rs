@@ -139,12 +139,16 @@ pub struct Attempted {
     pub lease: Lease,
 }
 
-/// Attempts of one statement at most.
+/// Attempts that are recorded together at most.
 pub const RECORDED: usize = 256;
 
-/// Records at most [`RECORDED`] attempts in one statement. What was made under a lease that is another node's by now does not
-/// count: that node sends it again.
+/// Records attempts, at most [`RECORDED`]. What was made under a lease that is another node's by now does not count: that node
+/// sends it again.
 pub fn record(tx: &mut Tx, attempted: &[&Attempted]) -> Result<(), Error> {
+    attempted.chunks(Lengths::Few.most()).try_for_each(|attempted| record_few(tx, attempted))
+}
+
+fn record_few(tx: &mut Tx, attempted: &[&Attempted]) -> Result<(), Error> {
     let mut query = tx.write(
         "WITH v (webhook_id, event_id, node, epoch, due, status, attempts, tries, due_since, next_attempt_at, scheduled_at) \
          AS (VALUES ",
@@ -177,4 +181,53 @@ pub fn record(tx: &mut Tx, attempted: &[&Attempted]) -> Result<(), Error> {
              AND l.epoch = v.epoch)",
         )
         .collect(Effect::Any)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
+
+    use super::*;
+    use crate::domain::webhook::WebhookType;
+    use crate::store::{Store, StoreOptions};
+
+    fn attempted(number: usize) -> Attempted {
+        let (event_id, webhook_id) = (Uuid::from_u128(number as u128), Uuid::nil());
+        let delivery = Delivery {
+            id: event_id,
+            subscription_id: webhook_id,
+            event_id,
+            webhook_type: WebhookType::CustomerUpdated,
+            status: DeliveryStatus::Delivered,
+            attempts: Vec::new(),
+            tries: 1,
+            due_since: Timestamp(0),
+            next_attempt_at: None,
+        };
+        let lease = Lease { webhook_id, node: Uuid::nil(), epoch: 1 };
+        Attempted { delivery, due: Timestamp(0), at: Timestamp(1), lease }
+    }
+
+    #[tokio::test]
+    async fn sqlite_looks_up_each_delivery_that_is_recorded() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/plan.db", directory.path().display());
+        let store = Store::open(&url, StoreOptions::default()).await.unwrap();
+        let mut other = SqliteConnection::connect(&url).await.unwrap();
+        for count in [1, 16, 128, 129, RECORDED] {
+            let all: Vec<_> = (0..count).map(attempted).collect();
+            let mut tx = store.begin().await.unwrap();
+            record(&mut tx, &all.iter().collect::<Vec<_>>()).unwrap();
+            let text = tx.take_text().unwrap().unwrap();
+            for statement in text.split("; ") {
+                let explained = format!("EXPLAIN QUERY PLAN {statement}");
+                let rows = sqlx::query(AssertSqlSafe(explained)).fetch_all(&mut other).await.unwrap();
+                let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+                let looked_up =
+                    "SEARCH deliveries USING INDEX sqlite_autoindex_deliveries_1 (webhook_id=? AND event_id=?)";
+                assert!(plan.iter().any(|step| step == looked_up), "{count}: {plan:?}");
+            }
+            tx.rollback().await.unwrap();
+        }
+    }
 }
