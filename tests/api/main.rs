@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+#[path = "../support/cluster.rs"]
+mod cluster;
 #[path = "../support/nginx.rs"]
 mod nginx;
 #[path = "../support/postgres.rs"]
@@ -59,6 +61,7 @@ mod ownership;
 mod pan;
 mod process;
 mod race;
+mod replicated;
 mod revocation;
 mod round_trips;
 mod screening;
@@ -71,6 +74,7 @@ mod sizes;
 mod statuses;
 mod streams;
 mod subscriptions;
+mod two_builds;
 mod unread;
 mod version_before;
 mod webhooks;

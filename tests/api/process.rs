@@ -21,6 +21,7 @@ pub struct Place {
     database_url: Option<String>,
     /// The encryption key, where nodes do not make it: on PostgreSQL.
     pub key_file: Option<PathBuf>,
+    binary: PathBuf,
 }
 
 impl Place {
@@ -30,21 +31,31 @@ impl Place {
         // at its start and says so.
         let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [http, grpc] = free.map(|listener| listener.local_addr().unwrap());
-        Self { http, grpc, directory: tempfile::tempdir().unwrap(), database_url: None, key_file: None }
+        let (directory, binary) = (tempfile::tempdir().unwrap(), env!("CARGO_BIN_EXE_customerd").into());
+        Self { http, grpc, directory, database_url: None, key_file: None, binary }
     }
 
     /// On a database of the throw-away cluster; `None` where PostgreSQL is not installed.
     pub async fn postgres() -> Option<Self> {
-        let database_url = crate::postgres::database().await?;
-        let place = Self { database_url: Some(database_url), ..Self::sqlite() };
+        Some(Self::on_postgres(crate::postgres::database().await?))
+    }
+
+    /// On this database, with an encryption key.
+    pub fn on_postgres(database_url: String) -> Self {
+        let place = Self::sqlite().on(database_url);
         let key_file = place.directory.path().join("encryption.key");
         KeyFile::of(EncryptionKey::new(Clock::system().random())).create(&key_file).unwrap();
-        Some(Self { key_file: Some(key_file), ..place })
+        Self { key_file: Some(key_file), ..place }
     }
 
     /// The same place with another database.
     pub fn on(self, database_url: String) -> Self {
         Self { database_url: Some(database_url), ..self }
+    }
+
+    /// The same place with another build of `customerd`.
+    pub fn of_build(self, binary: PathBuf) -> Self {
+        Self { binary, ..self }
     }
 
     /// A place for another node on the same database.
@@ -54,7 +65,7 @@ impl Place {
 
     /// `customerd` with the place's settings; nothing of this process's environment but the path.
     pub fn customerd(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_customerd"));
+        let mut command = Command::new(&self.binary);
         command
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))

@@ -21,11 +21,29 @@ pub(crate) enum Durability {
 
 /// A running cluster.
 pub(crate) struct Cluster {
-    port: u16,
+    server: Server,
     databases: AtomicU32,
+}
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    #[allow(dead_code, reason = "only what fails over kills one")]
+    pub(crate) files: Files,
     /// Its standard input is a pipe that ends with this process; then the server is killed and its files removed.
     _watchdog: Child,
 }
+
+/// Where a server is, and who runs it.
+#[derive(Clone)]
+pub(crate) struct Files {
+    programmes: PathBuf,
+    directory: PathBuf,
+    user: Option<(u32, u32)>,
+}
+
+/// Settings of a server that need not survive a crash of the machine. Commits are still told to standbys in their order.
+pub(crate) const NO_FSYNC: &str = "-c fsync=off -c full_page_writes=off";
 
 /// An empty database in this process's cluster: its URL. `None`, loudly, where PostgreSQL is not installed; a panic
 /// there if `CI` is set.
@@ -41,34 +59,11 @@ pub(crate) async fn database() -> Option<String> {
 impl Cluster {
     /// Starts one. `None` where PostgreSQL is not installed.
     pub(crate) fn start(durability: Durability) -> Option<Self> {
-        let Some(programmes) = programmes() else {
-            let text = "no initdb and postgres in PATH or /usr/lib/postgresql/*/bin (Debian: apt install postgresql)";
-            assert!(std::env::var_os("CI").is_none(), "CI must run the PostgreSQL half: {text}");
-            eprintln!("\n*** SKIPPED: everything on PostgreSQL: {text} ***\n");
-            return None;
-        };
-        let directory = tempfile::Builder::new().prefix("customerd-postgres-").tempdir().expect("a directory").keep();
-        let user = unprivileged();
-        if let Some((uid, gid)) = user {
-            chown(&directory, Some(uid), Some(gid)).expect("root may give a directory away");
-        }
-        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700)).expect("own directory");
-        let initdb = command(&programmes.join("initdb"), &directory, user)
-            .args([
-                "--pgdata=data",
-                "--username=postgres",
-                "--auth=trust",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--no-sync",
-            ])
-            .output()
-            .expect("initdb runs");
-        assert!(initdb.status.success(), "initdb: {}", String::from_utf8_lossy(&initdb.stderr));
-        // Between finding a free port and using it somebody else may take it.
-        let started = (0..5).find_map(|_| serve(&programmes, &directory, user, durability));
-        let (port, watchdog) = started.expect("PostgreSQL starts (its log is above)");
-        Some(Self { port, databases: AtomicU32::new(0), _watchdog: watchdog })
+        let files = Files::new()?;
+        files.initialise();
+        let fast = format!("{NO_FSYNC} -c synchronous_commit=off");
+        let server = files.serve(if durability == Durability::Fast { &fast } else { "" });
+        Some(Self { server, databases: AtomicU32::new(0) })
     }
 
     /// An empty database: its URL.
@@ -85,64 +80,110 @@ impl Cluster {
     }
 
     fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.server.port)
     }
 }
 
-/// Runs the server under a shell that waits for the end of its input.
-#[allow(clippy::zombie_processes, reason = "the watchdog ends with this process; one that failed is waited for")]
-fn serve(
-    programmes: &Path,
-    directory: &Path,
-    user: Option<(u32, u32)>,
-    durability: Durability,
-) -> Option<(u16, Child)> {
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
-    let fast = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off";
-    let script = format!(
-        "{postgres} -D data -p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-         -c max_connections=300 -c log_min_messages=log -c log_checkpoints=off {durability} & server=$!
-         read -r nothing; kill -QUIT $server; wait $server; cd /; [ -n \"$nothing\" ] || rm -rf {directory}",
-        postgres = programmes.join("postgres").display(),
-        durability = if durability == Durability::Fast { fast } else { "" },
-        directory = directory.display(),
-    );
-    let mut watchdog = command(Path::new("/bin/sh"), directory, user)
-        .args(["-c", &script])
-        // Not in the terminal's group: an interrupt ends this process, and that ends the server.
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("sh runs");
-    let mut log = BufReader::new(watchdog.stderr.take().expect("piped"));
-    let mut line = String::new();
-    while log.read_line(&mut line).expect("the log is text") > 0 {
-        if line.contains("database system is ready to accept connections") {
-            std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-            return Some((port, watchdog));
-        }
-        if line.contains("FATAL") {
-            eprint!("postgres: {line}");
-            // A word instead of the end of input keeps the directory for the next attempt.
-            use std::io::Write;
-            writeln!(watchdog.stdin.take().expect("piped"), "again").expect("the watchdog reads");
-            watchdog.wait().expect("the watchdog ends");
+impl Files {
+    /// A directory for a server. `None`, loudly, where PostgreSQL is not installed.
+    pub(crate) fn new() -> Option<Self> {
+        let Some(programmes) = programmes() else {
+            let text = "no initdb and postgres in PATH or /usr/lib/postgresql/*/bin (Debian: apt install postgresql)";
+            assert!(std::env::var_os("CI").is_none(), "CI must run the PostgreSQL half: {text}");
+            eprintln!("\n*** SKIPPED: everything on PostgreSQL: {text} ***\n");
             return None;
+        };
+        let directory = tempfile::Builder::new().prefix("customerd-postgres-").tempdir().expect("a directory").keep();
+        let user = unprivileged();
+        if let Some((uid, gid)) = user {
+            chown(&directory, Some(uid), Some(gid)).expect("root may give a directory away");
         }
-        line.clear();
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700)).expect("own directory");
+        Some(Self { programmes, directory, user })
     }
-    None
-}
 
-fn command(programme: &Path, directory: &Path, user: Option<(u32, u32)>) -> Command {
-    let mut command = Command::new(programme);
-    command.current_dir(directory).env("LC_ALL", "C").env("HOME", directory);
-    if let Some((uid, gid)) = user {
-        command.uid(uid).gid(gid);
+    /// The files of an empty cluster, whose owner is `postgres`.
+    pub(crate) fn initialise(&self) {
+        self.run(
+            "initdb",
+            &["--pgdata=data", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"],
+        );
     }
-    command
+
+    /// Runs one of PostgreSQL's programmes to its end.
+    pub(crate) fn run(&self, programme: &str, arguments: &[&str]) {
+        let output = self.command(&self.programmes.join(programme)).args(arguments).output().expect("it runs");
+        assert!(output.status.success(), "{programme}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// The process id of the running server, and its shared memory segment.
+    #[allow(dead_code, reason = "only what fails over kills one")]
+    pub(crate) fn process(&self) -> (String, String) {
+        let file = std::fs::read_to_string(self.directory.join("data/postmaster.pid")).expect("the server runs");
+        let lines: Vec<_> = file.lines().collect();
+        let segment = lines[6].split_whitespace().last().expect("key and id");
+        (lines[0].to_owned(), segment.to_owned())
+    }
+
+    /// Starts a server on the files.
+    pub(crate) fn serve(self, settings: &str) -> Server {
+        // Between finding a free port and using it somebody else may take it.
+        let started = (0..5).find_map(|_| self.try_serve(settings));
+        let (port, watchdog) = started.expect("PostgreSQL starts (its log is above)");
+        Server { port, files: self, _watchdog: watchdog }
+    }
+
+    /// Runs the server under a shell that waits for the end of its input.
+    #[allow(clippy::zombie_processes, reason = "the watchdog ends with this process; one that failed is waited for")]
+    fn try_serve(&self, settings: &str) -> Option<(u16, Child)> {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let port = free.expect("a free port").port();
+        let script = format!(
+            "{postgres} -D data -p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
+             -c max_connections=300 -c log_min_messages=log -c log_checkpoints=off {settings} & server=$!
+             read -r nothing; kill -QUIT $server; wait $server; cd /; [ -n \"$nothing\" ] || rm -rf {directory}",
+            postgres = self.programmes.join("postgres").display(),
+            directory = self.directory.display(),
+        );
+        let mut watchdog = self
+            .command(Path::new("/bin/sh"))
+            .args(["-c", &script])
+            // Not in the terminal's group: an interrupt ends this process, and that ends the server.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("sh runs");
+        let mut log = BufReader::new(watchdog.stderr.take().expect("piped"));
+        let mut line = String::new();
+        while log.read_line(&mut line).expect("the log is text") > 0 {
+            // A standby says which connections: read-only ones.
+            if line.contains("database system is ready to accept ") {
+                std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+                return Some((port, watchdog));
+            }
+            if line.contains("FATAL") {
+                eprint!("postgres: {line}");
+                // A word instead of the end of input keeps the directory for the next attempt.
+                use std::io::Write;
+                writeln!(watchdog.stdin.take().expect("piped"), "again").expect("the watchdog reads");
+                watchdog.wait().expect("the watchdog ends");
+                return None;
+            }
+            line.clear();
+        }
+        None
+    }
+
+    fn command(&self, programme: &Path) -> Command {
+        let mut command = Command::new(programme);
+        command.current_dir(&self.directory).env("LC_ALL", "C").env("HOME", &self.directory);
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
 }
 
 /// The directory with `initdb` and `postgres`.

@@ -13,11 +13,12 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::Received;
 use super::verify::Keys;
+use super::{Partner, Received};
 
 /// What was heard of an event at one path.
 #[derive(Debug, Clone, Default)]
@@ -85,6 +86,14 @@ impl Ledger {
         *self.0.keys.lock().unwrap() = Some(keys.clone());
     }
 
+    /// Subscribes a path to what becomes of customers.
+    pub async fn subscribe(&self, partner: &Partner, path: &str) {
+        let keys = Keys::read(&partner.get("/.well-known/jwks.json").bare().await.is(200).json());
+        let body = json!({"callbackUrl": self.url(path), "types": ["customer.updated"]});
+        let webhook = partner.put("/v1/webhooks", &body).await.is(200).json();
+        self.expect(path, webhook["secret"].as_str().unwrap(), &keys);
+    }
+
     /// From now on nobody is answered ...
     pub fn close(&self) {
         self.0.open.send_replace(false);
@@ -110,6 +119,14 @@ impl Ledger {
         let reached = arrived.wait_for(|_| wanted(&self.books()));
         let reached = tokio::time::timeout(Duration::from_secs(600), reached).await;
         reached.expect("the deliveries do not come").unwrap();
+    }
+
+    /// Waits until these events have come to a path, were verified and taken.
+    pub async fn until_taken(&self, path: &str, events: &[String]) {
+        let wanted: Vec<_> = events.iter().map(|id| (path.to_owned(), id.clone())).collect();
+        let is_taken = |books: &Books, key| books.get(key).is_some_and(|entry| entry.answers.last() == Some(&204));
+        self.until(|books| wanted.iter().all(|key| is_taken(books, key))).await;
+        assert_eq!(self.wrong(), Vec::<String>::new());
     }
 }
 

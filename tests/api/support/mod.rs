@@ -7,6 +7,7 @@ mod answer;
 mod call;
 pub mod half;
 mod ledger;
+pub mod load;
 mod partner;
 mod proxy;
 mod receiver;
