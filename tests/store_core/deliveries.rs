@@ -1,5 +1,7 @@
 //! Deliveries: who may send them, what is due, and what is recorded of attempts.
 
+mod rows;
+
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
@@ -14,7 +16,6 @@ use customerd::domain::reach::Reach;
 use customerd::domain::webhook::{DisabledReason, Settings, Subscription, WebhookType};
 use customerd::store::deliveries::{self, Attempted, Due, Lease, Scan};
 use customerd::store::{Change, Connection as _, Error, Store, Tx, events, nodes, webhooks};
-use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use crate::support::stores::{TestStore, on_both};
@@ -235,35 +236,6 @@ async fn many_attempts_are_recorded_at_once(test: TestStore) {
     let attempts = due.iter().map(|due| attempted(due, of(FIRST, 1, 1), (204, at(1000))));
     store.transact(&Record(attempts.collect())).await.unwrap();
     assert_eq!((due.len(), open(store).await), (deliveries::RECORDED, (0, 0)));
-}
-
-/// Rows of deliveries that the server has read so far, as sessions that have ended counted them.
-async fn rows_read(url: &str) -> i64 {
-    let mut admin = PgConnection::connect(url).await.unwrap();
-    let read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'deliveries'";
-    let end = "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity \
-        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
-    sqlx::raw_sql(end).execute(&mut admin).await.unwrap();
-    sqlx::query_scalar(read).fetch_one(&mut admin).await.unwrap()
-}
-
-/// The planner knows nothing of a table that was not analysed yet.
-#[tokio::test(flavor = "multi_thread")]
-async fn postgres_reads_only_the_deliveries_that_it_records() {
-    let Some(test) = TestStore::postgres().await else { return };
-    let store = &test.store;
-    scene(store).await;
-    enter(store, 1).await;
-    trials(store, FIRST, 1..=4_000).await;
-    lease(store, 1, &[FIRST]).await.unwrap();
-    let scan = Scan { webhook_id: FIRST, fifo: false, after: (at(0), Uuid::nil()), limit: 100 };
-    let due = deliveries::due(&mut store.reader().await.unwrap(), scan, at(4_000)).await.unwrap();
-    let before = rows_read(&test.url).await;
-    let attempts = due.iter().map(|due| attempted(due, of(FIRST, 1, 1), (204, at(4_000))));
-    store.transact(&Record(attempts.collect())).await.unwrap();
-    let read = rows_read(&test.url).await - before;
-    // Their number is filled up in the statement.
-    assert!((100..=128).contains(&read), "{read} rows were read to record 100 attempts");
 }
 
 async fn only_what_waits_is_pending(test: TestStore) {
