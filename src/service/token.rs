@@ -4,9 +4,13 @@
 //! A token names the generation of the credentials it was issued under. A change of credentials raises the generation,
 //! which every request compares, so that earlier tokens die at once and no list of them is kept.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::domain::{Code, Error, Timestamp};
@@ -16,6 +20,8 @@ use crate::store::keyring::ServiceKey;
 pub(crate) const LIFE: i64 = 3600;
 /// How far the clocks of two nodes may be apart, seconds.
 const MAX_SKEW: i64 = 60;
+/// Verified tokens remembered at most; past that all are forgotten.
+const REMEMBERED: usize = 10_000;
 
 /// What a valid token says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +39,13 @@ pub(crate) struct Tokens {
     /// The first signs.
     keys: Vec<TokenKey>,
     validation: Validation,
+    /// What verified tokens say, by their SHA-256: a partner sends the same one for an hour, and to decode it again takes longer than
+    /// most else that a request needs.
+    verified: Mutex<HashMap<[u8; 32], Verified>>,
 }
+
+/// What a token says that one of the keys has signed, and until when that key verifies.
+type Verified = (Claims, Option<Timestamp>);
 
 struct TokenKey {
     kid: String,
@@ -54,7 +66,7 @@ impl Tokens {
             let (encoding, decoding) = (EncodingKey::from_secret(secret), DecodingKey::from_secret(secret));
             TokenKey { kid: key.kid.clone(), encoding, decoding, until: key.verifies_until }
         });
-        Self { keys: keys.collect(), validation }
+        Self { keys: keys.collect(), validation, verified: Mutex::default() }
     }
 
     /// A token for the programme's credentials of that generation, and when it ends.
@@ -76,19 +88,37 @@ impl Tokens {
     /// The claims of a token that we issued and that has not ended.
     pub(crate) fn read(&self, token: &str, now: Timestamp) -> Result<Claims, Error> {
         let unknown = || refused("The bearer token is not one of ours.");
-        // The header is decoded along with the claims: usually there is only one key, and it is the right one.
-        let read = |key: &TokenKey| {
-            let token = jsonwebtoken::decode::<Claims>(token, &key.decoding, &self.validation).ok()?;
-            let named = token.header.kid.is_none_or(|kid| kid == key.kid);
-            named.then_some((token.claims, key.until))
-        };
-        let (claims, until) = self.keys.iter().find_map(read).ok_or_else(unknown)?;
+        let (claims, until) = self.verified(token).ok_or_else(unknown)?;
         if claims.exp <= now.unix_seconds() {
             return Err(refused("The bearer token has expired."));
         }
         // We issue none that lives longer, nor one that outlives its key: who has a key that was lost gains an hour at most.
         let latest = until.map_or(now.unix_seconds() + LIFE + MAX_SKEW, Timestamp::unix_seconds);
         if claims.exp > latest { Err(unknown()) } else { Ok(claims) }
+    }
+
+    /// What a token says that one of our keys has signed.
+    fn verified(&self, token: &str) -> Option<Verified> {
+        let digest = Sha256::digest(token).into();
+        if let Some(known) = self.memory().get(&digest) {
+            return Some(*known);
+        }
+        // The header is decoded along with the claims: usually there is only one key, and it is the right one.
+        let verified = self.keys.iter().find_map(|key| {
+            let token = jsonwebtoken::decode::<Claims>(token, &key.decoding, &self.validation).ok()?;
+            let named = token.header.kid.is_none_or(|kid| kid == key.kid);
+            named.then_some((token.claims, key.until))
+        })?;
+        let mut memory = self.memory();
+        if memory.len() >= REMEMBERED {
+            memory.clear();
+        }
+        memory.insert(digest, verified);
+        Some(verified)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, HashMap<[u8; 32], Verified>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -145,6 +175,32 @@ mod tests {
         let later = Timestamp::from_unix_seconds(1_000_100);
         let (minted, _) = tokens(&[key(1, None)]).issue(Uuid::from_u128(7), 3, later).unwrap();
         assert!(rotated.read(&minted, later).is_err());
+    }
+
+    #[test]
+    fn a_token_that_is_remembered_ends_like_any_other() {
+        let now = Timestamp::from_unix_seconds(1_000_000);
+        let (old, exp) = tokens(&[key(1, None)]).issue(Uuid::from_u128(7), 3, now).unwrap();
+        let rotated = tokens(&[key(2, None), key(1, Some(exp))]);
+        for _ in 0..2 {
+            assert!(rotated.read(&old, now).is_ok());
+            assert!(rotated.read(&old, Timestamp::from_unix_seconds(exp)).is_err());
+            // As another token that differs in its signature alone.
+            let forged = format!("{}A", &old[..old.len() - 1]);
+            assert!(forged == old || rotated.read(&forged, now).is_err());
+        }
+        assert_eq!(rotated.memory().len(), 1, "what was refused is not remembered");
+    }
+
+    #[test]
+    fn memory_of_tokens_is_bounded() {
+        let tokens = tokens(&[key(1, None)]);
+        for generation in 0..=i64::try_from(REMEMBERED).unwrap() {
+            let now = Timestamp::from_unix_seconds(1_000_000);
+            let (token, _) = tokens.issue(Uuid::from_u128(7), generation, now).unwrap();
+            assert_eq!(tokens.read(&token, now).map(|claims| claims.r#gen), Ok(generation));
+        }
+        assert_eq!(tokens.memory().len(), 1);
     }
 
     #[test]

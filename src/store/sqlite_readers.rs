@@ -85,7 +85,7 @@ impl Readers {
         let pooled = self.idle.list().as_mut().and_then(Vec::pop);
         let opened = match pooled {
             Some(opened) => opened,
-            None => self.open().await?,
+            None => Box::pin(self.open()).await?,
         };
         let limit = self.limits.statement;
         Ok(SqliteReader { opened: Some(opened), idle: Arc::clone(&self.idle), limit, sound: true, _permit: permit })

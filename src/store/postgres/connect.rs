@@ -60,7 +60,8 @@ impl Servers {
     pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         let mut last = sqlx::Error::PoolClosed;
         for host in &self.hosts {
-            match deadline(self.timeout, self.connect_to(host)).await {
+            // It is large, and would be part of everything that may have to connect.
+            match deadline(self.timeout, Box::pin(self.connect_to(host))).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(error)) => last = error,
                 Err(_) => {
