@@ -45,6 +45,8 @@
 //! 5. Up: the reply as JSON, or `domain::Error` through the one table to `google.rpc.Status` and problem+json.
 //! 6. After the commit the worker wakes.
 
+#![cfg_attr(not(test), warn(clippy::large_futures))]
+
 pub mod api;
 pub mod app;
 pub mod cli;

@@ -80,6 +80,6 @@ impl Worker {
                 checkpoints::run(&engine)
             )
         };
-        engine.live(work).await;
+        engine.live(Box::pin(work)).await;
     }
 }
