@@ -1,5 +1,7 @@
 //! A partner, over signed REST and over gRPC.
 
+use std::net::SocketAddr;
+
 use base64::Engine as _;
 use bytes::Bytes;
 use customerd::api::v1::card_service_client::CardServiceClient;
@@ -7,7 +9,7 @@ use customerd::api::v1::customer_service_client::CustomerServiceClient;
 use customerd::app::Profile;
 use customerd::clock::Clock;
 use customerd::signature::{self, Algorithm, Head, Message, Param, PrivateKey, Recipe, digest};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
@@ -100,12 +102,7 @@ impl Partner {
 
     /// A connection that stays open.
     pub async fn connect(&self) -> Connection {
-        let address = self.origin.trim_start_matches("http://");
-        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        Connection(sender)
+        Connection::to(self.origin.trim_start_matches("http://").parse().unwrap()).await
     }
 
     /// A client of the gRPC door with a connection of its own.
@@ -131,10 +128,23 @@ impl Partner {
 pub struct Connection(SendRequest<Full<Bytes>>);
 
 impl Connection {
+    pub async fn to(address: SocketAddr) -> Self {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Self(sender)
+    }
+
     pub async fn send(&mut self, request: Request<Full<Bytes>>) -> (u16, Bytes) {
+        let answer = self.exchange(request).await;
+        (answer.status().as_u16(), answer.into_body())
+    }
+
+    pub async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Response<Bytes> {
         self.0.ready().await.unwrap();
         let (head, body) = self.0.send_request(request).await.unwrap().into_parts();
-        (head.status.as_u16(), body.collect().await.unwrap().to_bytes())
+        Response::from_parts(head, body.collect().await.unwrap().to_bytes())
     }
 }
 

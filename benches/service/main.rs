@@ -12,6 +12,7 @@
     reason = "a bench asks the machine for the time, prints its table and may panic; what it shares with tests is pub"
 )]
 
+mod bare_server;
 mod bystanders;
 mod client;
 mod creates;
@@ -32,6 +33,9 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+        if wanted.first().is_some_and(|first| first == bare_server::ARGUMENT) {
+            return bare_server::serve().await;
+        }
         let asked = |name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
         let mut table = Table::default();
         if asked("idle") {
