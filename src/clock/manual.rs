@@ -9,27 +9,37 @@ use tokio::sync::watch;
 use crate::domain::Timestamp;
 
 pub(super) struct Manual {
-    start: Timestamp,
-    now: watch::Sender<Timestamp>,
+    now: watch::Sender<Now>,
     seed: u64,
     drawn: AtomicU64,
 }
 
+#[derive(Clone, Copy)]
+struct Now {
+    wall: Timestamp,
+    monotonic: Duration,
+}
+
 impl Manual {
     pub(super) fn new(start: Timestamp, seed: u64) -> Self {
-        Self { start, now: watch::Sender::new(start), seed, drawn: AtomicU64::new(0) }
+        let now = Now { wall: start, monotonic: Duration::ZERO };
+        Self { now: watch::Sender::new(now), seed, drawn: AtomicU64::new(0) }
     }
 
     pub(super) fn now(&self) -> Timestamp {
-        *self.now.borrow()
+        self.now.borrow().wall
     }
 
     pub(super) fn elapsed(&self) -> Duration {
-        self.now().since(self.start)
+        self.now.borrow().monotonic
     }
 
     pub(super) fn advance(&self, by: Duration) {
-        self.now.send_modify(|now| *now = *now + by);
+        self.now.send_modify(|now| *now = Now { wall: now.wall + by, monotonic: now.monotonic + by });
+    }
+
+    pub(super) fn set(&self, wall: Timestamp) {
+        self.now.send_modify(|now| now.wall = wall);
     }
 
     /// The hash of seed and a counter, block by block.
@@ -41,12 +51,9 @@ impl Manual {
         }
     }
 
-    pub(super) async fn sleep_until(&self, moment: Timestamp) {
-        // The sender lives as long as `self`: the wait ends only when the moment has come.
-        let _ = self.now.subscribe().wait_for(|now| *now >= moment).await;
-    }
-
+    /// Waits for the monotonic time.
     pub(super) async fn sleep_to(&self, deadline: Duration) {
-        self.sleep_until(self.start + deadline).await;
+        // The sender lives as long as `self`: the wait ends only when the time has come.
+        let _ = self.now.subscribe().wait_for(|now| now.monotonic >= deadline).await;
     }
 }

@@ -5,6 +5,7 @@
 
 mod ids;
 mod manual;
+mod steady;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,8 @@ use uuid::Uuid;
 
 use crate::domain::Timestamp;
 use manual::Manual;
+pub use steady::Bounds;
+use steady::Steady;
 
 /// Time, ids and randomness. Cheap to clone; clones share one clock.
 #[derive(Clone)]
@@ -24,11 +27,29 @@ pub struct Clock(Arc<Inner>);
 struct Inner {
     source: Source,
     last_id: Mutex<u128>,
+    steady: Mutex<Steady>,
 }
 
 enum Source {
     System { start: std::time::Instant },
     Manual(Manual),
+}
+
+impl Source {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
+    fn now(&self) -> Timestamp {
+        match self {
+            Self::System { .. } => Timestamp::EPOCH + std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
+            Self::Manual(manual) => manual.now(),
+        }
+    }
+
+    fn monotonic(&self) -> Duration {
+        match self {
+            Self::System { start } => start.elapsed(),
+            Self::Manual(manual) => manual.elapsed(),
+        }
+    }
 }
 
 /// A [`Clock::timeout`] ran out.
@@ -50,7 +71,8 @@ impl Clock {
     }
 
     fn with(source: Source) -> Self {
-        Self(Arc::new(Inner { source, last_id: Mutex::new(0) }))
+        let steady = Mutex::new(Steady::new(source.now(), source.monotonic()));
+        Self(Arc::new(Inner { source, last_id: Mutex::new(0), steady }))
     }
 
     /// Moves a manual clock forward and wakes what slept until then. A system clock goes on by itself: false, and
@@ -65,21 +87,33 @@ impl Clock {
         }
     }
 
-    /// The present moment, in microseconds. May go back when the machine's clock is set.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
-    pub fn now(&self) -> Timestamp {
+    /// Sets a manual clock, as somebody sets a machine's: the [monotonic time](Self::monotonic) goes on, and who sleeps sleeps
+    /// on. A system clock is set elsewhere: false, and nothing happens.
+    pub fn set(&self, now: Timestamp) -> bool {
         match &self.0.source {
-            Source::System { .. } => Timestamp::EPOCH + std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
-            Source::Manual(manual) => manual.now(),
+            Source::System { .. } => false,
+            Source::Manual(manual) => {
+                manual.set(now);
+                true
+            }
         }
+    }
+
+    /// The present moment, in microseconds. May go back when the machine's clock is set.
+    pub fn now(&self) -> Timestamp {
+        self.0.source.now()
     }
 
     /// Time since this clock was made; never goes back. The difference of two calls is a latency.
     pub fn monotonic(&self) -> Duration {
-        match &self.0.source {
-            Source::System { start } => start.elapsed(),
-            Source::Manual(manual) => manual.elapsed(),
-        }
+        self.0.source.monotonic()
+    }
+
+    /// Between which times it is: the present moment, and what it would be had the machine's clock not been set within the last ten
+    /// minutes. For what must be forgotten neither early nor late by a clock that is wrong for a moment.
+    pub fn bounds(&self) -> Bounds {
+        let mut steady = self.0.steady.lock().unwrap_or_else(PoisonError::into_inner);
+        steady.bounds(self.now(), self.monotonic())
     }
 
     /// A UUIDv7 (RFC 9562) of the present moment, greater than every earlier one of this clock, even when time goes back.
@@ -141,7 +175,7 @@ impl Clock {
     pub async fn sleep(&self, duration: Duration) {
         match &self.0.source {
             Source::System { .. } => tokio::time::sleep(duration).await,
-            Source::Manual(manual) => manual.sleep_until(manual.now() + duration).await,
+            Source::Manual(manual) => manual.sleep_to(manual.elapsed() + duration).await,
         }
     }
 

@@ -262,7 +262,7 @@ impl Api {
                     unscoped: cx.caller.unscoped_keys(),
                     key,
                     fingerprints: &fingerprints,
-                    now: cx.now,
+                    now: self.clock.bounds(),
                     request_id,
                     standing: cx.caller.standing(),
                 };
@@ -294,7 +294,7 @@ impl Api {
         }
         let (left, taken) = match &self.rate {
             Some(rate) => {
-                let (left, taken) = rate.take(caller.programme().id, now);
+                let (left, taken) = rate.take(caller.programme().id, self.clock.monotonic());
                 (Some(left), taken)
             }
             None => (None, Ok(())),

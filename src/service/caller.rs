@@ -14,6 +14,7 @@ use super::revocation::Basis;
 use super::token::refused;
 use crate::api::access::{Rpc, Signature};
 use crate::api::metadata;
+use crate::clock::Bounds;
 use crate::domain::operator::{Operator, Role};
 use crate::domain::programme::Programme;
 use crate::domain::{Code, Error, Timestamp};
@@ -203,7 +204,12 @@ async fn check_unsigned(
         (Some("unchecked"), Signature::Optional) => false,
         (Some("unsigned"), Signature::AfterFirstKey | Signature::Optional) => {
             let mut reader = api.store.reader().await?;
-            let slot = idempotency_key(metadata)?.map(|key| Slot { scope: programme.id, key, now, expires_at: now });
+            let slot = idempotency_key(metadata)?.map(|key| Slot {
+                scope: programme.id,
+                key,
+                now: api.clock.bounds().earliest,
+                expires_at: now,
+            });
             signing_keys::any(&mut reader, programme.id).await?
                 && match slot {
                     Some(slot) => idempotency::get(&mut reader, slot).await?.is_none(),
@@ -245,7 +251,8 @@ async fn verify(
     // A second more, because ages are counted in whole seconds.
     let life = std::time::Duration::from_secs((MAX_AGE + MAX_SKEW + 1).unsigned_abs());
     let (programme_id, key_id) = (programme.id, candidate.key_id());
-    let nonce = UseNonce(Nonce { programme_id, key_id, nonce, now, expires_at: now + life });
+    let Bounds { earliest, latest } = api.clock.bounds();
+    let nonce = UseNonce(Nonce { programme_id, key_id, nonce, now: earliest, expires_at: latest + life });
     if api.store.transact(&nonce).await? {
         return Ok(key_id.to_owned());
     }

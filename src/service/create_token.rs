@@ -1,5 +1,7 @@
 //! CreateToken: API key and secret for a bearer token. The one call without a caller.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 use tokio::sync::OwnedMutexGuard;
 use tonic::{Request, Response, Status};
@@ -11,7 +13,7 @@ use super::failure::Outcome;
 use super::fair_queue::Applicant;
 use super::{Api, password};
 use crate::api::v1::{CreateTokenRequest, CreateTokenResponse};
-use crate::domain::{Code, Error, Timestamp, Violation};
+use crate::domain::{Code, Error, Violation};
 use crate::store::programmes::{self, Credentials};
 
 pub(super) async fn create_token(
@@ -38,27 +40,22 @@ async fn exchange(api: &Api, client: Client, request: CreateTokenRequest) -> Out
     if !missing.is_empty() {
         return Err(Error::violations(missing).into());
     }
-    let now = api.clock.now();
     // Texts that are no UUID count as one key: they cannot be anybody's.
     let api_key = Uuid::try_parse(&request.api_key).unwrap_or_default();
     let known = programmes::credentials(&mut api.store.reader().await?, api_key).await?;
-    if !right(api, Applicant { client, api_key }, secret, (known.as_ref(), now)).await? {
+    if !right(api, Applicant { client, api_key }, secret, known.as_ref()).await? {
         return Err(Error::new(Code::CredentialsInvalid, "The API key and secret do not belong together.").into());
     }
     let known = known.ok_or_else(Error::internal)?;
-    let (token, exp) = api.keys().tokens.issue(known.id, known.generation, now)?;
+    let (token, exp) = api.keys().tokens.issue(known.id, known.generation, api.clock.now())?;
     let expires_at = u32::try_from(exp).unwrap_or(u32::MAX);
     Ok(CreateTokenResponse { token, expires_at, token_type: "Bearer".into() })
 }
 
 /// Whether the secret is that of the credentials. Without credentials: never, in the same time. An applicant that has no
 /// guesses left waits for its turn; only then, and only where the secret is wrong, is it told so.
-async fn right(
-    api: &Api,
-    who: Applicant,
-    secret: SecretString,
-    (known, now): (Option<&Credentials>, Timestamp),
-) -> Outcome<bool> {
+async fn right(api: &Api, who: Applicant, secret: SecretString, known: Option<&Credentials>) -> Outcome<bool> {
+    let now = api.clock.monotonic();
     let attempt = Attempt { api, who, secret, hash: known.map(|known| known.api_secret_hash.clone()) };
     let refused = {
         let _checking = attempt.lock().await;
@@ -82,7 +79,7 @@ async fn right(
     let Some(wait) = api.guesses.queue(&who, now) else { return Err(refused.into()) };
     api.clock.sleep(wait).await;
     let _checking = attempt.lock().await;
-    let now = api.clock.now();
+    let now = api.clock.monotonic();
     let right = match attempt.known(now) {
         Some(right) => right,
         None => attempt.verify(now).await?,
@@ -110,7 +107,7 @@ impl Attempt<'_> {
     }
 
     /// Whether the secret was right when it was last checked, if that was lately.
-    fn known(&self, now: Timestamp) -> Option<bool> {
+    fn known(&self, now: Duration) -> Option<bool> {
         let recent = &self.api.recent_secrets;
         if self.hash.is_some() && recent.knows(self.credentials(), &self.secret, now) {
             return Some(true);
@@ -119,7 +116,7 @@ impl Attempt<'_> {
     }
 
     /// Compares it with the hash, and remembers the result.
-    async fn verify(&self, now: Timestamp) -> Outcome<bool> {
+    async fn verify(&self, now: Duration) -> Outcome<bool> {
         let right = password::verify(self.who, self.secret.clone(), self.hash.clone()).await?;
         if right {
             self.api.recent_secrets.remember(self.credentials(), &self.secret, now);

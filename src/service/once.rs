@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::failure::{Failure, Outcome};
 use crate::api::error;
-use crate::domain::{self, Timestamp};
+use crate::clock::Bounds;
+use crate::domain;
 use crate::store::idempotency::{self, Conditions, Slot, Stored};
 use crate::store::{self, Precondition, Store, Tx};
 
@@ -58,7 +59,7 @@ pub(crate) struct Key<'a> {
     pub(crate) key: Uuid,
     /// Keyed hashes over the call and its message, by each live key: the first is what is stored.
     pub(crate) fingerprints: &'a [Vec<u8>],
-    pub(crate) now: Timestamp,
+    pub(crate) now: Bounds,
     pub(crate) request_id: Option<&'a str>,
     /// What must still hold when the change commits, where it was not asked before.
     pub(crate) standing: Option<&'a Precondition>,
@@ -122,7 +123,8 @@ fn replay<T: Message + Default>(stored: &Stored, key: Key<'_>) -> Outcome<Result
 
 impl Key<'_> {
     fn slot(&self) -> Slot {
-        Slot { scope: self.scope, key: self.key, now: self.now, expires_at: self.now + LIFE }
+        let Bounds { earliest, latest } = self.now;
+        Slot { scope: self.scope, key: self.key, now: earliest, expires_at: latest + LIFE }
     }
 
     /// Keeps a response in the transaction that it is the response to.

@@ -10,7 +10,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::domain::Timestamp;
 
 /// How long one is remembered. Partners sign in about once an hour.
 const LIFE: Duration = Duration::from_hours(24);
@@ -21,9 +20,9 @@ const LIMIT: usize = 10_000;
 /// makes and nobody else has. New credentials have another hash, so that the old secret is not right by memory either.
 pub(crate) struct RecentSecrets {
     key: hmac::Key,
-    tags: Mutex<HashMap<Uuid, (hmac::Tag, Timestamp)>>,
+    tags: Mutex<HashMap<Uuid, (hmac::Tag, Duration)>>,
     /// Secrets that were wrong, by [`Self::tag`]: who goes on with an old one needs no second password hash either.
-    wrong: Mutex<HashMap<Vec<u8>, Timestamp>>,
+    wrong: Mutex<HashMap<Vec<u8>, Duration>>,
     /// A lock for every secret that is being checked.
     in_flight: Mutex<HashMap<Vec<u8>, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -39,9 +38,9 @@ impl RecentSecrets {
     }
 
     /// Whether `secret` was found to be the one behind `hash` lately.
-    pub(crate) fn knows(&self, (api_key, hash): (Uuid, &str), secret: &SecretString, now: Timestamp) -> bool {
+    pub(crate) fn knows(&self, (api_key, hash): (Uuid, &str), secret: &SecretString, now: Duration) -> bool {
         let tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
-        let live = tags.get(&api_key).filter(|(_, at)| now.since(*at) < LIFE);
+        let live = tags.get(&api_key).filter(|(_, at)| now.saturating_sub(*at) < LIFE);
         live.is_some_and(|(tag, _)| hmac::verify(&self.key, &content(hash, secret), tag.as_ref()).is_ok())
     }
 
@@ -64,7 +63,7 @@ impl RecentSecrets {
     }
 
     /// Remembers that `secret` is the one behind `hash`.
-    pub(crate) fn remember(&self, (api_key, hash): (Uuid, &str), secret: &SecretString, now: Timestamp) {
+    pub(crate) fn remember(&self, (api_key, hash): (Uuid, &str), secret: &SecretString, now: Duration) {
         let tag = hmac::sign(&self.key, &content(hash, secret));
         let mut tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
         forget_oldest(&mut tags, |(_, at)| *at);
@@ -78,7 +77,7 @@ impl RecentSecrets {
     }
 
     /// Remembers that `secret` is not the one behind `hash`.
-    pub(crate) fn remember_wrong(&self, credentials: (Uuid, &str), secret: &SecretString, now: Timestamp) {
+    pub(crate) fn remember_wrong(&self, credentials: (Uuid, &str), secret: &SecretString, now: Duration) {
         let tag = self.tag(credentials, secret);
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         forget_oldest(&mut wrong, |at| *at);
@@ -93,7 +92,7 @@ impl RecentSecrets {
 }
 
 /// Makes room for one more.
-fn forget_oldest<K: Clone + Eq + Hash, V>(all: &mut HashMap<K, V>, at: impl Fn(&V) -> Timestamp) {
+fn forget_oldest<K: Clone + Eq + Hash, V>(all: &mut HashMap<K, V>, at: impl Fn(&V) -> Duration) {
     if all.len() >= LIMIT {
         let oldest = all.iter().min_by_key(|(_, value)| at(value)).map(|(key, _)| key.clone());
         oldest.map(|oldest| all.remove(&oldest));
@@ -108,11 +107,12 @@ fn content(hash: &str, secret: &SecretString) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Timestamp;
 
     #[test]
     fn only_the_same_secret_of_the_same_credentials_and_not_for_ever() {
-        let start = Timestamp::from_unix_seconds(1_000_000);
-        let recent = RecentSecrets::new(&Clock::manual(start, 1));
+        let start = Duration::from_secs(1_000_000);
+        let recent = RecentSecrets::new(&Clock::manual(Timestamp::EPOCH, 1));
         let key = Uuid::from_u128(1);
         recent.remember((key, "$hash"), &"right".into(), start);
         assert!(recent.knows((key, "$hash"), &"right".into(), start + LIFE / 2));
@@ -126,7 +126,7 @@ mod tests {
     fn a_wrong_secret_is_wrong_for_its_credentials_alone() {
         let recent = RecentSecrets::new(&Clock::manual(Timestamp::EPOCH, 1));
         let key = Uuid::from_u128(1);
-        recent.remember_wrong((key, "$hash"), &"wrong".into(), Timestamp::EPOCH);
+        recent.remember_wrong((key, "$hash"), &"wrong".into(), Duration::ZERO);
         assert!(recent.was_wrong((key, "$hash"), &"wrong".into()));
         assert!(!recent.was_wrong((key, "$hash"), &"other".into()));
         assert!(!recent.was_wrong((key, "$new"), &"wrong".into()), "it may be what the new credentials have");
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let recent = RecentSecrets::new(&Clock::manual(Timestamp::EPOCH, 1));
-        let at = |key: usize| Timestamp::from_unix_seconds(key as i64);
+        let at = |key: usize| Duration::from_secs(key as u64);
         for key in 0..=LIMIT {
             recent.remember_wrong((Uuid::nil(), ""), &key.to_string().into(), at(key));
             recent.remember((Uuid::from_u128(key as u128), ""), &"".into(), at(key));

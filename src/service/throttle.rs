@@ -1,4 +1,5 @@
-//! Slows down who fails to authenticate, and holds programmes to their rate. Per node, in memory, bounded.
+//! Slows down who fails to authenticate, and holds programmes to their rate. Per node, in memory, bounded. Times are monotonic: who
+//! sets the machine's clock makes nobody wait.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::fair_queue::Applicant;
-use crate::domain::{Code, Error, Timestamp};
+use crate::domain::{Code, Error};
 
 /// Callers remembered at most; past that, those that have been quiet longest make room.
 const REMEMBERED: usize = 10_000;
@@ -17,7 +18,7 @@ pub(crate) struct Gcra<K> {
     burst: u32,
     interval: Duration,
     /// The theoretical arrival time of each key's next action.
-    due: Mutex<HashMap<K, Timestamp>>,
+    due: Mutex<HashMap<K, Duration>>,
 }
 
 impl<K: Hash + Eq + Clone> Gcra<K> {
@@ -30,7 +31,7 @@ impl<K: Hash + Eq + Clone> Gcra<K> {
     }
 
     /// Counts an action of `key`, or says how long it has to wait: callers at the same time cannot pass together.
-    pub(crate) fn take(&self, key: &K, now: Timestamp) -> Option<Duration> {
+    pub(crate) fn take(&self, key: &K, now: Duration) -> Option<Duration> {
         let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = self.wait_in(&all, key, now);
         if wait.is_none() {
@@ -40,9 +41,9 @@ impl<K: Hash + Eq + Clone> Gcra<K> {
     }
 
     /// Books the next action of `key`, one per interval, and says how long to wait for it. `None` where `burst` are booked.
-    fn book(&self, key: &K, now: Timestamp) -> Option<Duration> {
+    fn book(&self, key: &K, now: Duration) -> Option<Duration> {
         let mut all = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = all.get(key).map_or(Duration::ZERO, |due| due.since(now));
+        let wait = all.get(key).map_or(Duration::ZERO, |due| due.saturating_sub(now));
         (wait < self.allowance()).then(|| {
             self.count_in(&mut all, key, now);
             wait
@@ -52,17 +53,17 @@ impl<K: Hash + Eq + Clone> Gcra<K> {
     /// Takes an action back that was counted and did not count after all.
     pub(crate) fn refund(&self, key: &K) {
         if let Some(due) = self.due.lock().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
-            *due = *due - self.interval;
+            *due = due.saturating_sub(self.interval);
         }
     }
 
-    fn wait_in(&self, all: &HashMap<K, Timestamp>, key: &K, now: Timestamp) -> Option<Duration> {
+    fn wait_in(&self, all: &HashMap<K, Duration>, key: &K, now: Duration) -> Option<Duration> {
         let earliest = *all.get(key)? + self.interval;
         let limit = now + self.allowance();
-        (earliest > limit).then(|| earliest.since(limit))
+        (earliest > limit).then(|| earliest.saturating_sub(limit))
     }
 
-    fn count_in(&self, all: &mut HashMap<K, Timestamp>, key: &K, now: Timestamp) {
+    fn count_in(&self, all: &mut HashMap<K, Duration>, key: &K, now: Duration) {
         if all.len() >= REMEMBERED && !all.contains_key(key) {
             all.retain(|_, due| *due > now);
             if all.len() >= REMEMBERED {
@@ -76,9 +77,9 @@ impl<K: Hash + Eq + Clone> Gcra<K> {
     }
 
     /// How many actions `key` has left at once, and the time until all are back.
-    fn left(&self, key: &K, now: Timestamp) -> (u32, Duration) {
+    fn left(&self, key: &K, now: Duration) -> (u32, Duration) {
         let due = self.due.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied().unwrap_or(now);
-        let used = due.since(now);
+        let used = due.saturating_sub(now);
         let used_up = used.as_nanos().div_ceil(self.interval.as_nanos().max(1));
         (self.burst.saturating_sub(u32::try_from(used_up).unwrap_or(u32::MAX)), used)
     }
@@ -110,7 +111,7 @@ impl Guesses {
 
     /// Counts a guess as wrong before it is checked, or refuses it: of those that come at the same time, no more are checked
     /// than of those that come one after another.
-    pub(super) fn reserve(&self, who: &Applicant, now: Timestamp) -> Result<(), Error> {
+    pub(super) fn reserve(&self, who: &Applicant, now: Duration) -> Result<(), Error> {
         match self.at_once.take(who, now) {
             Some(wait) => Err(Error::new(
                 Code::AuthenticationThrottled,
@@ -122,7 +123,7 @@ impl Guesses {
     }
 
     /// How long a guess that was refused waits for its turn to be checked all the same. `None` where too many wait.
-    pub(super) fn queue(&self, who: &Applicant, now: Timestamp) -> Option<Duration> {
+    pub(super) fn queue(&self, who: &Applicant, now: Duration) -> Option<Duration> {
         self.late_of_client.book(&who.client, now)?;
         let wait = self.late.book(who, now);
         if wait.is_none() {
@@ -159,7 +160,7 @@ impl Rate {
     }
 
     /// Counts a request of the programme, or refuses it.
-    pub(crate) fn take(&self, programme_id: uuid::Uuid, now: Timestamp) -> (Left, Result<(), Error>) {
+    pub(crate) fn take(&self, programme_id: uuid::Uuid, now: Duration) -> (Left, Result<(), Error>) {
         let taken = match self.gcra.take(&programme_id, now) {
             Some(wait) => Err(Error::new(
                 Code::RateLimited,
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn five_wrong_guesses_at_once_then_one_every_ten_seconds() {
         let (guesses, who) = (Guesses::new(), who(1, 1));
-        let at = Timestamp::from_unix_seconds;
+        let at = Duration::from_secs;
         for _ in 0..5 {
             assert_eq!(guesses.reserve(&who, at(0)), Ok(()));
         }
@@ -202,7 +203,7 @@ mod tests {
 
     #[test]
     fn nobody_is_limited_by_the_guesses_of_others() {
-        let (guesses, now) = (Guesses::new(), Timestamp::EPOCH);
+        let (guesses, now) = (Guesses::new(), Duration::ZERO);
         while guesses.reserve(&who(1, 1), now).is_ok() {}
         assert_eq!(guesses.reserve(&who(2, 1), now), Ok(()));
         assert_eq!(guesses.reserve(&who(1, 2), now), Ok(()));
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn refused_guesses_wait_for_a_turn_and_not_too_many_of_them() {
-        let (guesses, now) = (Guesses::new(), Timestamp::EPOCH);
+        let (guesses, now) = (Guesses::new(), Duration::ZERO);
         let all = |client, key| std::iter::from_fn(|| guesses.queue(&who(client, key), now)).collect::<Vec<_>>();
         assert_eq!(all(1, 1), (0..16).map(Duration::from_secs).collect::<Vec<_>>());
         // Another key of the client has turns of its own, until the client has taken its share.
@@ -225,7 +226,7 @@ mod tests {
     fn a_rate_comes_back_with_time() {
         let rate = Rate::new(2, Duration::from_secs(10));
         let who = uuid::Uuid::from_u128(1);
-        let at = Timestamp::from_unix_seconds;
+        let at = Duration::from_secs;
         assert_eq!(rate.take(who, at(0)).0.limit, "\"programme\";r=1;t=5");
         assert_eq!(rate.take(who, at(0)).0.limit, "\"programme\";r=0;t=10");
         let (left, taken) = rate.take(who, at(0));
@@ -238,7 +239,7 @@ mod tests {
     fn memory_is_bounded() {
         let gcra = Gcra::new(1, Duration::from_secs(1));
         for key in 0..REMEMBERED + 10 {
-            gcra.take(&key, Timestamp::EPOCH);
+            gcra.take(&key, Duration::ZERO);
         }
         assert!(gcra.due.lock().unwrap().len() <= REMEMBERED);
     }

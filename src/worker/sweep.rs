@@ -41,7 +41,7 @@ impl What {
 }
 
 async fn sweep(engine: &Engine, what: What) -> Result<(), Error> {
-    let batch = Batch { what, now: engine.clock().now() };
+    let batch = Batch { what, now: engine.clock().bounds().earliest };
     let mut all = 0;
     loop {
         let gone = engine.store().transact(&batch).await?;
