@@ -158,15 +158,7 @@ impl Bench {
 
     fn task(&self, customer_id: Uuid, now: Timestamp) -> NewTask {
         let (id, programme_id) = (self.clock.id(), self.programme_id);
-        NewTask {
-            id,
-            kind: Kind::Screening,
-            programme_id,
-            customer_id,
-            entity_id: customer_id,
-            run_at: now,
-            created_at: now,
-        }
+        NewTask { id, kind: Kind::Screening, programme_id, customer_id, entity_id: customer_id, created_at: now }
     }
 
     async fn fill(self: &Arc<Self>, status: Status, with_task: bool) -> Vec<Uuid> {

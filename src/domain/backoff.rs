@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// How long deliveries are retried, counted from when the event fell due: after that they are dead.
+/// How long deliveries are retried, from their first attempt on: after that they are dead. What counts is how long they were to wait,
+/// not what the clock says: see [`Delivery::settle`](super::delivery::Delivery::settle).
 pub const WINDOW: Duration = Duration::from_hours(24);
 
 /// The longest wait that a receiver may ask for with `Retry-After`; more is cut to this.
@@ -20,7 +21,7 @@ const CEILING: Duration = Duration::from_hours(4);
 pub struct Failure {
     /// Attempts made in this window, the failed one included: at least 1.
     pub attempts: u32,
-    /// Time since the delivery fell due.
+    /// How much of the window is spent.
     pub elapsed: Duration,
     /// The receiver's `Retry-After`, if it sent one.
     pub retry_after: Option<Duration>,

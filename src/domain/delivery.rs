@@ -105,8 +105,8 @@ pub struct Delivery {
     pub attempts: Vec<Attempt>,
     /// How many of them belong to the present window.
     pub tries: u32,
-    /// When the present window began: with its first attempt, and before that when the delivery fell due. So what a disabled
-    /// subscription or a stopped service kept waiting for days has a whole window all the same.
+    /// When the present window began: with its first attempt, and before that when the delivery fell due. Moved on by what was no
+    /// part of the window: see [`Self::settle`].
     pub due_since: Timestamp,
     /// When the next attempt is due; present while pending.
     pub next_attempt_at: Option<Timestamp>,
@@ -128,19 +128,21 @@ impl Delivery {
 
     /// Records an attempt and moves on: 2xx delivered; 410 dead, as the receiver said so for good; else pending until the
     /// backoff's next moment, or dead when its window is over.
+    ///
+    /// The window is spent by attempts and by the waits that were asked for between them, never by what the clock says alone: a clock
+    /// that is a day ahead for a moment ends no window, and what a disabled subscription or a stopped service kept waiting for days has
+    /// the attempts that it would have had.
     pub fn settle(&mut self, attempt: Attempt, pace: Pace) -> Outcome {
         let (outcome, now) = (attempt.outcome(), attempt.ended_at());
-        self.due_since = if self.tries == 0 { attempt.at } else { self.due_since + pace.paused };
+        let elapsed = self.spent(attempt.at, pace.paused) + now.since(attempt.at);
+        self.due_since = now - elapsed;
         self.attempts.push(attempt);
         self.tries = self.tries.saturating_add(1);
         let delay = match outcome {
-            Outcome::Failed => Failure {
-                attempts: self.tries,
-                elapsed: now.since(self.due_since),
-                retry_after: pace.retry_after,
-                random: pace.random,
+            Outcome::Failed => {
+                Failure { attempts: self.tries, elapsed, retry_after: pace.retry_after, random: pace.random }
+                    .next_delay()
             }
-            .next_delay(),
             Outcome::Delivered | Outcome::Gone => None,
         };
         self.next_attempt_at = delay.map(|delay| now + delay);
@@ -150,6 +152,16 @@ impl Delivery {
             (_, None) => DeliveryStatus::Dead,
         };
         outcome
+    }
+
+    /// How much of the window is spent when an attempt begins: what was when the last one ended, and the wait since then. Times are
+    /// compared only where one attempt gave both, or where the schedule says how far they may be apart.
+    fn spent(&self, at: Timestamp, paused: Duration) -> Duration {
+        let Some(last) = self.attempts.last().map(Attempt::ended_at).filter(|_| self.tries > 0) else {
+            return Duration::ZERO;
+        };
+        let scheduled = self.next_attempt_at.map_or(Duration::ZERO, |at| at.since(last));
+        last.since(self.due_since) + at.since(last).saturating_sub(paused).min(scheduled)
     }
 }
 
@@ -240,19 +252,78 @@ mod tests {
         let (mut it, late) = (delivery(), START + 3 * WINDOW);
         it.settle(attempt(503, late), Pace::default());
         assert_eq!((it.status, it.due_since), (DeliveryStatus::Pending, late));
-        it.settle(attempt(503, late + WINDOW), Pace::default());
-        assert_eq!((it.status, it.due_since), (DeliveryStatus::Dead, late));
+    }
+
+    /// Fails at each time that the schedule says, until it is dead; the times.
+    fn fails_on(it: &mut Delivery) -> Vec<Timestamp> {
+        let mut times = Vec::new();
+        while let Some(at) = it.next_attempt_at {
+            times.push(at);
+            it.settle(attempt(503, at), Pace::default());
+        }
+        times
+    }
+
+    /// Fails so often, at the times that the schedule says.
+    fn failing(tries: usize) -> Delivery {
+        let mut it = delivery();
+        for _ in 0..tries {
+            it.settle(attempt(503, it.next_attempt_at.unwrap()), Pace::default());
+        }
+        it
+    }
+
+    #[test]
+    fn what_waits_longer_than_it_was_to_has_the_attempts_that_it_would_have_had() {
+        let all = fails_on(&mut delivery()).len();
+        for tries in 1..all {
+            let mut it = failing(tries);
+            let late = it.next_attempt_at.unwrap() + 3 * WINDOW;
+            it.settle(attempt(503, late), Pace::default());
+            assert_eq!(fails_on(&mut it).len() + tries + 1, all, "{tries}");
+        }
     }
 
     #[test]
     fn the_window_stands_still_while_the_programme_is_disabled() {
-        let (mut it, pause) = (delivery(), 3 * WINDOW);
-        it.settle(attempt(503, START), Pace::default());
-        let back = START + WINDOW / 2 + pause;
+        let last = |it: &mut Delivery| fails_on(it).last().copied().unwrap();
+        let (undisturbed, pause) = (last(&mut failing(9)), Duration::from_mins(50));
+        let mut it = failing(9);
+        // It was disabled during the wait, all but for ten minutes of it.
+        let ten_minutes = Duration::from_mins(10);
+        let back = it.attempts.last().unwrap().ended_at() + ten_minutes + pause;
+        assert!(back > it.next_attempt_at.unwrap());
         it.settle(attempt(503, back), Pace { paused: pause, ..Pace::default() });
-        assert_eq!((it.status, it.due_since), (DeliveryStatus::Pending, START + pause));
-        it.settle(attempt(503, back + WINDOW / 2), Pace::default());
-        assert_eq!(it.status, DeliveryStatus::Dead);
+        assert_eq!(last(&mut it), undisturbed + pause);
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_for_a_moment_ends_no_window() {
+        let undisturbed = fails_on(&mut delivery());
+        for tries in 2..undisturbed.len() - 1 {
+            for ahead in [Duration::from_hours(1), WINDOW, 30 * WINDOW] {
+                // What is due by then is attempted, and again when the clock is right: its time is set anew.
+                let mut it = failing(tries);
+                let now = it.attempts.last().unwrap().ended_at();
+                it.settle(attempt(503, now + ahead), Pace::default());
+                assert_eq!(it.status, DeliveryStatus::Pending, "{tries}");
+                it.next_attempt_at = Some(now);
+                it.settle(attempt(503, now), Pace::default());
+                let times = fails_on(&mut it);
+                // It has spent the wait that it was in, at most, and one attempt more.
+                let wait = undisturbed[tries].since(undisturbed[tries - 1]);
+                assert!(times.last().unwrap().since(START) + wait + Duration::from_secs(9) >= WINDOW, "{tries}");
+            }
+            for behind in [Duration::from_hours(1), WINDOW, 30 * WINDOW] {
+                let mut it = failing(tries);
+                let now = it.next_attempt_at.unwrap();
+                // Nothing was due by then; an attempt that had begun ends then.
+                it.settle(attempt(503, now - behind), Pace::default());
+                it.next_attempt_at = Some(now);
+                let times = fails_on(&mut it);
+                assert!(times.last().unwrap().since(START) <= WINDOW + Duration::from_hours(9), "{tries}");
+            }
+        }
     }
 
     #[test]

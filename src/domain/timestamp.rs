@@ -7,6 +7,8 @@ use std::time::Duration;
 
 const MICROS: i64 = 1_000_000;
 const DAY: i64 = 86_400;
+/// How far the clocks of two nodes, or of one before and after it was set, may be apart without that anything waits for it.
+pub const SKEW: Duration = Duration::from_secs(10);
 
 /// Microseconds since 1970-01-01T00:00:00Z, leap seconds not counted (POSIX time).
 ///
@@ -71,6 +73,11 @@ impl Timestamp {
         text.truncate(whole);
         text.push('Z');
         text
+    }
+
+    /// When something is due that is due at once, and now is this: on a node whose clock is behind by [`SKEW`], too.
+    pub fn at_once(self) -> Self {
+        self - SKEW
     }
 
     /// How long after `earlier` this is; zero if it is not after it.

@@ -262,7 +262,8 @@ impl Subscription {
             }
             Outcome::Gone => self.disable(DisabledReason::Gone, now),
             Outcome::Failed => {
-                let since = *self.failing_since.get_or_insert(now);
+                // A later time was given by a clock that was ahead.
+                let since = *self.failing_since.insert(self.failing_since.map_or(now, |since| since.min(now)));
                 self.failures = self.failures.saturating_add(1);
                 if now.since(since) >= DISABLE_AFTER && self.failures >= DISABLE_ATTEMPTS {
                     self.disable(DisabledReason::Failing, now)

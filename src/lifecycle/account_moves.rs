@@ -71,7 +71,6 @@ async fn ask(tx: &mut Tx, held: &Held, now: Timestamp) -> Result<(), Error> {
         programme_id: account.programme_id,
         customer_id: account.customer_id,
         entity_id: account.id,
-        run_at: now,
         created_at: now,
     };
     tasks::enqueue(tx, &task)

@@ -64,8 +64,7 @@ pub async fn make(tx: &mut Tx, held: &mut Held, step: Step<'_>, clock: &Clock) -
             programme_id: customer.programme_id,
             customer_id: customer.id,
             entity_id: customer.id,
-            run_at: now,
-            created_at: now,
+            created_at: clock.now(),
         };
         tasks::enqueue(tx, &task)?;
     }

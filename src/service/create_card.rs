@@ -103,8 +103,7 @@ impl Change for CreateCard {
             programme_id: card.programme_id,
             customer_id,
             entity_id: card.id,
-            run_at: card.created_at,
-            created_at: card.created_at,
+            created_at: self.card.created_at,
         };
         tasks::enqueue(tx, &task)?;
         Ok(convert::card(&card))

@@ -24,7 +24,7 @@ use row::DeliveryRow;
 pub(super) fn insert(tx: &mut Tx, event: &Event) -> Result<(), Error> {
     tx.write(
         "INSERT INTO deliveries (event_id, entity_id, version, status, attempts, tries, due_since, next_attempt_at, created_at, \
-         webhook_id, webhook_type) SELECT $1, $2, $3, 'pending', '[]', 0, $4, $4, $4, id, $5 FROM webhooks \
+         webhook_id, webhook_type) SELECT $1, $2, $3, 'pending', '[]', 0, $4, $9, $4, id, $5 FROM webhooks \
          WHERE programme_id = $6 AND deleted = $7 AND types LIKE $8",
     )
     .bind(event.id)
@@ -35,6 +35,7 @@ pub(super) fn insert(tx: &mut Tx, event: &Event) -> Result<(), Error> {
     .bind(event.programme_id)
     .bind(false)
     .bind(format!("%{}%", event.event_type()))
+    .bind(event.created_at.at_once())
     .collect(Effect::WakesWorkers)
 }
 
@@ -44,7 +45,7 @@ pub(super) async fn insert_all(tx: &mut Tx, first: &Event, last: &Event) -> Resu
         "INSERT INTO deliveries (webhook_id, event_id, webhook_type, entity_id, version, status, attempts, tries, \
          due_since, next_attempt_at, created_at) \
          SELECT w.id, e.id, e.entity_type || '.updated', e.entity_id, e.version, 'pending', '[]', 0, \
-         e.created_at, e.created_at, e.created_at \
+         e.created_at, e.created_at - ($6 - $7), e.created_at \
          FROM webhooks w JOIN events e ON w.types LIKE '%' || e.entity_type || '.updated%' \
          WHERE w.programme_id = $1 AND w.deleted = $2 AND e.customer_id = $3 AND e.seq BETWEEN $4 AND $5",
     )
@@ -53,6 +54,9 @@ pub(super) async fn insert_all(tx: &mut Tx, first: &Event, last: &Event) -> Resu
     .bind(first.customer_id)
     .bind(first.seq)
     .bind(last.seq)
+    // Due at once: the difference is an interval on PostgreSQL.
+    .bind(first.created_at)
+    .bind(first.created_at.at_once())
     .execute()
     .await
 }
@@ -61,13 +65,14 @@ pub(super) async fn insert_all(tx: &mut Tx, first: &Event, last: &Event) -> Resu
 pub async fn insert_trial(tx: &mut Tx, delivery: &Delivery, body: &str) -> Result<(), Error> {
     tx.query(
         "INSERT INTO deliveries (webhook_id, event_id, webhook_type, entity_id, version, body, status, attempts, tries, \
-         due_since, next_attempt_at, created_at) VALUES ($1, $2, $3, $2, 1, $4, 'pending', '[]', 0, $5, $5, $5)",
+         due_since, next_attempt_at, created_at) VALUES ($1, $2, $3, $2, 1, $4, 'pending', '[]', 0, $5, $6, $5)",
     )
     .bind(delivery.subscription_id)
     .bind(delivery.event_id)
     .bind(delivery.webhook_type.as_str())
     .bind(body)
     .bind(delivery.due_since)
+    .bind(delivery.due_since.at_once())
     .execute()
     .await?;
     tx.leaves_work();
@@ -128,16 +133,17 @@ pub async fn page(on: &mut impl Connection, filter: &Filter) -> Result<Vec<(Deli
 /// When a delivery that is replayed now is due: one that is due already stays where it is, as it may just be sent. Then that
 /// attempt's end decides.
 const REPLAYED: &str = "status = 'pending', tries = 0, due_since = $2, scheduled_at = $2, \
-    next_attempt_at = CASE WHEN status = 'pending' AND next_attempt_at < $2 THEN next_attempt_at ELSE $2 END";
+    next_attempt_at = CASE WHEN status = 'pending' AND next_attempt_at < $2 THEN next_attempt_at ELSE $3 END";
 
 /// Sends a delivery again, whatever came of it. `false` when there is none. One that is just being sent is left to end.
 pub async fn replay_one(tx: &mut Tx, webhook_id: Uuid, event_id: Uuid, now: Timestamp) -> Result<bool, Error> {
     let replayed = tx
         .query("UPDATE deliveries SET ")
         .push(REPLAYED)
-        .push(" WHERE webhook_id = $1 AND event_id = $3")
+        .push(" WHERE webhook_id = $1 AND event_id = $4")
         .bind(webhook_id)
         .bind(now)
+        .bind(now.at_once())
         .bind(event_id)
         .execute()
         .await?;
@@ -171,7 +177,8 @@ pub async fn replay(tx: &mut Tx, span: Span, now: Timestamp) -> Result<u64, Erro
         .push(REPLAYED)
         .push(" WHERE webhook_id = $1 AND event_id IN (SELECT event_id FROM deliveries WHERE webhook_id = $1")
         .bind(span.webhook_id)
-        .bind(now);
+        .bind(now)
+        .bind(now.at_once());
     query = match (span.status, span.include_succeeded) {
         (Some(status), false) => query.push(standing(status)),
         (Some(DeliveryStatus::Delivered), true) => query.push(" AND status = 'delivered'"),
@@ -195,11 +202,12 @@ pub async fn replay(tx: &mut Tx, span: Span, now: Timestamp) -> Result<u64, Erro
 /// Makes everything that waits for a subscription due: it has been revived.
 pub async fn hasten(tx: &mut Tx, webhook_id: Uuid, now: Timestamp) -> Result<(), Error> {
     tx.query(
-        "UPDATE deliveries SET next_attempt_at = $2, scheduled_at = $2 \
+        "UPDATE deliveries SET next_attempt_at = $3, scheduled_at = $2 \
          WHERE webhook_id = $1 AND status = 'pending' AND next_attempt_at > $2",
     )
     .bind(webhook_id)
     .bind(now)
+    .bind(now.at_once())
     .execute()
     .await?;
     tx.leaves_work();

@@ -57,6 +57,7 @@ const MIGRATIONS: &[(&str, &str, &str)] = embed![
     "0024_operators",
     "0025_nodes",
     "0026_task_nodes",
+    "0027_clocks",
 ];
 
 fn migrator(dialect: Dialect) -> Migrator {

@@ -2,13 +2,14 @@
 //! goes on.
 //!
 //! Each content that lists had is known by a fingerprint and has one row. The row that was begun last is that of the lists in
-//! force, by which alone customers are cleared; it says until when a node that uses them is known. Lists that come back after
+//! force, by which alone customers are cleared; each [node](super::nodes) says which lists it has. Lists that come back after
 //! others were in force start from the first customer.
 
 use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::tasks::NodeLease;
 use super::value::row;
 use super::{Connection, Error, Tx};
 use crate::domain::Timestamp;
@@ -20,7 +21,8 @@ row! {
     struct NewestRow {
         fingerprint: Vec<u8>,
         started_at: Timestamp,
-        used_until: Timestamp,
+        used: bool,
+        said: Option<Vec<u8>>,
     }
 }
 
@@ -31,23 +33,29 @@ pub struct InForce {
     pub fingerprint: Fingerprint,
     /// Since when.
     pub started_at: Timestamp,
-    /// Until when they count as used by a node that screens.
-    pub used_until: Timestamp,
+    /// Whether another node has them.
+    pub used: bool,
+    /// What this node has said that it has.
+    pub said: Option<Fingerprint>,
 }
 
-/// The lists in force; `None` where there never were any.
-pub async fn in_force(on: &mut impl Connection) -> Result<Option<InForce>, Error> {
+/// The lists in force, as they are for a node; `None` where there never were any.
+pub async fn in_force(on: &mut impl Connection, node: Uuid) -> Result<Option<InForce>, Error> {
     let row: Option<NewestRow> = on
         .query(
-            "SELECT fingerprint, started_at, used_until FROM screening_scans \
-             ORDER BY started_at DESC, fingerprint DESC LIMIT 1",
+            "SELECT fingerprint, started_at, \
+             EXISTS (SELECT 1 FROM nodes WHERE screening_lists = fingerprint AND id <> $1) AS used, \
+             (SELECT screening_lists FROM nodes WHERE id = $1) AS said \
+             FROM screening_scans ORDER BY started_at DESC, fingerprint DESC LIMIT 1",
         )
+        .bind(node)
         .optional()
         .await?;
-    let Some(NewestRow { fingerprint, started_at, used_until }) = row else { return Ok(None) };
+    let Some(NewestRow { fingerprint, started_at, used, said }) = row else { return Ok(None) };
     let fingerprint = Fingerprint::try_from(fingerprint.as_slice())
         .map_err(|_| Error::unreadable("screening_scans.fingerprint", &fingerprint.len().to_string()))?;
-    Ok(Some(InForce { fingerprint, started_at, used_until }))
+    let said = said.and_then(|said| Fingerprint::try_from(said.as_slice()).ok());
+    Ok(Some(InForce { fingerprint, started_at, used, said }))
 }
 
 /// Whether lists of this fingerprint were in force before, or are.
@@ -60,34 +68,39 @@ pub async fn is_known(on: &mut impl Connection, fingerprint: &Fingerprint) -> Re
     Ok(known)
 }
 
-/// Puts the lists of `fingerprint` in force, used until `until`: everybody is to be screened by them. Where they are in force
-/// already, only notes that they are used; `false` then.
-pub async fn begin(tx: &mut Tx, fingerprint: &Fingerprint, now: Timestamp, until: Timestamp) -> Result<bool, Error> {
-    let newest = in_force(tx).await?;
-    if newest.is_some_and(|newest| newest.fingerprint == *fingerprint) {
-        tx.query("UPDATE screening_scans SET used_until = $2 WHERE fingerprint = $1 AND used_until < $2")
-            .bind(fingerprint.as_slice())
-            .bind(until)
-            .execute()
-            .await?;
-        return Ok(false);
-    }
+/// Says that a node has the lists of `fingerprint`. `false` when it is no node any more.
+pub async fn uses(tx: &mut Tx, node: Uuid, fingerprint: &Fingerprint) -> Result<bool, Error> {
+    let known = tx
+        .query("UPDATE nodes SET screening_lists = $2 WHERE id = $1")
+        .bind(node)
+        .bind(fingerprint.as_slice())
+        .execute()
+        .await?;
+    Ok(known == 1)
+}
+
+/// Puts the lists of `fingerprint` in force in the place of `newest`: everybody is to be screened by them.
+pub async fn begin(
+    tx: &mut Tx,
+    fingerprint: &Fingerprint,
+    newest: Option<&InForce>,
+    now: Timestamp,
+) -> Result<(), Error> {
     // Where this node's clock is behind the one that began the last, this one is the newer all the same.
     let started_at = newest.map_or(now, |newest| now.max(newest.started_at + Duration::from_micros(1)));
     tx.query(
         "INSERT INTO screening_scans (fingerprint, started_at, position, leased_until, used_until) \
-         VALUES ($1, $2, $3, $4, $5) \
+         VALUES ($1, $2, $3, $4, $4) \
          ON CONFLICT (fingerprint) DO UPDATE SET started_at = excluded.started_at, position = excluded.position, \
-         lease = NULL, leased_until = excluded.leased_until, finished_at = NULL, used_until = excluded.used_until",
+         lease = NULL, node = NULL, leased_until = excluded.leased_until, finished_at = NULL, used_until = excluded.used_until",
     )
     .bind(fingerprint.as_slice())
     .bind(started_at)
     .bind(Uuid::nil())
     .bind(now)
-    .bind(until)
     .execute()
     .await?;
-    Ok(true)
+    Ok(())
 }
 
 /// Whether everybody has been screened by the lists of `fingerprint`, since they were [put in force](begin).
@@ -100,42 +113,33 @@ pub async fn is_finished(on: &mut impl Connection, fingerprint: &Fingerprint) ->
     Ok(row.is_some_and(|(finished_at,)| finished_at.is_some()))
 }
 
-/// Goes on under `lease` until `until`. Gives the customer up to whom all have been screened; `None` when another node goes
-/// on, or when there is nothing to do.
+/// Goes on as `node` under `lease`. Gives the customer up to whom all have been screened; `None` when another node goes on, or when
+/// there is nothing to do.
 pub async fn claim(
     tx: &mut Tx,
     fingerprint: &Fingerprint,
-    now: Timestamp,
-    (lease, until): (Uuid, Timestamp),
+    NodeLease { id, node }: NodeLease,
 ) -> Result<Option<Uuid>, Error> {
     let row: Option<(Uuid,)> = tx
         .query(
-            "UPDATE screening_scans SET lease = $2, leased_until = $3 \
-             WHERE fingerprint = $1 AND finished_at IS NULL AND leased_until <= $4 RETURNING position",
+            "UPDATE screening_scans SET lease = $2, node = $3 \
+             WHERE fingerprint = $1 AND finished_at IS NULL AND (node IS NULL OR node = $3) RETURNING position",
         )
         .bind(fingerprint.as_slice())
-        .bind(lease)
-        .bind(until)
-        .bind(now)
+        .bind(id)
+        .bind(node)
         .optional()
         .await?;
     Ok(row.map(|(position,)| position))
 }
 
-/// Notes that every customer up to `position` has been screened, and keeps the lease until `until`. `false` when the lease was
-/// lost.
-pub async fn advance(
-    tx: &mut Tx,
-    fingerprint: &Fingerprint,
-    position: Uuid,
-    (lease, until): (Uuid, Timestamp),
-) -> Result<bool, Error> {
+/// Notes that every customer up to `position` has been screened. `false` when the lease was lost.
+pub async fn advance(tx: &mut Tx, fingerprint: &Fingerprint, position: Uuid, lease: Uuid) -> Result<bool, Error> {
     let moved = tx
-        .query("UPDATE screening_scans SET position = $3, leased_until = $4 WHERE fingerprint = $1 AND lease = $2")
+        .query("UPDATE screening_scans SET position = $3 WHERE fingerprint = $1 AND lease = $2")
         .bind(fingerprint.as_slice())
         .bind(lease)
         .bind(position)
-        .bind(until)
         .execute()
         .await?;
     Ok(moved == 1)
@@ -144,7 +148,7 @@ pub async fn advance(
 /// Notes that everybody has been screened. `false` when the lease was lost.
 pub async fn finish(tx: &mut Tx, fingerprint: &Fingerprint, lease: Uuid, now: Timestamp) -> Result<bool, Error> {
     let ended = tx
-        .query("UPDATE screening_scans SET finished_at = $3, lease = NULL WHERE fingerprint = $1 AND lease = $2")
+        .query("UPDATE screening_scans SET finished_at = $3, lease = NULL, node = NULL WHERE fingerprint = $1 AND lease = $2")
         .bind(fingerprint.as_slice())
         .bind(lease)
         .bind(now)

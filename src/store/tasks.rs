@@ -1,8 +1,11 @@
 //! What the workers have to do.
 //!
 //! A task is written in the transaction that makes it necessary. A node claims it under a lease, which ends with the
-//! [node](super::nodes) (an operator's: with its time), does the work with no transaction open, and settles it in the transaction that records the outcome: [`settle`] tells whether the lease still
-//! counts, and where it does not the outcome must not be recorded.
+//! [node](super::nodes) (an operator's: with its time), does the work with no transaction open, and settles it in the transaction that
+//! records the outcome: [`settle`] tells whether the lease still counts, and where it does not the outcome must not be recorded.
+//!
+//! With the time at which a task is due is kept when that was set (without that, when the task was written), so that a clock that was
+//! ahead then keeps nothing waiting: see [`mend_times`].
 
 use std::time::Duration;
 
@@ -12,6 +15,7 @@ use super::screening_scans::Fingerprint;
 use super::value::row;
 use super::{Connection, Effect, Error, Query, Tx};
 use crate::domain::Timestamp;
+use crate::domain::timestamp::SKEW;
 
 /// A kind of work. Each has its own line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,9 +55,7 @@ pub struct NewTask {
     pub customer_id: Uuid,
     /// The customer, account or card that the work is about.
     pub entity_id: Uuid,
-    /// Not before this.
-    pub run_at: Timestamp,
-    /// When it was written.
+    /// When it is written: it is due at once.
     pub created_at: Timestamp,
 }
 
@@ -92,7 +94,7 @@ pub fn enqueue(tx: &mut Tx, task: &NewTask) -> Result<(), Error> {
     .bind(task.programme_id)
     .bind(task.customer_id)
     .bind(task.entity_id)
-    .bind(task.run_at)
+    .bind(task.created_at.at_once())
     .bind(task.created_at)
     .collect(Effect::Any)
 }
@@ -149,20 +151,16 @@ pub async fn give_back(tx: &mut Tx, kind: Kind, node: Uuid, in_flight: &[Uuid]) 
     query.once().execute().await
 }
 
-/// Makes tasks of a kind due that are to be tried after `latest`, at most `limit`: a clock that was ahead has said so.
-pub async fn make_due(
-    tx: &mut Tx,
-    (kind, now): (Kind, Timestamp),
-    latest: Timestamp,
-    limit: i64,
-) -> Result<u64, Error> {
+/// Sets times anew, of at most `limit` tasks, that were set by a clock that is ahead of `now` by more than [`SKEW`]: what was due at
+/// once is, what was to wait waits for as long from now on. Gives how many.
+pub async fn mend_times(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<u64, Error> {
+    tx.leaves_work();
     tx.query(
-        "UPDATE tasks SET run_at = $1 WHERE id IN \
-         (SELECT id FROM tasks WHERE kind = $2 AND run_at > $3 AND node IS NULL ORDER BY kind, run_at, id LIMIT $4)",
+        "UPDATE tasks SET run_at = $1 + (run_at - COALESCE(scheduled_at, created_at)), scheduled_at = $1 WHERE id IN \
+         (SELECT id FROM tasks WHERE COALESCE(scheduled_at, created_at) > $2 ORDER BY COALESCE(scheduled_at, created_at) LIMIT $3)",
     )
     .bind(now)
-    .bind(kind.as_str())
-    .bind(latest)
+    .bind(now + SKEW)
     .bind(limit)
     .execute()
     .await
@@ -213,9 +211,10 @@ async fn take(
     if tasks.is_empty() {
         return Ok(tasks);
     }
-    tx.query("UPDATE tasks SET run_at = $1, lease = $2, attempts = attempts + 1 WHERE id IN ")
+    tx.query("UPDATE tasks SET run_at = $1, lease = $2, scheduled_at = $3, attempts = attempts + 1 WHERE id IN ")
         .bind(now + length)
         .bind(lease)
+        .bind(now)
         .push_list(tasks.iter().map(|task| task.id))
         .once()
         .execute()
@@ -266,39 +265,48 @@ pub async fn withdraw(tx: &mut Tx, ids: &[Uuid]) -> Result<(), Error> {
     }
 }
 
-/// Gives a task back, to be tried again at `run_at`. `false`, and nothing is changed, when the lease was lost.
-pub async fn retry(tx: &mut Tx, (id, lease): (Uuid, Uuid), run_at: Timestamp, error: &str) -> Result<bool, Error> {
+/// Gives a task back, to be tried again when it has waited for so long from now on. `false`, and nothing is changed, when the lease
+/// was lost.
+pub async fn retry(
+    tx: &mut Tx,
+    (id, lease): (Uuid, Uuid),
+    (now, wait): (Timestamp, Duration),
+    error: &str,
+) -> Result<bool, Error> {
     let given = tx
-        .query("UPDATE tasks SET run_at = $3, lease = NULL, node = NULL, last_error = $4 WHERE id = $1 AND lease = $2")
+        .query(
+            "UPDATE tasks SET run_at = $3, scheduled_at = $4, lease = NULL, node = NULL, last_error = $5 \
+             WHERE id = $1 AND lease = $2",
+        )
         .bind(id)
         .bind(lease)
-        .bind(run_at)
+        .bind(now + wait)
+        .bind(now)
         .bind(error)
         .execute()
         .await?;
     Ok(given == 1)
 }
 
-/// When the first and the last of the tasks of a kind are due that nobody works on, past or future; `None` when there is none. With
-/// `sandboxes_only`, the first of a sandbox programme.
+/// When the first of the tasks of a kind is due that nobody works on, past or future; with `sandboxes_only`, the first of a sandbox
+/// programme. And when the time of a task of whatever kind was set last: what is yet to come was said by a clock that is ahead.
 pub async fn due_at(
     on: &mut impl Connection,
     kind: Kind,
     sandboxes_only: bool,
-) -> Result<Option<(Timestamp, Timestamp)>, Error> {
+) -> Result<(Option<Timestamp>, Option<Timestamp>), Error> {
     let query = on.query("SELECT (SELECT run_at FROM tasks WHERE kind = $1 AND node IS NULL").bind(kind.as_str());
     let query = match sandboxes_only {
         true => query.push(" AND programme_id IN (SELECT id FROM programmes WHERE sandbox)"),
         false => query,
     };
-    let (first, last): (Option<Timestamp>, Option<Timestamp>) = query
+    query
         .push(
-            " ORDER BY kind, run_at, id LIMIT 1), (SELECT run_at FROM tasks WHERE kind = $1 AND node IS NULL \
-             ORDER BY kind DESC, run_at DESC, id DESC LIMIT 1)",
+            " ORDER BY kind, run_at, id LIMIT 1), \
+             (SELECT COALESCE(scheduled_at, created_at) FROM tasks ORDER BY COALESCE(scheduled_at, created_at) DESC LIMIT 1)",
         )
         .one()
-        .await?;
-    Ok(first.zip(last))
+        .await
 }
 
 /// When the oldest task of a kind that waits for another try was written; `None` when none has failed.

@@ -49,7 +49,7 @@ impl Queue for SandboxDeployments {
     const DEADLINE: Option<Duration> = Some(Duration::from_secs(1));
 
     async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
-        tasks::next_due(&self.store, (Kind::SandboxDeployment, false), (self.clock.now(), AGAIN)).await
+        tasks::next_due(&self.store, (Kind::SandboxDeployment, false), self.clock.now()).await
     }
 
     fn id(item: &Claimed) -> Uuid {
@@ -85,8 +85,7 @@ impl Queue for SandboxDeployments {
 
     async fn settle(&self, item: Claimed, done: Option<String>) -> Result<&'static str, Failure> {
         let Some(chain_id) = done else {
-            let at = self.clock.now() + AGAIN;
-            let late = TimedOut { task: item.task.id, lease: item.lease, at };
+            let late = TimedOut { task: item.task.id, lease: item.lease, now: self.clock.now() };
             return Ok(if self.store.transact(&late).await? { "retry" } else { "lost" });
         };
         Ok(self.store.transact(&Settlement { clock: &self.clock, item, chain_id }).await?)
@@ -101,7 +100,7 @@ impl Queue for SandboxDeployments {
 struct TimedOut {
     task: Uuid,
     lease: Uuid,
-    at: Timestamp,
+    now: Timestamp,
 }
 
 impl Change for TimedOut {
@@ -109,7 +108,7 @@ impl Change for TimedOut {
     type Error = Error;
 
     async fn apply(&self, tx: &mut Tx) -> Result<bool, Error> {
-        retry(tx, (self.task, self.lease), self.at, "no address before the deadline").await
+        retry(tx, (self.task, self.lease), (self.now, AGAIN), "no address before the deadline").await
     }
 }
 

@@ -1,12 +1,16 @@
 //! Keeps the screening lists up to date, says which are in force, and screens every customer again when they have changed.
 //!
 //! Nodes need not have the same lists: in a rolling deployment they do not. Customers are cleared by the lists in force alone,
-//! which are those that became known last, for as long as a node uses them. A node with others is outdated: it claims no customer,
-//! and what it had claimed is not cleared but given back. It takes over when the lists in force are used no more.
+//! which are those that became known last, while a node has them. A node with others is outdated: it claims no customer, and what it
+//! had claimed is not cleared but given back. It takes over when it has seen no node with the lists in force for [`IN_USE`], by its own
+//! monotonic clock: long enough for a restart of the node that has them.
 //!
 //! The scan goes through the customers in order of their ids, in bounded batches, by what is in memory; where it is, is in the
 //! store, so that another node goes on when this one ends. Customers that stay clear are only read. A hit rejects a customer
 //! with its accounts and cards, whatever it had come to before.
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,28 +25,33 @@ use crate::domain::customer::Status;
 use crate::lifecycle::NotMoved;
 use crate::screening::{Lists, Screened};
 use crate::store::screening_scans::{self, Fingerprint, InForce};
+use crate::store::tasks::NodeLease;
 use crate::store::{Change, Error, Tx, customers};
 
 /// How often the files are read if they have changed, and the lists in force.
 pub(super) const EVERY: Duration = Duration::from_secs(2);
-/// How long lists count as used after a node said so.
+/// How long lists count as used after a node had them.
 const IN_USE: Duration = Duration::from_mins(2);
-/// How often it says so.
-const RENEWED: Duration = Duration::from_secs(30);
 /// How long a node may be outdated before that is an error: a deployment takes a while. The error is repeated as often.
 const TOLERATED: Duration = Duration::from_mins(5);
 /// Customers in one batch.
 const BATCH: i64 = 500;
-/// How long a batch may take.
-const LEASE: Duration = Duration::from_secs(60);
 
 /// Works until the engine stops.
 pub(super) async fn run(engine: &Engine, lists: Arc<Lists>) {
-    let mut scan = Scan { engine, lists: &lists, in_force: None, finished: None, told: None };
+    let mut scan = Scan { engine, lists: &lists, in_force: None, finished: None, unused: None, told: None };
     loop {
         reload(engine.clock(), &lists).await;
-        if let Err(error) = scan.go_on().await {
-            tracing::warn!(%error, "cannot screen customers again by the changed lists: retrying");
+        tokio::select! {
+            biased;
+            node = engine.alive() => {
+                let Some(node) = node else { return };
+                if let Err(error) = scan.go_on(node).await {
+                    scan.unused = None;
+                    tracing::warn!(%error, "cannot screen customers again by the changed lists: retrying");
+                }
+            }
+            () = engine.clock().sleep(EVERY) => {}
         }
         if !engine.pause(EVERY).await {
             return;
@@ -68,6 +77,8 @@ struct Scan<'a> {
     in_force: Option<Fingerprint>,
     /// The lists by which everybody has been screened.
     finished: Option<Fingerprint>,
+    /// Since when no other node was seen to have the lists in force, by the monotonic clock.
+    unused: Option<Duration>,
     /// When it was last logged that the node is outdated, by the monotonic clock.
     told: Option<Duration>,
 }
@@ -75,9 +86,9 @@ struct Scan<'a> {
 impl Scan<'_> {
     /// Screens every customer that has not been screened by this node's lists, unless another node does. Outdated lists count as
     /// well: what they name is no less listed.
-    async fn go_on(&mut self) -> Result<(), Failure> {
+    async fn go_on(&mut self, node: Uuid) -> Result<(), Failure> {
         let fingerprint = self.lists.fingerprint();
-        self.enter(fingerprint).await?;
+        self.enter(fingerprint, node).await?;
         let store = self.engine.store();
         if self.lists.is_empty() || self.finished == Some(fingerprint) {
             return Ok(());
@@ -86,20 +97,26 @@ impl Scan<'_> {
             self.finished = Some(fingerprint);
             return Ok(());
         }
-        self.scan(fingerprint).await
+        self.scan(fingerprint, node).await
     }
 
     /// Finds out whether this node's lists are in force, and puts them in force where they are to be.
-    async fn enter(&mut self, fingerprint: Fingerprint) -> Result<(), Failure> {
-        let (store, now) = (self.engine.store(), self.engine.clock().now());
-        let enter = Enter { fingerprint, empty: self.lists.is_empty(), before: self.in_force, now };
-        let in_force = screening_scans::in_force(&mut store.reader().await?).await?;
+    async fn enter(&mut self, fingerprint: Fingerprint, node: Uuid) -> Result<(), Failure> {
+        let (store, clock) = (self.engine.store(), self.engine.clock());
+        let in_force = screening_scans::in_force(&mut store.reader().await?, node).await?;
+        let is_unused = in_force.is_some_and(|newest| newest.fingerprint != fingerprint && !newest.used);
+        let since = self.unused.filter(|_| is_unused);
+        self.unused = since.or_else(|| is_unused.then(|| clock.monotonic()));
+        let is_over = since.is_some_and(|since| clock.monotonic().saturating_sub(since) >= IN_USE);
         let entered = match in_force {
             // What most turns find: nothing is written.
-            Some(newest) if newest.fingerprint == fingerprint && newest.used_until > now + (IN_USE - RENEWED) => {
+            Some(InForce { fingerprint: newest, said: Some(said), .. }) if newest == fingerprint && said == newest => {
                 Entered::InForce
             }
-            _ => store.transact(&enter).await?,
+            _ => {
+                let (empty, before, now) = (self.lists.is_empty(), self.in_force, clock.now());
+                store.transact(&Enter { fingerprint, node, empty, before, is_over, now }).await?
+            }
         };
         if entered == Entered::Begun {
             tracing::info!("the screening lists have changed: every customer that is not rejected is screened again");
@@ -138,10 +155,10 @@ impl Scan<'_> {
         }
     }
 
-    async fn scan(&mut self, fingerprint: Fingerprint) -> Result<(), Failure> {
+    async fn scan(&mut self, fingerprint: Fingerprint, node: Uuid) -> Result<(), Failure> {
         let (store, clock) = (self.engine.store(), self.engine.clock());
         let lease = clock.id();
-        let claim = ClaimScan { fingerprint, lease, now: clock.now() };
+        let claim = ClaimScan { fingerprint, lease: NodeLease { id: lease, node } };
         let Some(mut position) = store.transact(&claim).await? else { return Ok(()) };
         let (mut screened, mut hits) = (0, 0);
         // Ends early when the lists change again: that is another scan.
@@ -157,7 +174,7 @@ impl Scan<'_> {
                 return Ok(());
             };
             position = *last;
-            let kept = store.transact(&Advance { fingerprint, lease, position, now: clock.now() }).await?;
+            let kept = store.transact(&Advance { fingerprint, lease, position }).await?;
             if !kept || !self.engine.pause(Duration::ZERO).await {
                 return Ok(());
             }
@@ -199,17 +216,20 @@ enum Entered {
 /// A node asks for its lists to be in force.
 struct Enter {
     fingerprint: Fingerprint,
+    node: Uuid,
     /// Whether the node has no list at all: that is never newer than what others have.
     empty: bool,
     /// The lists in force that the node itself had until now: it may replace them by whatever it has now.
     before: Option<Fingerprint>,
+    /// Whether no node has had the lists in force for long enough.
+    is_over: bool,
     now: Timestamp,
 }
 
 impl Enter {
     async fn yields_to(&self, tx: &mut Tx, newest: &InForce) -> Result<bool, Error> {
-        let used = newest.used_until > self.now;
-        if newest.fingerprint == self.fingerprint || !used || self.before == Some(newest.fingerprint) {
+        let is_over = self.is_over && !newest.used;
+        if is_over || self.before == Some(newest.fingerprint) {
             return Ok(false);
         }
         // Lists that were in force before are older, unless somebody goes back to them: then no node has the newer ones any more.
@@ -222,20 +242,24 @@ impl Change for Enter {
     type Error = Error;
 
     async fn apply(&self, tx: &mut Tx) -> Result<Entered, Error> {
-        match screening_scans::in_force(tx).await? {
+        let newest = screening_scans::in_force(tx, self.node).await?;
+        if newest.is_none_or(|newest| newest.said != Some(self.fingerprint)) {
+            screening_scans::uses(tx, self.node, &self.fingerprint).await?;
+        }
+        match newest {
             None if self.empty => return Ok(Entered::InForce),
+            Some(newest) if newest.fingerprint == self.fingerprint => return Ok(Entered::InForce),
             Some(newest) if self.yields_to(tx, &newest).await? => return Ok(Entered::Outdated),
             _ => {}
         }
-        let begun = screening_scans::begin(tx, &self.fingerprint, self.now, self.now + IN_USE).await?;
-        Ok(if begun { Entered::Begun } else { Entered::InForce })
+        screening_scans::begin(tx, &self.fingerprint, newest.as_ref(), self.now).await?;
+        Ok(Entered::Begun)
     }
 }
 
 struct ClaimScan {
     fingerprint: Fingerprint,
-    lease: Uuid,
-    now: Timestamp,
+    lease: NodeLease,
 }
 
 impl Change for ClaimScan {
@@ -243,7 +267,7 @@ impl Change for ClaimScan {
     type Error = Error;
 
     async fn apply(&self, tx: &mut Tx) -> Result<Option<Uuid>, Error> {
-        screening_scans::claim(tx, &self.fingerprint, self.now, (self.lease, self.now + LEASE)).await
+        screening_scans::claim(tx, &self.fingerprint, self.lease).await
     }
 }
 
@@ -251,7 +275,6 @@ struct Advance {
     fingerprint: Fingerprint,
     lease: Uuid,
     position: Uuid,
-    now: Timestamp,
 }
 
 impl Change for Advance {
@@ -259,7 +282,7 @@ impl Change for Advance {
     type Error = Error;
 
     async fn apply(&self, tx: &mut Tx) -> Result<bool, Error> {
-        screening_scans::advance(tx, &self.fingerprint, self.position, (self.lease, self.now + LEASE)).await
+        screening_scans::advance(tx, &self.fingerprint, self.position, self.lease).await
     }
 }
 
@@ -294,80 +317,5 @@ impl Change for Reject<'_> {
         let Some(mut held) = held.filter(|held| !ended(held.customer.status)) else { return Ok(false) };
         screening::reject(tx, &mut held, &self.screened, self.clock).await?;
         Ok(true)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::screening::ListFile;
-    use crate::store::{Store, StoreOptions};
-
-    /// A node with one list, or none.
-    struct Node {
-        file: tempfile::NamedTempFile,
-        lists: Lists,
-        in_force: Option<Fingerprint>,
-    }
-
-    impl Node {
-        fn new(number: u8) -> Self {
-            let file = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(file.path(), format!("0x{number:040x}")).unwrap();
-            let lists = Lists::new(vec![ListFile::open(file.path()).unwrap()]);
-            Self { file, lists, in_force: None }
-        }
-
-        fn reads(&self, number: u8, clock: &Clock) {
-            let new = self.file.path().with_extension("new");
-            std::fs::write(&new, format!("0x{number:040x}")).unwrap();
-            std::fs::rename(new, self.file.path()).unwrap();
-            self.lists.reload(clock.monotonic());
-        }
-
-        /// Whether its lists are in force.
-        async fn enters(&mut self, engine: &Engine) -> bool {
-            let mut scan = Scan { engine, lists: &self.lists, in_force: self.in_force, finished: None, told: None };
-            scan.go_on().await.unwrap();
-            self.in_force = scan.in_force;
-            assert_eq!(self.in_force.is_none(), self.lists.is_outdated());
-            !self.lists.is_outdated()
-        }
-    }
-
-    #[tokio::test]
-    async fn the_lists_that_became_known_last_are_in_force_while_a_node_uses_them() {
-        let directory = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}/customerd.db", directory.path().display());
-        let store = Store::open(&url, StoreOptions::default()).await.unwrap();
-        let clock = Clock::manual(Timestamp::from_unix_seconds(1_795_347_600), 1);
-        let engine = Engine::new(store.clone(), clock.clone(), std::future::pending());
-        let wait = |time| assert!(clock.advance(time));
-        let mut without = Node { lists: Lists::default(), ..Node::new(0) };
-        assert!(without.enters(&engine).await, "nobody has any");
-
-        let (mut old, mut new) = (Node::new(1), Node::new(2));
-        assert!(old.enters(&engine).await && old.enters(&engine).await);
-        assert!(!without.enters(&engine).await, "no list is never the newer one");
-        assert!(new.enters(&engine).await);
-        assert!(!old.enters(&engine).await);
-        assert!(!Node::new(1).enters(&engine).await, "nor after a restart");
-        // It goes on while somebody uses them, and no longer.
-        for _ in 0..10 {
-            wait(IN_USE - Duration::from_secs(1));
-            assert!(new.enters(&engine).await && !old.enters(&engine).await);
-        }
-        wait(IN_USE);
-        assert!(old.enters(&engine).await);
-        assert!(!new.enters(&engine).await);
-
-        // Who has the lists in force may go back to older ones at once.
-        old.reads(3, &clock);
-        assert!(old.enters(&engine).await);
-        old.reads(1, &clock);
-        assert!(old.enters(&engine).await && !new.enters(&engine).await);
-        wait(IN_USE);
-        assert!(without.enters(&engine).await && without.enters(&engine).await);
-        assert!(!old.enters(&engine).await);
     }
 }

@@ -19,7 +19,7 @@ use crate::store::customers::{self, Held};
 use crate::store::screening_scans::Fingerprint;
 use crate::store::tasks::{Kind, NodeLease, Task, retry, settle, settle_cleared};
 use crate::store::verifications::{self, Verification};
-use crate::store::{Change, Store, Tx};
+use crate::store::{Change, Error, Store, Tx};
 
 /// The longest wait between two tries, unless the provider asks for more: a customer should not wait for hours after
 /// the provider is back.
@@ -67,7 +67,7 @@ impl ScreeningQueue {
                     customer = %claimed.task.customer_id, attempt = claimed.task.attempts, ?wait, %outage,
                     "screening did not take place: the customer stays in screening"
                 );
-                Next::Retry { at: self.clock.now() + wait, error: outage.message }
+                Next::Retry { wait, error: outage.message }
             }
         };
         Settlement {
@@ -101,8 +101,7 @@ impl Queue for ScreeningQueue {
         if self.is_outdated() {
             return Ok(None);
         }
-        let times = (self.clock.now(), ASKED_MAX.max(WAIT_MAX));
-        tasks::next_due(&self.store, (Kind::Screening, self.sandboxes_only()), times).await
+        tasks::next_due(&self.store, (Kind::Screening, self.sandboxes_only()), self.clock.now()).await
     }
 
     fn id(item: &Claimed) -> Uuid {
@@ -173,7 +172,7 @@ const OUTDATED: &str = "outdated";
 
 enum Next {
     Decide(Judged),
-    Retry { at: Timestamp, error: String },
+    Retry { wait: Duration, error: String },
 }
 
 struct Settlement<'a> {
@@ -190,8 +189,8 @@ impl Change for Settlement<'_> {
 
     async fn apply(&self, tx: &mut Tx) -> Result<&'static str, NotMoved> {
         let Judged { screened, lists } = match &self.next {
-            Next::Retry { at, error } => {
-                return Ok(if retry(tx, (self.task, self.lease), *at, error).await? { "retry" } else { "lost" });
+            Next::Retry { wait, error } => {
+                return Ok(if self.retry(tx, *wait, error).await? { "retry" } else { "lost" });
             }
             Next::Decide(judged) => judged,
         };
@@ -207,12 +206,17 @@ impl Change for Settlement<'_> {
         // Read with the customer held: a decision that comes later waits for us, and follows itself. So does a scan by lists that
         // come into force later: it finds this customer.
         let Some(decided) = settle_cleared(tx, (self.task, self.lease), lists).await? else {
-            let at = self.clock.now() + EVERY;
             let error = "the screening lists of the node are not those in force";
-            return Ok(if retry(tx, (self.task, self.lease), at, error).await? { OUTDATED } else { "lost" });
+            return Ok(if self.retry(tx, EVERY, error).await? { OUTDATED } else { "lost" });
         };
         let Some(mut held) = held.filter(in_screening) else { return Ok("moot") };
         clear(tx, &mut held, (screened, decided), self.clock).await
+    }
+}
+
+impl Settlement<'_> {
+    async fn retry(&self, tx: &mut Tx, wait: Duration, error: &str) -> Result<bool, Error> {
+        retry(tx, (self.task, self.lease), (self.clock.now(), wait), error).await
     }
 }
 

@@ -1,42 +1,40 @@
 //! What the queues over the `tasks` table have in common.
 
-use std::time::Duration;
-
 use uuid::Uuid;
 
 use super::{Backlog, Failure};
 use crate::domain::Timestamp;
+use crate::domain::timestamp::SKEW;
 use crate::store::tasks::{self, Kind, NodeLease, Task};
 use crate::store::{Change, Dialect, Error, Store, Tx};
 
 /// Where counting the backlog stops.
 const COUNTED: i64 = 10_000;
-/// How many tasks are made due at once because a clock was wrong.
+/// Of how many tasks at once the times are set anew because a clock was wrong.
 const MENDED: i64 = 500;
 
-/// When the next task of a kind falls due. What is due later than `longest`, the longest wait between two tries, from now was
-/// scheduled by a clock that was ahead: it is due now.
+/// When the next task of a kind falls due. Times that were set by a clock that was ahead are set anew before.
 pub(super) async fn next_due(
     store: &Store,
     (kind, sandboxes_only): (Kind, bool),
-    (now, longest): (Timestamp, Duration),
+    now: Timestamp,
 ) -> Result<Option<Timestamp>, Failure> {
-    let due = tasks::due_at(&mut store.reader().await?, kind, sandboxes_only).await?;
-    let Some((first, last)) = due else { return Ok(None) };
-    if last > now + longest {
-        let made_due = store.transact(&MakeDue { kind, now, latest: now + longest }).await?;
-        tracing::warn!(kind = kind.as_str(), tasks = made_due, "scheduled by a clock that was ahead: due now");
+    let (first, scheduled_at) = tasks::due_at(&mut store.reader().await?, kind, sandboxes_only).await?;
+    if scheduled_at.is_some_and(|at| at > now + SKEW) {
+        let mended = store.transact(&MendTimes(now)).await?;
+        tracing::warn!(tasks = mended, "scheduled by a clock that was ahead: as if it were done now");
         return Ok(Some(now));
     }
-    Ok(Some(first))
+    Ok(first)
 }
 
 /// How many tasks of a kind wait.
 pub(super) async fn backlog(store: &Store, kind: Kind) -> Result<Backlog, Failure> {
     let mut reader = store.reader().await?;
     let waiting = tasks::waiting(&mut reader, kind, COUNTED).await?;
-    // A failed try moves a task into the future, which must not hide since when it has been waiting.
-    let due = tasks::due_at(&mut reader, kind, false).await?.map(|(first, _)| first);
+    // What is due at once was written as due earlier. A failed try moves a task into the future, which must not hide since when it has
+    // been waiting.
+    let due = tasks::due_at(&mut reader, kind, false).await?.0.map(|first| first + SKEW);
     let retried = tasks::retried_since(&mut reader, kind).await?;
     Ok(Backlog { waiting, due: [due, retried].into_iter().flatten().min() })
 }
@@ -93,17 +91,13 @@ impl Change for GiveBack<'_> {
     }
 }
 
-struct MakeDue {
-    kind: Kind,
-    now: Timestamp,
-    latest: Timestamp,
-}
+struct MendTimes(Timestamp);
 
-impl Change for MakeDue {
+impl Change for MendTimes {
     type Out = u64;
     type Error = Error;
 
     async fn apply(&self, tx: &mut Tx) -> Result<u64, Error> {
-        tasks::make_due(tx, (self.kind, self.now), self.latest, MENDED).await
+        tasks::mend_times(tx, self.0, MENDED).await
     }
 }

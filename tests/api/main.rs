@@ -27,6 +27,7 @@ mod browser;
 mod cards;
 mod cascade;
 mod cli;
+mod clocks;
 mod crash;
 mod crash_worker;
 mod create;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use customerd::screening::{ListFile, Lists};
-use customerd::store::{Connection as _, screening_scans};
+use customerd::store::tasks::NodeLease;
+use customerd::store::{Connection as _, nodes, screening_scans};
 use uuid::Uuid;
 
 use crate::kyc::{path, proven, until};
@@ -167,31 +168,40 @@ async fn a_scan_that_was_killed_goes_on_where_it_was(house: House) {
     assert!(first < second, "the scan goes by ids");
     list.names(&[&wallets[0], &wallets[1]]);
     // Both are listed, and the first is done: that it stays as it is shows that the scan does not begin again.
-    leave(&service, &list.path, first).await;
+    let node = leave(&service, &list.path, first).await;
     let service = service.stop().await.start_with(&flags).await;
     let [(done, one), (waits, other)] = &mut customers[..] else { unreachable!() };
     for partner in [&mut *done, &mut *waits] {
         (partner.http, partner.clock) = (service.http, service.clock.clone());
     }
-    goes_by(&service, waits, 40).await;
-    assert_eq!(status(waits, other).await, "verifying", "as long as the other node's lease runs");
+    for _ in 0..20 {
+        let mut tx = service.store.begin().await.unwrap();
+        assert!(nodes::beat(&mut tx, node).await.unwrap());
+        tx.commit().await.unwrap();
+        goes_by(&service, waits, 2).await;
+    }
+    assert_eq!(status(waits, other).await, "verifying", "while the other node is alive");
     until_rejected(&service, waits, other).await;
     goes_by(&service, waits, 20).await;
     assert_eq!(status(done, one).await, "verifying");
     service.stop().await;
 }
 
-async fn leave(service: &Service, list: &Path, position: Uuid) {
+/// A node scans up to a customer, and is not heard of again.
+async fn leave(service: &Service, list: &Path, position: Uuid) -> Uuid {
     let fingerprint = Lists::new(vec![ListFile::open(list).unwrap()]).fingerprint();
-    let now = service.clock.now();
-    let lease = (service.clock.id(), now + Duration::from_secs(60));
+    let lease = NodeLease { id: service.clock.id(), node: service.node().await };
     let mut tx = service.store.begin().await.unwrap();
     // The service may have seen the list already: then it is in force, and its scan has not begun.
-    screening_scans::begin(&mut tx, &fingerprint, now, now).await.unwrap();
-    tx.query("UPDATE screening_scans SET leased_until = started_at").execute().await.unwrap();
-    screening_scans::claim(&mut tx, &fingerprint, now + Duration::from_secs(1), lease).await.unwrap().unwrap();
-    assert!(screening_scans::advance(&mut tx, &fingerprint, position, lease).await.unwrap());
+    let newest = screening_scans::in_force(&mut tx, lease.node).await.unwrap();
+    if newest.is_none_or(|newest| newest.fingerprint != fingerprint) {
+        screening_scans::begin(&mut tx, &fingerprint, newest.as_ref(), service.clock.now()).await.unwrap();
+    }
+    tx.query("UPDATE screening_scans SET node = NULL").execute().await.unwrap();
+    screening_scans::claim(&mut tx, &fingerprint, lease).await.unwrap().unwrap();
+    assert!(screening_scans::advance(&mut tx, &fingerprint, position, lease.id).await.unwrap());
     tx.commit().await.unwrap();
+    lease.node
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use customerd::domain::Timestamp;
+use customerd::domain::timestamp::SKEW;
 use customerd::store::nodes;
 use customerd::store::tasks::{self, Kind, NewTask, NodeLease, Task};
 use uuid::Uuid;
@@ -14,7 +15,7 @@ on_both![
     claims_take_the_longest_due_once,
     only_the_lease_settles,
     what_is_not_in_flight_is_given_back,
-    what_a_clock_that_was_ahead_scheduled_is_made_due,
+    what_a_clock_that_was_ahead_scheduled_waits_no_longer_than_it_was_to,
     an_operators_lease_ends_with_its_time,
 ];
 
@@ -53,8 +54,8 @@ async fn write(test: &TestStore, id: u128, run_at: i64) {
         programme_id: Uuid::from_u128(1),
         customer_id: customer,
         entity_id: customer,
-        run_at: at(run_at),
-        created_at: at(0),
+        // Due at once, for nodes whose clocks are behind, too.
+        created_at: at(run_at) + SKEW,
     };
     let mut tx = test.store.begin().await.unwrap();
     tasks::enqueue(&mut tx, &task).unwrap();
@@ -72,7 +73,8 @@ fn ids(tasks: &[Task]) -> Vec<(u128, i64)> {
     tasks.iter().map(|task| (task.id.as_u128(), task.attempts)).collect()
 }
 
-async fn due_at(test: &TestStore) -> Option<(Timestamp, Timestamp)> {
+/// When the first is due, and when the time of one was set last.
+async fn due_at(test: &TestStore) -> (Option<Timestamp>, Option<Timestamp>) {
     tasks::due_at(&mut test.store.reader().await.unwrap(), Kind::Screening, false).await.unwrap()
 }
 
@@ -93,16 +95,38 @@ async fn what_is_not_in_flight_is_given_back(test: TestStore) {
     assert_eq!(ids(&claim(&test, 0, 73, 10).await), [(1, 2), (2, 2), (3, 2)]);
 }
 
-async fn what_a_clock_that_was_ahead_scheduled_is_made_due(test: TestStore) {
+async fn what_a_clock_that_was_ahead_scheduled_waits_no_longer_than_it_was_to(test: TestStore) {
     enter(&test).await;
-    for (id, run_at) in [(1, 100), (2, 3600)] {
+    let ahead = 3600;
+    // One that is new, one that is to be tried again after 30 s, one that an operator has, and one of a clock that is right.
+    for (id, run_at) in [(1, ahead), (2, ahead), (3, 0), (4, 0)] {
         write(&test, id, run_at).await;
     }
+    let tried = lease(71);
     let mut tx = test.store.begin().await.unwrap();
-    assert_eq!(tasks::make_due(&mut tx, (Kind::Screening, at(5)), at(900), 10).await.unwrap(), 1);
+    let taken = tasks::claim(&mut tx, (Kind::Screening, at(ahead)), tried, (4, false)).await.unwrap();
+    assert_eq!(ids(&taken), [(3, 1), (4, 1), (1, 1), (2, 1)]);
+    for (id, now, wait) in [(1, 0, 30), (2, ahead, 30), (3, 0, 0), (4, 0, 30)] {
+        let times = (at(now), Duration::from_secs(wait));
+        assert!(tasks::retry(&mut tx, (Uuid::from_u128(id), tried.id), times, "down").await.unwrap());
+    }
+    let kind = (Kind::Screening, at(ahead + 30));
+    let taken = tasks::claim_for_operator(&mut tx, kind, (Uuid::from_u128(9), LEASE), (1, None)).await.unwrap();
+    assert_eq!(ids(&taken), [(3, 2)]);
     tx.commit().await.unwrap();
-    assert_eq!(ids(&claim(&test, 5, 71, 10).await), [(2, 1)]);
-    assert_eq!(due_at(&test).await, Some((at(100), at(100))));
+    write(&test, 5, ahead).await;
+
+    // The clock is right again.
+    assert_eq!(due_at(&test).await, (Some(at(30)), Some(at(ahead + 30))));
+    for (limit, mended) in [(2, 2), (10, 1), (10, 0)] {
+        let mut tx = test.store.begin().await.unwrap();
+        assert_eq!(tasks::mend_times(&mut tx, at(5), limit).await.unwrap(), mended);
+        tx.commit().await.unwrap();
+    }
+    assert_eq!(due_at(&test).await, (Some(at(5) - SKEW), Some(at(5))));
+    assert_eq!(ids(&claim(&test, 5, 71, 10).await), [(5, 1)]);
+    assert_eq!(ids(&claim(&test, 34, 71, 10).await), [(1, 2), (4, 2)]);
+    assert_eq!(ids(&claim(&test, 35, 71, 10).await), [(2, 2), (3, 3)]);
 }
 
 async fn an_operators_lease_ends_with_its_time(test: TestStore) {
@@ -117,12 +141,12 @@ async fn an_operators_lease_ends_with_its_time(test: TestStore) {
 }
 
 async fn claims_take_the_longest_due_once(test: TestStore) {
-    assert_eq!(due_at(&test).await, None);
+    assert_eq!(due_at(&test).await, (None, None));
     enter(&test).await;
     for (id, run_at) in [(1, 50), (2, 10), (3, 20), (4, 20)] {
         write(&test, id, run_at).await;
     }
-    assert_eq!(due_at(&test).await, Some((at(10), at(50))));
+    assert_eq!(due_at(&test).await, (Some(at(10)), Some(at(50) + SKEW)));
     assert_eq!(ids(&claim(&test, 9, 70, 10).await), []);
     let first = claim(&test, 20, 71, 2).await;
     assert_eq!(ids(&first), [(2, 1), (3, 1)]);
@@ -145,11 +169,11 @@ async fn only_the_lease_settles(test: TestStore) {
     dies(&test, 71).await;
     claim(&test, 30, 72, 1).await;
     let id = Uuid::from_u128(1);
-    let (lost, held) = (lease(71).id, lease(72).id);
+    let (lost, held, ten) = (lease(71).id, lease(72).id, Duration::from_secs(10));
     let mut tx = test.store.begin().await.unwrap();
     assert!(!tasks::settle(&mut tx, id, lost).await.unwrap());
-    assert!(!tasks::retry(&mut tx, (id, lost), at(40), "late").await.unwrap());
-    assert!(tasks::retry(&mut tx, (id, held), at(40), "the provider is down").await.unwrap());
+    assert!(!tasks::retry(&mut tx, (id, lost), (at(30), ten), "late").await.unwrap());
+    assert!(tasks::retry(&mut tx, (id, held), (at(30), ten), "the provider is down").await.unwrap());
     assert!(!tasks::settle(&mut tx, id, held).await.unwrap());
     tx.commit().await.unwrap();
     let again = claim(&test, 40, 73, 1).await;
@@ -158,7 +182,7 @@ async fn only_the_lease_settles(test: TestStore) {
     let mut tx = test.store.begin().await.unwrap();
     assert!(tasks::settle(&mut tx, id, lease(73).id).await.unwrap());
     tx.commit().await.unwrap();
-    assert_eq!(due_at(&test).await, None);
+    assert_eq!(due_at(&test).await, (None, None));
 }
 
 /// A claim that has not committed hides its tasks from others, which do not wait for it. (SQLite has one writer.)

@@ -126,7 +126,7 @@ pub async fn make_due(tx: &mut Tx, late: &[(Uuid, Uuid)], now: Timestamp) -> Res
         )
         .bind(*webhook_id)
         .bind(*event_id)
-        .bind(now)
+        .bind(now.at_once())
         .execute()
         .await?;
     }

@@ -40,7 +40,8 @@ impl DeliveryRow {
             attempts: attempts(&self.attempts)?,
             tries: u32::try_from(self.tries).unwrap_or(u32::MAX),
             due_since: self.due_since,
-            next_attempt_at: self.next_attempt_at,
+            // What is due at once was written as due before it was made.
+            next_attempt_at: self.next_attempt_at.map(|at| at.max(self.created_at)),
         };
         Ok((delivery, self.created_at))
     }

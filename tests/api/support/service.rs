@@ -73,6 +73,11 @@ impl House {
         self.directory.path().join("encryption.key")
     }
 
+    /// The same with another database.
+    pub fn at(self, database_url: String) -> Self {
+        Self { database_url, ..self }
+    }
+
     /// The database.
     pub fn database_url(&self) -> &str {
         &self.database_url
@@ -214,7 +219,12 @@ impl Service {
 
     /// Starts another node on the same database, with further flags; where its REST is. It stops with the others.
     pub async fn beside(&mut self, flags: &[&str]) -> SocketAddr {
-        let node = self.house.node(&self.clock, &self.shutdown, flags).await;
+        self.beside_at(&self.clock.clone(), flags).await
+    }
+
+    /// Starts another node with a clock of its own.
+    pub async fn beside_at(&mut self, clock: &Clock, flags: &[&str]) -> SocketAddr {
+        let node = self.house.node(clock, &self.shutdown, flags).await;
         let http = node.http.unwrap();
         self.nodes.push(node);
         http
