@@ -117,11 +117,13 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
         tasks.spawn(until(shutdown.clone(), key_watch::refresh(api.clone(), clock.clone())));
         let services = in_process(&api, &ObserveLayer::in_process(clock.clone(), rpcs()));
         let backend = Arc::new(Backend::new(&api, serve.limits.message_limit()).await?);
+        let mut heartbeat = None;
         if !serve.no_worker {
             let (worker, shutdown) = (worker(&store, &serve.work, clock.clone()).await?, shutdown.clone());
+            heartbeat = Some(worker.heartbeat());
             tasks.spawn(worker.run(async move { shutdown.started().await }));
         }
-        (Transport::from(services), store_check(store.clone()), Some(store), Some(backend), sandbox)
+        (Transport::from(services), store_check(store.clone(), heartbeat), Some(store), Some(backend), sandbox)
     } else {
         let upstream = Upstream::new(&serve.upstream)?;
         (

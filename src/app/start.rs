@@ -21,8 +21,9 @@ use crate::domain::chain::ChainSet;
 use crate::serve::{Certificates, GuardLayer, IdentifyLayer, Limits, Listener, MalformedLayer, Shutdown, TlsFiles};
 use crate::service::Settings;
 use crate::signature::Origins;
-use crate::store::{Store, programmes};
+use crate::store::{self, Change, Store, Tx, programmes};
 use crate::telemetry::{Check, Metrics, ObserveLayer, Observed};
+use crate::worker::Heartbeat;
 
 /// What a front and its backend carry for each other in headers: the base of a signature that covers a whole header list,
 /// in base64, either way.
@@ -128,16 +129,35 @@ where
     listener.run(service, shutdown).await;
 }
 
-/// Ready when the database answers and can write.
-pub(super) fn store_check(store: Store) -> Check {
+/// Ready when the database takes writes: a statement that would, and those by which a node with a worker says that it is alive.
+pub(super) fn store_check(store: Store, heartbeat: Option<Heartbeat>) -> Check {
     Arc::new(move || {
-        let store = store.clone();
+        let (store, heartbeat) = (store.clone(), heartbeat.clone());
         Box::pin(async move {
             store.can_write().await.map_err(|error| error.to_string())?;
-            let mut reader = store.reader().await.map_err(|error| error.to_string())?;
-            programmes::any(&mut reader).await.map(|_| ()).map_err(|error| error.to_string())
+            store.transact(&WriteNothing).await.map_err(|error| error.to_string())?;
+            match heartbeat {
+                Some(heartbeat) if !heartbeat.beats().await => {
+                    Err("this node cannot write that it is alive".to_owned())
+                }
+                _ => Ok(()),
+            }
         })
     })
+}
+
+/// Writes nothing, where something might be written.
+struct WriteNothing;
+
+impl Change for WriteNothing {
+    type Out = ();
+    type Error = store::Error;
+
+    const DURABLE: bool = false;
+
+    async fn apply(&self, tx: &mut Tx) -> Result<(), store::Error> {
+        programmes::write_nothing(tx).await
+    }
 }
 
 /// Ready when the backend is.

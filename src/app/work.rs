@@ -71,7 +71,7 @@ pub async fn work(common: &Common, args: &WorkAlone, clock: Clock, shutdown: Shu
     };
     let worker = worker(&store, &args.work, clock.clone()).await?;
     tasks.spawn(key_watch::run(store.clone(), common.clone(), (clock.clone(), shutdown.clone()), failed));
-    health.started(store_check(store.clone()));
+    health.started(store_check(store.clone(), Some(worker.heartbeat())));
     tasks.spawn(until(shutdown.clone(), gauges::run(store.clone(), clock)));
     tasks.spawn(until(shutdown.clone(), metrics.upkeep()));
     tracing::info!(database = common.database.shown(), "the worker is ready");

@@ -100,6 +100,12 @@ pub async fn any(on: &mut impl Connection) -> Result<bool, Error> {
     Ok(on.query("SELECT id FROM programmes LIMIT 1").optional::<(Uuid,)>().await?.is_some())
 }
 
+/// Writes no row, and fails where none could be written: PostgreSQL asks first whether it may.
+pub async fn write_nothing(tx: &mut Tx) -> Result<(), Error> {
+    tx.query("UPDATE programmes SET name = name WHERE id = $1").bind(Uuid::nil()).execute().await?;
+    Ok(())
+}
+
 /// Whether there is a live programme that is not disabled.
 pub async fn any_live(on: &mut impl Connection) -> Result<bool, Error> {
     let query = on.query("SELECT id FROM programmes WHERE NOT sandbox AND NOT disabled LIMIT 1");

@@ -112,7 +112,7 @@ pub struct Engine {
     store: Store,
     clock: Clock,
     stop: Stop,
-    node: Membership,
+    pub(super) node: Membership,
 }
 
 impl Engine {

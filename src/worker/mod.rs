@@ -35,10 +35,29 @@ pub use engine::{Backlog, Engine, Failure, Queue, Stop, Taken};
 pub use screening::ScreeningQueue;
 pub use webhooks::{Options as WebhookOptions, Webhooks};
 
+use std::time::Duration;
+
 use crate::clock::Clock;
 use crate::domain::account::Factory;
 use crate::screening::Screening;
 use crate::store::Store;
+
+/// A node's writes that say that it is alive, as they are for others.
+#[derive(Clone)]
+pub struct Heartbeat {
+    clock: Clock,
+    node: node::Membership,
+}
+
+impl Heartbeat {
+    /// How long to wait for the first one, or for the next where none was written for long.
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    /// Whether they are written: the node is alive, or is soon.
+    pub async fn beats(&self) -> bool {
+        self.clock.timeout(Self::PATIENCE, self.node.alive()).await.is_ok()
+    }
+}
 
 /// Everything that works on one store.
 pub struct Worker {
@@ -46,6 +65,7 @@ pub struct Worker {
     clock: Clock,
     partners: Partners,
     webhooks: Webhooks,
+    node: node::Membership,
 }
 
 /// Who is asked about customers and accounts.
@@ -59,12 +79,19 @@ pub struct Partners {
 impl Worker {
     /// A worker on a store, with the partners that it asks.
     pub fn new(store: Store, clock: Clock, partners: Partners, webhooks: Webhooks) -> Self {
-        Self { store, clock, partners, webhooks }
+        let node = node::Membership::new(clock.clone());
+        Self { store, clock, partners, webhooks, node }
+    }
+
+    /// Whether it says that it is alive, for readiness.
+    pub fn heartbeat(&self) -> Heartbeat {
+        Heartbeat { clock: self.clock.clone(), node: self.node.clone() }
     }
 
     /// Works until `stop` is done, then finishes what it has begun.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) {
-        let engine = Engine::new(self.store, self.clock, stop);
+        let mut engine = Engine::new(self.store, self.clock, stop);
+        engine.node = self.node;
         let screening_lists = std::sync::Arc::clone(self.partners.screening.lists());
         let screening = ScreeningQueue::new(engine.store().clone(), engine.clock().clone(), self.partners.screening);
         let deployments =

@@ -62,6 +62,7 @@ mod ownership;
 mod pan;
 mod process;
 mod race;
+mod readiness;
 mod replicated;
 mod revocation;
 mod round_trips;
