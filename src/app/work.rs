@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::health::Health;
 use super::providers::Missing;
-use super::serve::until;
+use super::serve::{OVERTIME, until};
 use super::start::store_check;
 use super::{encryption, files, gauges, key_watch, open_to_seal, providers, seal_chains};
 use crate::clock::Clock;
@@ -72,11 +72,24 @@ pub async fn work(common: &Common, args: &WorkAlone, clock: Clock, shutdown: Shu
     let worker = worker(&store, &args.work, clock.clone()).await?;
     tasks.spawn(key_watch::run(store.clone(), common.clone(), (clock.clone(), shutdown.clone()), failed));
     health.started(store_check(store.clone(), Some(worker.heartbeat())));
-    tasks.spawn(until(shutdown.clone(), gauges::run(store.clone(), clock)));
+    tasks.spawn(until(shutdown.clone(), gauges::run(store.clone(), clock.clone())));
     tasks.spawn(until(shutdown.clone(), metrics.upkeep()));
     tracing::info!(database = common.database.shown(), "the worker is ready");
-    worker.run(async move { shutdown.started().await }).await;
-    while tasks.join_next().await.is_some() {}
+    let (stop, started) = (shutdown.clone(), shutdown.clone());
+    let ended = async {
+        worker.run(async move { stop.started().await }).await;
+        while tasks.join_next().await.is_some() {}
+    };
+    let late = async {
+        started.started().await;
+        clock.sleep(args.shutdown_grace.0 + OVERTIME).await;
+    };
+    tokio::select! {
+        biased;
+        () = ended => {}
+        () = late => tracing::warn!("not everything that was in flight ended within the grace; leaving without it"),
+    }
+    tasks.shutdown().await;
     store.close().await?;
     failure.try_recv().map_or(Ok(()), Err)
 }

@@ -2,7 +2,7 @@
 
 use clap::builder::BoolishValueParser;
 
-use super::{Health, Screening};
+use super::{Health, Screening, Span};
 use crate::domain::account::{Factory, SANDBOX_FACTORY};
 
 /// Settings of the worker.
@@ -38,6 +38,10 @@ pub struct WorkAlone {
     /// What it needs in `serve` too.
     #[command(flatten)]
     pub work: Work,
+
+    /// Time that what is in flight gets after SIGTERM
+    #[arg(long, env = "CUSTOMERD_SHUTDOWN_GRACE", value_name = "TIME", default_value = "25s")]
+    pub shutdown_grace: Span,
 
     /// Variables of the environment that it does not use: for a warning.
     #[arg(skip)]

@@ -5,9 +5,13 @@ use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::process::{Place, in_processes};
-use crate::support::{Evm, Http, Partner, b64, exchange, unb64};
+use crate::support::{Evm, Http, Ledger, Partner, b64, exchange, unb64};
 
-in_processes![the_worker_works_alone, health_is_answered_while_migrations_wait];
+in_processes![
+    the_worker_works_alone,
+    health_is_answered_while_migrations_wait,
+    what_hangs_does_not_keep_it_from_ending
+];
 
 async fn the_worker_works_alone(place: Place) {
     let service = place.serve(&["--no-worker"]);
@@ -59,6 +63,23 @@ async fn health_is_answered_while_migrations_wait(place: Place) {
         }
         assert_eq!(node.stop(), Some(0));
     }
+}
+
+/// A receiver that never answers has 15 seconds; the grace is one.
+async fn what_hangs_does_not_keep_it_from_ending(place: Place) {
+    let service = place.serve(&["--no-worker", "--allow-private-callbacks"]);
+    let partner = place.partner().await;
+    let receiver = Ledger::start(0).await;
+    receiver.close();
+    let body = json!({"callbackUrl": receiver.url("/hook"), "types": ["customer.updated"]});
+    partner.put("/v1/webhooks", &body).await.is(200);
+    let worker = place.work(&["--allow-private-callbacks", "--shutdown-grace", "1s"]);
+    partner.customer("u-1").await;
+    receiver.until(|books| books.len() == 1).await;
+    let (code, log) = tokio::task::spawn_blocking(move || worker.stopped()).await.unwrap();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("leaving without it"), "{log}");
+    assert_eq!(service.stop(), Some(0));
 }
 
 async fn status(partner: &Partner, target: &str) -> Value {
