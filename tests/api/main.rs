@@ -26,6 +26,7 @@ mod bodies;
 mod browser;
 mod cards;
 mod cascade;
+mod claims_before;
 mod cli;
 mod clocks;
 mod crash;
