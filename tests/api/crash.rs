@@ -69,6 +69,9 @@ async fn a_killed_server_loses_and_doubles_nothing(place: Place) {
             attempts.extend(caller.await.unwrap());
         }
 
+        if (run + 1) % 20 == 0 {
+            eprintln!("{} of {runs} kills", run + 1);
+        }
         let _server = place.serve(&[]);
         let partner = place.partner().await;
         for attempt in &attempts {

@@ -128,6 +128,9 @@ async fn killed_workers_lose_and_double_nothing(place: Place) {
             unfinished.extend(last);
         }
         leases_end(&place).await;
+        if (run + 1) % 20 == 0 {
+            eprintln!("{} of {} kills", run + 1, runs());
+        }
     }
     add_to(&list, runs());
     let server = start(&place, 0, &list);

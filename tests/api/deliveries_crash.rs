@@ -48,6 +48,7 @@ async fn a_killed_server_loses_no_delivery(place: Place) {
             server.kill();
             acknowledged.extend(made.finish().await);
             server = place.serve(&["--allow-private-callbacks"]);
+            eprintln!("{} of {events} events, {} kills", acknowledged.len(), run + 1);
         } else {
             acknowledged.extend(made.finish().await);
         }

@@ -25,6 +25,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 const PARTS: u32 = 100;
 /// Callers at once who create customers.
 const CREATE: usize = 6;
+const FLAGS: &[&str] = &["--allow-private-callbacks"];
 /// Customers that are deactivated and reactivated all the time.
 const MOVED: usize = 2;
 
@@ -40,7 +41,7 @@ struct Scene {
 impl Scene {
     async fn new(pair: Pair, url: String, flags: &[&str]) -> Self {
         let place = Place::on_postgres(url);
-        let node = place.serve(&[&["--allow-private-callbacks"], flags].concat());
+        let node = place.serve(&[FLAGS, flags].concat());
         let (partner, receiver) = (place.partner().await, Ledger::start(0).await);
         receiver.subscribe(&partner, "/first").await;
         let caller = Caller::new(partner, place.grpc, "u").await;
@@ -63,10 +64,14 @@ impl Scene {
 
     /// Stops the node and verifies the audit trail.
     fn end(self) {
-        assert_eq!(self.node.stop(), Some(0));
-        let audit = self.place.run(&["verify-audit"]);
-        assert!(audit.status.success(), "{}", stderr(&audit));
+        stop(self.node, &self.place);
     }
+}
+
+fn stop(node: Server, place: &Place) {
+    assert_eq!(node.stop(), Some(0));
+    let audit = place.run(&["verify-audit"]);
+    assert!(audit.status.success(), "{}", stderr(&audit));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -170,6 +175,9 @@ async fn what_is_lost_is_what_the_standby_had_not_received() {
     scene.pair.caught_up().await;
     scene.pair.part().await;
     caller.next_chapter();
+    // The promoted server has never heard of this node.
+    let beside = scene.place.beside();
+    let newcomer = beside.serve(FLAGS);
     caller.until_written(50).await;
     caller.next_chapter();
     scene.pair.lose_primary("KILL");
@@ -207,7 +215,13 @@ async fn what_is_lost_is_what_the_standby_had_not_received() {
     }
     caller.are_all(&names).await;
     goes_on(&scene, &again).await;
-    scene.end();
+    let mut partner = scene.place.partner().await;
+    partner.http = beside.http;
+    stop(scene.node, &scene.place);
+    let caller = Caller::new(partner, beside.grpc, "v").await;
+    caller.active("by the newcomer").await;
+    scene.receiver.until_taken("/first", &caller.events().await).await;
+    stop(newcomer, &beside);
 }
 
 /// Leases are taken, tasks claimed, cursors and subscriptions of before and of now are good.

@@ -1,6 +1,5 @@
 //! Two PostgreSQL servers: a primary, and a standby that streams from it and is promoted when the primary is lost.
 
-use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
@@ -53,11 +52,13 @@ impl Pair {
         [self.primary.port, self.standby.port]
     }
 
-    /// Ends the primary with a signal, KILL or QUIT, and waits until nothing answers there any more.
+    /// Ends the primary with a signal, KILL or QUIT, and waits until it has ended.
     pub(crate) fn lose_primary(&self, signal: &str) {
         let (process, segment) = self.primary.files.process();
         assert!(Command::new("kill").args(["-s", signal, &process]).status().expect("kill runs").success());
-        while TcpStream::connect(("127.0.0.1", self.primary.port)).is_ok() {
+        // It is a zombie then: the shell that started it waits for this process.
+        let stat = || std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        while stat().rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')) {
             std::thread::yield_now();
         }
         // A killed server leaves it behind. It may be gone: then there is nothing to do.

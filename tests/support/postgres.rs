@@ -35,7 +35,6 @@ pub(crate) struct Server {
 }
 
 /// Where a server is, and who runs it.
-#[derive(Clone)]
 pub(crate) struct Files {
     programmes: PathBuf,
     directory: PathBuf,
