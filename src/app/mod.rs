@@ -26,7 +26,7 @@ use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 
 use crate::clock::Clock;
-use crate::config::Common;
+use crate::config::{Common, Pooler};
 use crate::store::{Migrations, Store, StoreOptions};
 
 /// What a command that may make the database does about it: it makes one only where somebody said where, and migrates none.
@@ -78,6 +78,7 @@ pub(crate) async fn open_locked(common: &Common, migrations: Migrations) -> anyh
     let options = StoreOptions {
         migrations,
         max_connections: database.database_pool_size,
+        transaction_pooler: database.database_pooler == Some(Pooler::Transaction),
         statement_timeout: database.statement_timeout.0,
         acquire_timeout: database.statement_timeout.0,
         ..StoreOptions::default()

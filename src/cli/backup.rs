@@ -154,6 +154,12 @@ fn on_postgres(file: &Path, common: &Common) -> String {
         || "Where nodes have an --encryption-key-file, the encryption key is not in it".to_owned(),
         |path| format!("The encryption key, {}, is not in it", path.display()),
     );
+    let pooler = if common.database.database_pooler.is_some() {
+        "
+The URL leads to a pooler: give both tools the address of PostgreSQL itself."
+    } else {
+        ""
+    };
     format!(
         "\
 backup copies SQLite databases. PostgreSQL is copied by its own tools, consistently and while nodes serve:
@@ -164,7 +170,7 @@ To restore, stop every node, then restore into a new, empty database as the user
 
   pg_restore --exit-on-error --single-transaction --no-owner --no-privileges --dbname=URL '{file}'
 
-The URL is shown without its password and parameters; libpq takes a password from PGPASSWORD or ~/.pgpass.
+The URL is shown without its password and parameters; libpq takes a password from PGPASSWORD or ~/.pgpass.{pooler}
 {key}: no service starts on the backup without it. Keep a copy of that file, apart from the backups."
     )
 }

@@ -24,6 +24,7 @@ const WORK: &[&str] = &[
 const BACKEND: &[&str] = &[
     "database_url",
     "database_pool_size",
+    "database_pooler",
     "statement_timeout",
     "encryption_key_file",
     "grpc_addr",

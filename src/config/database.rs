@@ -33,9 +33,22 @@ pub struct Database {
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub database_pool_size: u32,
 
+    /// The URL leads to a pooler, such as PgBouncer, that gives each transaction another session of PostgreSQL, or each connection.
+    /// Every statement is then part of a transaction that says its own limits, and nothing is left in a session; each call takes more
+    /// round trips [default: none, the URL leads to PostgreSQL itself]
+    #[arg(long, global = true, env = "CUSTOMERD_DATABASE_POOLER", value_name = "MODE", value_enum)]
+    pub database_pooler: Option<Pooler>,
+
     /// Longest that one statement may run (PostgreSQL), or wait for the lock (SQLite)
     #[arg(long, global = true, env = "CUSTOMERD_STATEMENT_TIMEOUT", value_name = "TIME", default_value = "10s")]
     pub statement_timeout: Span,
+}
+
+/// What a pooler may do between transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pooler {
+    /// Give the next transaction another session.
+    Transaction,
 }
 
 impl Database {
@@ -88,6 +101,7 @@ mod tests {
             named: false,
             encryption_key_file,
             database_pool_size: 1,
+            database_pooler: None,
             statement_timeout,
         }
     }

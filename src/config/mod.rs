@@ -16,7 +16,7 @@ mod units;
 mod work;
 
 pub use clients::ClientArgs;
-pub use database::Database;
+pub use database::{Database, Pooler};
 pub use key_file::KeyFile;
 pub use limits::LimitArgs;
 pub use listen::{Health, Listen};

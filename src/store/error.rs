@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use sqlx::error::DatabaseError;
 
+/// What to do where a pooler is found that the service was not told of.
+pub(super) const THROUGH_A_POOLER: &str = "Behind a pooler, whatever its mode, customerd needs --database-pooler transaction \
+    (CUSTOMERD_DATABASE_POOLER); without it, connect to PostgreSQL itself";
+
 /// Why the store could not do what was asked.
 ///
 /// No variant shows a bound value: messages may be logged.
@@ -147,8 +151,10 @@ fn from_database(error: &dyn DatabaseError) -> Result<Error, Kind> {
         "22012" => Ok(Error::NotApplied),
         // Statement and lock timeouts, shutdown, out of resources, a broken connection.
         "57014" | "55P03" | "25P03" | "25P04" => Ok(Error::Unavailable(error.message().to_owned())),
-        // A standby, a session that is not the one which prepared the statement.
-        "25006" | "26000" => Ok(Error::Unavailable(error.message().to_owned())),
+        // A standby.
+        "25006" => Ok(Error::Unavailable(error.message().to_owned())),
+        // A session that is not the one which prepared the statement, or in which somebody else has.
+        "26000" | "42P05" => Ok(Error::Unavailable(format!("{}. {THROUGH_A_POOLER}", error.message()))),
         code if ["57P", "53", "58", "08"].iter().any(|class| code.starts_with(class)) => {
             Ok(Error::Unavailable(error.message().to_owned()))
         }

@@ -101,6 +101,8 @@ pub struct StoreOptions {
     pub migrations: Migrations,
     /// PostgreSQL connections at most. Default 16.
     pub max_connections: u32,
+    /// Connections lead through a pooler, which gives each transaction another session (PostgreSQL). Default: no.
+    pub transaction_pooler: bool,
     /// How long to wait for a connection, or in SQLite's line of writers. Default 10 s.
     pub acquire_timeout: Duration,
     /// How long one statement may take (PostgreSQL). Default 10 s.
@@ -144,6 +146,7 @@ impl Default for StoreOptions {
         Self {
             migrations: Migrations::Run,
             max_connections: 16,
+            transaction_pooler: false,
             acquire_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(5),
@@ -194,6 +197,9 @@ impl Store {
     /// [`Error::Migration`].
     pub async fn open(url: &str, options: StoreOptions) -> Result<Self, Error> {
         let database = match url.split_once("://") {
+            Some(("sqlite", _)) if options.transaction_pooler => {
+                return Err(Error::Url("a pooler is for PostgreSQL: leave --database-pooler out".to_owned()));
+            }
             Some(("sqlite", path)) if !path.is_empty() && !path.contains(['?', '#']) => {
                 Database::Sqlite(Box::new(SqliteStore::open(Path::new(path), &options).await?))
             }

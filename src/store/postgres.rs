@@ -1,11 +1,14 @@
 //! PostgreSQL: a pool, READ COMMITTED with row locks, limits on how long anything may take.
 
+mod checkout;
 mod connect;
 mod guard;
 mod lost;
+mod migrations;
 mod monitor;
 mod outage;
 mod pool;
+mod session;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,7 +17,6 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Connection, PgConnection};
-use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::dialect::Dialect;
@@ -22,15 +24,14 @@ use super::error::Error;
 use super::query::PgStatement;
 use super::tx::Rerun;
 use super::{Stats, StoreOptions, migrate};
+pub(super) use checkout::Checkout;
 use connect::Servers;
 use lost::{Loss, loss};
-pub(super) use pool::Checkout;
+use migrations::Migrations;
 use pool::{Limits, PgPool};
 
 /// How much longer than the server's own limit a statement may take as seen from here.
 const MARGIN: Duration = Duration::from_secs(2);
-/// How often BEGIN is sent again, on another connection, where the one that was pooled is dead.
-const BEGINS: u32 = 3;
 /// How often, a tenth of a second apart, the end of earlier transactions is polled for.
 const POLLS: u32 = 300;
 
@@ -39,23 +40,18 @@ pub(super) struct PgStore {
     servers: Servers,
     monitor: AbortOnDropHandle<()>,
     pub(super) most: u32,
-    runtime: Handle,
     waiting: AtomicUsize,
     commits: Arc<AtomicU64>,
 }
 
 /// A transaction; after a failed or cancelled statement it can only be rolled back.
 pub(super) struct PgTx {
-    /// `None` only while it is dropped.
-    connection: Option<Checkout>,
-    /// BEGIN was sent and neither COMMIT nor ROLLBACK was answered.
-    open: bool,
+    connection: Checkout,
     sound: bool,
     /// Its statements run on their own.
     pub(super) optimistic: bool,
     /// Whether to run it again, after it failed.
     pub(super) rerun: Option<Rerun>,
-    runtime: Handle,
     commits: Arc<AtomicU64>,
 }
 
@@ -64,50 +60,37 @@ impl PgStore {
         let servers = Servers::new(url, options)?;
         let mut connection = servers.connect().await.map_err(|error| servers.refused(&error))?;
         let limit = options.statement_timeout + MARGIN;
-        guard::deadline(limit, connect::check_encoding(&mut connection)).await.map_err(|_| silent())??;
+        guard::deadline(limit, servers.check(&mut connection)).await.map_err(|_| silent())??;
+        let mut migrations = Migrations(&mut connection);
+        let migrate = migrate::open(&mut migrations, Dialect::Postgres, options.migrations);
         if options.migrations.may_migrate() {
-            // Migrations may take longer than a request: no limits meanwhile, here or there.
-            sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0").execute(&mut connection).await?;
-            migrate::open(&mut connection, Dialect::Postgres, options.migrations).await?;
-            sqlx::raw_sql("RESET statement_timeout; RESET lock_timeout").execute(&mut connection).await?;
+            migrate.await?;
         } else {
-            let open = migrate::open(&mut connection, Dialect::Postgres, options.migrations);
-            guard::deadline(limit, open).await.map_err(|_| silent())??;
+            guard::deadline(limit, migrate).await.map_err(|_| silent())??;
         }
         let limits =
             Limits { connections: options.max_connections, acquire: options.acquire_timeout, statement: limit };
         let pool = PgPool::new(servers.clone(), limits);
-        let (most, runtime) = (options.max_connections, Handle::current());
-        let monitor = AbortOnDropHandle::new(runtime.spawn(monitor::run(Arc::clone(pool.shared()), connection)));
-        Ok(Self { pool, servers, monitor, most, runtime, waiting: AtomicUsize::new(0), commits: Arc::default() })
+        let monitor = AbortOnDropHandle::new(tokio::spawn(monitor::run(Arc::clone(pool.shared()), connection)));
+        let most = options.max_connections;
+        Ok(Self { pool, servers, monitor, most, waiting: AtomicUsize::new(0), commits: Arc::default() })
     }
 
     pub(super) async fn begin(&self, durable: bool) -> Result<PgTx, Error> {
-        let sql = if durable { "BEGIN" } else { "BEGIN; SET LOCAL synchronous_commit = off" };
-        let mut begun = 1;
-        loop {
-            let mut tx = self.checked_out(false).await?;
-            tx.open = true;
-            let Some(connection) = &mut tx.connection else { return Err(Error::Failed) };
-            match connection.control(sql).await {
-                Ok(()) => return Ok(tx),
-                // Nothing was lost with a connection that turns out to be dead, or that stays silent.
-                Err(error) if loss(&error).is_some() && connection.is_reused() && begun < BEGINS => begun += 1,
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let mut tx = self.checked_out(false).await?;
+        tx.connection.begin(durable).await?;
+        Ok(tx)
     }
 
     async fn checked_out(&self, optimistic: bool) -> Result<PgTx, Error> {
-        let _waiting = Waiting::count(&self.waiting);
-        let connection = Some(self.pool.checkout().await?);
-        let (runtime, commits) = (self.runtime.clone(), Arc::clone(&self.commits));
-        Ok(PgTx { connection, open: false, sound: true, optimistic, rerun: None, runtime, commits })
+        let connection = self.reader().await?;
+        Ok(PgTx { connection, sound: true, optimistic, rerun: None, commits: Arc::clone(&self.commits) })
     }
 
-    /// A transaction that is never begun: it reads what is committed, and its one statement that writes is its commit.
+    /// A transaction that is never begun: it reads what is committed, and its one statement that writes is its commit. Behind a pooler
+    /// each statement would be a transaction of four round trips: one that is begun costs less, and locks.
     pub(super) async fn begin_optimistic(&self) -> Result<PgTx, Error> {
-        self.checked_out(true).await
+        if self.servers.session().is_per_transaction() { self.begin(true).await } else { self.checked_out(true).await }
     }
 
     pub(super) async fn reader(&self) -> Result<Checkout, Error> {
@@ -123,6 +106,10 @@ impl PgStore {
     /// VACUUM FULL writes the tables again without their dead tuples. Samples of their columns are in the statistics, which
     /// the owner of the database may rewrite as well.
     pub(super) async fn remove_traces(&self) -> Result<(), Error> {
+        if self.servers.session().is_per_transaction() {
+            let text = "tables are not rewritten through a pooler: start once without --database-pooler, connected to PostgreSQL itself";
+            return Err(Error::Unavailable(text.to_owned()));
+        }
         let mut connection = self.servers.connect().await?;
         sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = '60s'").execute(&mut connection).await?;
         // ANALYZE leaves the statistics of a table that is empty by now as they were; a column that is rewritten loses them.
@@ -189,8 +176,10 @@ impl PgTx {
         persistent: bool,
     ) -> Result<(u64, Vec<PgRow>), Error> {
         let sound = std::mem::replace(&mut self.sound, false);
-        let Some(connection) = self.connection.as_mut().filter(|_| sound) else { return Err(Error::Failed) };
-        match connection.run(PgStatement { sql, arguments, persistent }).await {
+        if !sound {
+            return Err(Error::Failed);
+        }
+        match self.connection.run(PgStatement { sql, arguments, persistent }).await {
             Ok(answer) => {
                 self.sound = true;
                 Ok(answer)
@@ -212,18 +201,6 @@ impl PgTx {
         Error::Failed
     }
 
-    /// Sends the statement that ends the transaction; the connection is fit for the next one then.
-    async fn end(&mut self, commit: bool) -> Result<(), Error> {
-        let connection = self.connection.as_mut().ok_or(Error::Failed)?;
-        if commit {
-            connection.commit().await?;
-        } else {
-            connection.control("ROLLBACK").await?;
-        }
-        self.open = false;
-        Ok(())
-    }
-
     /// PostgreSQL answers COMMIT of a failed transaction by rolling it back without an error: hence `sound`.
     pub(super) async fn commit(&mut self) -> Result<(), Error> {
         if self.optimistic {
@@ -234,10 +211,10 @@ impl PgTx {
             return Ok(());
         }
         if !self.sound {
-            self.end(false).await?;
+            self.connection.end(false).await?;
             return Err(Error::Failed);
         }
-        self.end(true).await?;
+        self.connection.end(true).await?;
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -246,19 +223,7 @@ impl PgTx {
         if self.optimistic {
             return Ok(());
         }
-        self.end(false).await
-    }
-}
-
-impl Drop for PgTx {
-    /// Rolls back in a task of its own. A connection that does not answer even that in time is closed.
-    fn drop(&mut self) {
-        if let Some(mut connection) = self.connection.take().filter(|connection| self.open && !connection.is_lost()) {
-            self.runtime.spawn(async move {
-                // The connection knows by itself whether it was lost.
-                let _ = connection.control("ROLLBACK").await;
-            });
-        }
+        Ok(self.connection.end(false).await?)
     }
 }
 

@@ -260,8 +260,11 @@ impl<'c> Query<'c> {
             }
             (Target::Postgres(connection), Args::Postgres(arguments)) => {
                 let statement = PgStatement { sql, arguments, persistent };
-                let answered =
-                    if repeatable { connection.read(statement).await? } else { connection.run(statement).await? };
+                let answered = if repeatable {
+                    connection.read(statement).await?
+                } else {
+                    connection.run_alone(statement).await?
+                };
                 let (changed, rows) = answered;
                 Ok(Answer::Postgres(changed, rows))
             }

@@ -4,15 +4,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, Executor, PgConnection, Row};
+use sqlx::{Connection, PgConnection};
 use url::form_urlencoded;
 
 use super::guard::deadline;
+use super::session::Session;
 use crate::store::StoreOptions;
-use crate::store::error::Error;
+use crate::store::error::{Error, THROUGH_A_POOLER};
 
-/// Texts kept prepared on each connection.
-const STATEMENTS: usize = 256;
 /// How long connecting to one host may take, unless `connect_timeout` says otherwise, and the longest that it may say.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT_MAX: u64 = 60;
@@ -26,6 +25,7 @@ pub(super) struct Servers {
     writable: bool,
     /// Of each host.
     timeout: Duration,
+    session: Session,
 }
 
 impl Servers {
@@ -52,8 +52,9 @@ impl Servers {
                 }
             },
         };
-        let hosts = urls.iter().map(|url| connect_options(url, options)).collect::<Result<_, _>>()?;
-        Ok(Self { hosts, writable, timeout })
+        let session = Session::new(options);
+        let hosts = urls.iter().map(|url| connect_options(url, &session)).collect::<Result<_, _>>()?;
+        Ok(Self { hosts, writable, timeout, session })
     }
 
     /// Connects to the first host that is fit.
@@ -75,10 +76,39 @@ impl Servers {
 
     async fn connect_to(&self, host: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
         let mut connection = PgConnection::connect_with(host).await?;
-        if self.writable && is_read_only(&mut connection).await? {
+        if self.writable && self.is_read_only(&mut connection).await? {
             return Err(sqlx::Error::Protocol(format!("{} takes no writes", place(host))));
         }
         Ok(connection)
+    }
+
+    /// Whose the sessions are.
+    pub(super) const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Whether the session takes no writes: the server is a standby, or `default_transaction_read_only` is on.
+    pub(super) async fn is_read_only(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        Ok(self.session.show(connection, "transaction_read_only").await? == "on")
+    }
+
+    /// Refuses a database that would garble names, and a way to it that limits do not pass.
+    pub(super) async fn check(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        let refused = |error| self.refused(&error);
+        let encoding = self.session.show(connection, "server_encoding").await.map_err(refused)?;
+        if encoding != "UTF8" {
+            return Err(Error::Open(format!(
+                "the database is encoded in {encoding}, and customerd needs UTF8: make one with `createdb --encoding=UTF8 \
+                 --template=template0`"
+            )));
+        }
+        match self.session.lacks(connection).await.map_err(refused)? {
+            None => Ok(()),
+            Some(setting) => Err(Error::Open(format!(
+                "{setting} is not what customerd has set it to for its session: something between it and PostgreSQL, such as PgBouncer \
+                 with ignore_startup_parameters, drops settings. {THROUGH_A_POOLER}"
+            ))),
+        }
     }
 
     /// Says where it was refused and what to do; never the password.
@@ -87,10 +117,15 @@ impl Servers {
         let place = places.join(", ");
         let user = self.hosts.first().map_or("", PgConnectOptions::get_username);
         let database = self.hosts.first().and_then(PgConnectOptions::get_database).unwrap_or(user);
-        let code = error.as_database_error().and_then(|error| error.code());
+        let (code, text) = (error.as_database_error().and_then(|error| error.code()), error.to_string());
+        // PgBouncer has one code for everything.
+        let pooler_says = |said: &str| code.as_deref() == Some("08P01") && text.contains(said);
         Error::Open(match code.as_deref() {
             Some("28P01" | "28000") => {
                 format!("PostgreSQL at {place} refuses user {user}: check the user and password in the URL ({error})")
+            }
+            _ if pooler_says("authentication failed") => {
+                format!("the pooler at {place} refuses user {user}: check the user and password in the URL ({error})")
             }
             Some("3D000") => {
                 format!("PostgreSQL at {place} has no database {database}: create it with `createdb {database}`")
@@ -98,34 +133,19 @@ impl Servers {
             Some("53300") => {
                 format!("PostgreSQL at {place} has no connection left: raise max_connections or lower the pool")
             }
-            Some("08P01") if error.to_string().contains("startup parameter") => format!(
-                "{place} is PgBouncer, which refuses the session settings that customerd sends ({error}): connect to \
-                 PostgreSQL itself"
+            _ if pooler_says("startup parameter") => format!(
+                "{place} is a pooler such as PgBouncer, which refuses the settings that customerd sends ({error}). {THROUGH_A_POOLER}"
             ),
+            _ if pooler_says("statement pooling") => {
+                format!(
+                    "{place} is a pooler that takes transactions apart ({error}): it needs pool_mode = transaction, or session"
+                )
+            }
             _ => format!(
                 "cannot connect to PostgreSQL at {place}: {error}. Is it running, and are host and port in the URL right?"
             ),
         })
     }
-}
-
-/// Whether the session takes no writes: the server is a standby, or `default_transaction_read_only` is on.
-pub(super) async fn is_read_only(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let row = connection.fetch_one("SHOW transaction_read_only").await?;
-    Ok(row.try_get::<&str, _>(0)? == "on")
-}
-
-/// Refuses a database that would garble names.
-pub(super) async fn check_encoding(connection: &mut PgConnection) -> Result<(), Error> {
-    let row = connection.fetch_one("SHOW server_encoding").await?;
-    let encoding: &str = row.try_get(0)?;
-    if encoding == "UTF8" {
-        return Ok(());
-    }
-    Err(Error::Open(format!(
-        "the database is encoded in {encoding}, and customerd needs UTF8: make one with `createdb --encoding=UTF8 \
-         --template=template0`"
-    )))
 }
 
 fn place(options: &PgConnectOptions) -> String {
@@ -162,26 +182,11 @@ fn parameter(url: &str, name: &str) -> Option<String> {
     form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name).map(|(_, value)| value.into_owned()).last()
 }
 
-fn connect_options(url: &str, options: &StoreOptions) -> Result<PgConnectOptions, Error> {
-    let millis = |limit: Duration| format!("{}ms", limit.as_millis());
+fn connect_options(url: &str, session: &Session) -> Result<PgConnectOptions, Error> {
     // The cause may quote the URL, and with it the password.
     let connect = PgConnectOptions::from_str(url)
         .map_err(|_| Error::Url("expected postgres://user:password@host:5432/database".to_owned()))?;
-    Ok(connect.application_name("customerd").statement_cache_capacity(STATEMENTS).options([
-        ("statement_timeout", millis(options.statement_timeout)),
-        ("lock_timeout", millis(options.lock_timeout)),
-        ("idle_in_transaction_session_timeout", millis(options.idle_in_transaction_timeout)),
-        ("default_transaction_isolation", "read committed".to_owned()),
-        // Every join here goes from a few rows to others by an index, and every page is a range of one, in its order. Without
-        // statistics, as in a new database, the planner would rather hash a whole table, or collect and sort all that is left
-        // of a range for each of its pages.
-        ("enable_hashjoin", "off".to_owned()),
-        ("enable_mergejoin", "off".to_owned()),
-        ("enable_bitmapscan", "off".to_owned()),
-        // No statement runs for as long as compiling it would take, and what the planner cannot do without one of the above costs,
-        // on paper, enough to be compiled.
-        ("jit", "off".to_owned()),
-    ]))
+    session.configure(connect.application_name("customerd"))
 }
 
 /// The parameters that are read here.

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use super::connect::is_read_only;
 use super::guard::deadline;
 use super::pool::Shared;
 use crate::store::change::pause;
@@ -18,7 +17,7 @@ use crate::store::change::pause;
 const PERIOD: Duration = Duration::from_secs(1);
 /// The shortest time between two probes: during an outage every call gives cause for one.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long the answer may take.
+/// How long the answer may take; longer behind a pooler.
 const PROBE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// What a probe found.
@@ -49,7 +48,7 @@ async fn probe(shared: &Arc<Shared>, connection: &mut Option<PgConnection>) {
     let mut silent = false;
     let mut found = None;
     if let Some(open) = connection {
-        match deadline(PROBE_DEADLINE, is_read_only(open)).await {
+        match is_read_only(shared, open).await {
             Ok(Ok(read_only)) => found = Some(if read_only { Found::ReadOnly } else { Found::Writable }),
             Ok(Err(_)) => shared.end_generation(),
             Err(_) => silent = true,
@@ -92,7 +91,7 @@ async fn connect(shared: &Arc<Shared>, connection: &mut Option<PgConnection>) ->
         Ok(fresh) => fresh,
         Err(error) => return Found::Unreachable(error),
     };
-    match deadline(PROBE_DEADLINE, is_read_only(&mut fresh)).await {
+    match is_read_only(shared, &mut fresh).await {
         Ok(Ok(read_only)) => {
             *connection = Some(fresh);
             if read_only { Found::ReadOnly } else { Found::Writable }
@@ -100,4 +99,11 @@ async fn connect(shared: &Arc<Shared>, connection: &mut Option<PgConnection>) ->
         Ok(Err(error)) => Found::Unreachable(error),
         Err(_) => Found::Unreachable(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
     }
+}
+
+async fn is_read_only(
+    shared: &Shared,
+    connection: &mut PgConnection,
+) -> Result<Result<bool, sqlx::Error>, tokio::time::error::Elapsed> {
+    deadline(PROBE_DEADLINE + shared.servers.session().queue(), shared.servers.is_read_only(connection)).await
 }

@@ -13,24 +13,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::PgRow;
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{Connection, PgConnection};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
+use super::checkout::Checkout;
 use super::connect::Servers;
-use super::guard::{Guard, deadline};
-use super::lost::{Loss, loss};
+use super::guard::deadline;
+use super::lost::Loss;
 use super::outage::Outage;
 use crate::store::error::Error;
-use crate::store::query::{PgStatement, on_postgres};
 
 /// A connection that was idle for longer is pinged before it is used: a firewall may have forgotten it.
 const PING_AFTER: Duration = Duration::from_secs(5);
-/// How long that ping may take. It misses only where the network has swallowed it.
-const PING_DEADLINE: Duration = Duration::from_secs(2);
-/// How long BEGIN, ROLLBACK and the ping after a cancelled statement may take: none of them waits for a lock or a disk.
-const CONTROL_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a connection may be idle, and how long it may be used at all: the server keeps caches for each session.
 const IDLE_MAX: Duration = Duration::from_secs(10 * 60);
 const AGE_MAX: Duration = Duration::from_secs(30 * 60);
@@ -56,12 +51,12 @@ pub(super) struct Shared {
     pub(super) outage: Outage,
     /// Asks the monitor for a probe.
     pub(super) suspicion: Notify,
-    limits: Limits,
+    pub(super) limits: Limits,
     state: Mutex<State>,
     open: Arc<AtomicU32>,
     /// Statements on connections of an earlier generation than this are to end.
     cut: watch::Sender<u64>,
-    runtime: Handle,
+    pub(super) runtime: Handle,
 }
 
 struct State {
@@ -77,9 +72,9 @@ struct Idle {
     since: Instant,
 }
 
-struct Pooled {
-    connection: PgConnection,
-    generation: u64,
+pub(super) struct Pooled {
+    pub(super) connection: PgConnection,
+    pub(super) generation: u64,
     made: Instant,
     _open: Open,
 }
@@ -91,20 +86,6 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// A connection in use. It is pooled again when it is dropped, if its last statement was answered and its generation lasts.
-pub(in crate::store) struct Checkout {
-    /// `None` once it was lost, and while it is dropped.
-    pooled: Option<Pooled>,
-    /// The last statement was answered to its end.
-    answered: bool,
-    /// It was pooled before: what it leads to may have gone meanwhile.
-    reused: bool,
-    cut: watch::Receiver<u64>,
-    shared: Arc<Shared>,
-    /// `None` only while it is dropped.
-    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl PgPool {
@@ -131,18 +112,10 @@ impl PgPool {
     pub(in crate::store) async fn checkout(&self) -> Result<Checkout, Error> {
         let permit =
             deadline(self.0.limits.acquire, self.0.permit()).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
-        let mut checkout = Checkout {
-            pooled: None,
-            answered: true,
-            reused: true,
-            cut: self.0.cut.subscribe(),
-            shared: Arc::clone(&self.0),
-            permit: Some(permit),
-        };
+        let mut checkout = Checkout::new(&self.0, permit);
         while let Some(idle) = self.0.take() {
-            let unused = now().saturating_duration_since(idle.since);
-            checkout.pooled = Some(idle.pooled);
-            if unused < PING_AFTER || checkout.ping(PING_DEADLINE).await.is_ok() {
+            let ping = now().saturating_duration_since(idle.since) >= PING_AFTER;
+            if checkout.reuse(idle.pooled, ping).await {
                 return Ok(checkout);
             }
         }
@@ -203,7 +176,7 @@ impl Shared {
     }
 
     /// Pools a connection whose last statement was answered.
-    fn put(&self, pooled: Pooled) {
+    pub(super) fn put(&self, pooled: Pooled) {
         let since = now();
         let mut state = self.state();
         let fit = !state.closed && pooled.generation == state.generation;
@@ -222,7 +195,7 @@ impl Shared {
         drop(old);
     }
 
-    async fn connect(&self) -> Result<Pooled, Error> {
+    pub(super) async fn connect(&self) -> Result<Pooled, Error> {
         // Read before it is made: where the generation ends meanwhile, it may lead to the server that is gone.
         let generation = self.state().generation;
         let open = Open(Arc::clone(&self.open));
@@ -235,6 +208,20 @@ impl Shared {
                 Err(Error::Unavailable(error.to_string()))
             }
         }
+    }
+
+    /// Says that a connection was lost by this error: the others of its generation are suspect.
+    pub(super) fn lost(&self, pooled: &Pooled, loss: Loss, error: &sqlx::Error) {
+        if loss.ends_generation() {
+            self.end(pooled.generation);
+            self.outage.begin(error);
+            self.suspicion.notify_one();
+        }
+    }
+
+    /// What says which generations are cut.
+    pub(super) fn cuts(&self) -> watch::Receiver<u64> {
+        self.cut.subscribe()
     }
 
     /// Ends the generation of a connection, unless it has ended already.
@@ -266,108 +253,6 @@ impl Shared {
         drop(idle);
         before.close();
         self.cut.send_replace(generation);
-    }
-}
-
-impl Checkout {
-    async fn connect(&mut self) -> Result<(), Error> {
-        self.pooled = None;
-        self.reused = false;
-        self.pooled = Some(self.shared.connect().await?);
-        Ok(())
-    }
-
-    /// Runs one statement.
-    pub(in crate::store) async fn run(&mut self, statement: PgStatement) -> Result<(u64, Vec<PgRow>), sqlx::Error> {
-        let limit = self.shared.limits.statement;
-        let (connection, guard) = self.start(limit)?;
-        let result = guard.watch(on_postgres(connection, statement)).await;
-        self.settle(result)
-    }
-
-    /// Runs one statement that only reads and stands alone: again, on a new connection, where the one that was pooled turns
-    /// out to be dead.
-    pub(in crate::store) async fn read(&mut self, statement: PgStatement) -> Result<(u64, Vec<PgRow>), Error> {
-        let again = self.reused.then(|| statement.clone());
-        match (self.run(statement).await, again) {
-            (Err(error), Some(statement)) if loss(&error).is_some_and(Loss::may_rerun) => {
-                self.connect().await?;
-                Ok(self.run(statement).await?)
-            }
-            (result, _) => Ok(result?),
-        }
-    }
-
-    /// Runs a text that waits for nothing: BEGIN, ROLLBACK.
-    pub(super) async fn control(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
-        self.execute(sql, CONTROL_DEADLINE).await
-    }
-
-    /// Runs COMMIT, which may wait for a disk or a synchronous standby.
-    pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
-        self.execute("COMMIT", self.shared.limits.statement).await
-    }
-
-    async fn execute(&mut self, sql: &'static str, limit: Duration) -> Result<(), sqlx::Error> {
-        let (connection, guard) = self.start(limit)?;
-        let result = guard.watch(connection.execute(sql)).await.map(|_| ());
-        self.settle(result)
-    }
-
-    async fn ping(&mut self, limit: Duration) -> Result<(), sqlx::Error> {
-        let (connection, guard) = self.start(limit)?;
-        let result = guard.watch(connection.ping()).await;
-        self.settle(result)
-    }
-
-    pub(super) const fn is_lost(&self) -> bool {
-        self.pooled.is_none()
-    }
-
-    /// Whether it was pooled before, so that its loss says nothing about the server of now.
-    pub(super) const fn is_reused(&self) -> bool {
-        self.reused
-    }
-
-    fn start(&mut self, limit: Duration) -> Result<(&mut PgConnection, Guard<'_>), sqlx::Error> {
-        let pooled = self.pooled.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
-        // Where the future is dropped before the end, this stays.
-        self.answered = false;
-        Ok((&mut pooled.connection, Guard { generation: pooled.generation, cut: &mut self.cut, limit }))
-    }
-
-    fn settle<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-        self.answered = true;
-        let Err(error) = &result else { return result };
-        if let Some(loss) = loss(error)
-            && let Some(pooled) = self.pooled.take()
-            && loss.ends_generation()
-        {
-            self.shared.end(pooled.generation);
-            self.shared.outage.begin(error);
-            self.shared.suspicion.notify_one();
-        }
-        result
-    }
-}
-
-impl Drop for Checkout {
-    /// A connection whose statement was cancelled is pinged first: its answer is still to come.
-    fn drop(&mut self) {
-        let Some(pooled) = self.pooled.take() else { return };
-        if self.answered {
-            return self.shared.put(pooled);
-        }
-        // The permit goes along: the server is not to see more connections than it was promised.
-        let (mut pooled, permit) = (pooled, self.permit.take());
-        let (shared, mut cut) = (Arc::clone(&self.shared), self.cut.clone());
-        self.shared.runtime.spawn(async move {
-            let guard = Guard { generation: pooled.generation, cut: &mut cut, limit: CONTROL_DEADLINE };
-            if guard.watch(pooled.connection.ping()).await.is_ok() {
-                shared.put(pooled);
-            }
-            drop(permit);
-        });
     }
 }
 
