@@ -9,6 +9,8 @@
 mod cluster;
 #[path = "../support/nginx.rs"]
 mod nginx;
+#[path = "../support/pgbouncer.rs"]
+mod pgbouncer;
 #[path = "../support/postgres.rs"]
 mod postgres;
 #[path = "../support/proxy.rs"]

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use customerd::store::{Connection, Error, Store};
 
+use crate::pooler::behind_a_pooler;
 use crate::scratch;
 use crate::support::cancel::after_polls;
 use crate::support::stores::{TestStore, on_both};
 
 on_both![cancelled_anywhere, cancelled_look_ups_spoil_nothing];
+behind_a_pooler![cancelled_anywhere, cancelled_look_ups_spoil_nothing];
 
 const TASKS: i64 = 48;
 const CHANGES: i64 = 12;

@@ -6,6 +6,7 @@ use customerd::domain::Timestamp;
 use customerd::store::{Change, Connection as _, Effect, Error, Tx};
 use sqlx::{Connection as _, PgConnection};
 
+use crate::pooler::behind_a_pooler;
 use crate::support::stores::{TestStore, on_both};
 use crate::{INSERT, insert, names, scratch};
 
@@ -17,6 +18,13 @@ on_both![
     optimistic_increments_add_up,
     an_optimistic_change_that_writes_at_once_or_locks_is_run_again,
     dead_connections_are_replaced,
+];
+behind_a_pooler![
+    a_read_sees_what_was_collected_before,
+    without_a_required_row_nothing_is_written,
+    parameters_of_either_kind_go_together,
+    one_that_was_never_finished_fails_the_rest,
+    optimistic_increments_add_up,
 ];
 
 fn collect(tx: &mut Tx, name: &str) {

@@ -10,9 +10,15 @@ use customerd::store::events::{self, Wanted};
 use customerd::store::{Store, Tx};
 use uuid::Uuid;
 
+use crate::pooler::behind_a_pooler;
 use crate::support::stores::{TestStore, on_both};
 
 on_both![
+    a_chain_keeps_its_order_against_its_ids,
+    an_event_that_is_committed_late_comes_after_the_cursor,
+    consumers_miss_nothing_while_many_write,
+];
+behind_a_pooler![
     a_chain_keeps_its_order_against_its_ids,
     an_event_that_is_committed_late_comes_after_the_cursor,
     consumers_miss_nothing_while_many_write,

@@ -9,6 +9,7 @@ mod deliveries;
 mod events;
 mod failover;
 mod open;
+mod pooler;
 mod postgres_limits;
 mod programmes;
 mod retried;

@@ -8,9 +8,11 @@ use customerd::domain::Timestamp;
 use customerd::store::{Connection as _, Revoked, Standing, programmes, signing_keys, still_valid};
 use uuid::Uuid;
 
+use crate::pooler::behind_a_pooler;
 use crate::support::stores::{TestStore, on_both};
 
 on_both![a_name_is_given_once, many_callers_are_checked_at_once, pauses_are_kept];
+behind_a_pooler![a_name_is_given_once, many_callers_are_checked_at_once, pauses_are_kept];
 
 fn addresses() -> (String, String) {
     (String::new(), String::new())

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use customerd::store::{Change, Connection, Error, Retry, Tx};
 use tokio::sync::Barrier;
 
+use crate::pooler::behind_a_pooler;
 use crate::support::stores::{TestStore, on_both};
 use crate::{insert, names, scratch};
 
 on_both![concurrent_changes_add_up, own_errors_undo, gives_up, opposite_order];
+behind_a_pooler![concurrent_changes_add_up, own_errors_undo, gives_up, opposite_order];
 
 /// Reads, then writes what it read plus one.
 struct Increment;

@@ -8,9 +8,18 @@ use customerd::store::nodes;
 use customerd::store::tasks::{self, Kind, NewTask, NodeLease, Task};
 use uuid::Uuid;
 
+use crate::pooler::behind_a_pooler;
 use crate::support::stores::{TestStore, on_both};
 
 on_both![
+    claims_pass_over_locked_rows,
+    claims_take_the_longest_due_once,
+    only_the_lease_settles,
+    what_is_not_in_flight_is_given_back,
+    what_a_clock_that_was_ahead_scheduled_waits_no_longer_than_it_was_to,
+    an_operators_lease_ends_with_its_time,
+];
+behind_a_pooler![
     claims_pass_over_locked_rows,
     claims_take_the_longest_due_once,
     only_the_lease_settles,

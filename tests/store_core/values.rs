@@ -6,11 +6,26 @@ use customerd::store::{Connection, Error, Lengths, Rows, Text, Tx, Unique, keyri
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
+use crate::pooler::behind_a_pooler;
 use crate::support::cancel::after_polls;
 use crate::support::stores::{TestStore, on_both};
 use crate::{INSERT, insert, names, scratch};
 
 on_both![
+    commit_lasts,
+    drop_undoes,
+    first_key_wins,
+    values_come_back,
+    unique_is_named_alike,
+    failed_statement_ends_the_transaction,
+    cancelled_statement_ends_the_transaction,
+    one_finds_or_says_so,
+    filters_and_keyset_pages,
+    many_rows,
+    closed_store_refuses,
+    counts,
+];
+behind_a_pooler![
     commit_lasts,
     drop_undoes,
     first_key_wins,

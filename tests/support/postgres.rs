@@ -202,7 +202,7 @@ pub(crate) fn programmes() -> Option<PathBuf> {
 }
 
 /// User and group to run as under root, which PostgreSQL refuses: `postgres` if it exists, else `nobody`.
-fn unprivileged() -> Option<(u32, u32)> {
+pub(crate) fn unprivileged() -> Option<(u32, u32)> {
     if std::fs::metadata("/proc/self").map_or(true, |process| process.uid() != 0) {
         return None;
     }

@@ -2,10 +2,13 @@
 
 use customerd::store::{Store, StoreOptions};
 
+use super::pgbouncer::PgBouncer;
+
 /// A migrated database for one test.
 pub(crate) struct TestStore {
     pub(crate) store: Store,
     pub(crate) url: String,
+    pooler: Option<PgBouncer>,
     _directory: Option<tempfile::TempDir>,
 }
 
@@ -14,7 +17,7 @@ impl TestStore {
     pub(crate) async fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let url = format!("sqlite://{}/customerd.db", directory.path().display());
-        Self::open(url, Some(directory)).await
+        Self { _directory: Some(directory), ..Self::open(url, None).await }
     }
 
     /// In the throw-away cluster; `None` where PostgreSQL is not installed.
@@ -22,16 +25,24 @@ impl TestStore {
         Some(Self::open(super::postgres::database().await?, None).await)
     }
 
+    /// The same behind PgBouncer, which gives three sessions to all transactions; `None` where that is not installed either.
+    pub(crate) async fn pooled() -> Option<Self> {
+        let pooler = PgBouncer::of_transactions(&super::postgres::database().await?)?;
+        Some(Self::open(pooler.url.clone(), Some(pooler)).await)
+    }
+
     /// Closes the store and opens the same database with other options.
     pub(crate) async fn reopen(self, options: StoreOptions) -> Self {
         self.store.close().await.expect("the store closes");
+        let options = StoreOptions { transaction_pooler: self.pooler.is_some(), ..options };
         let store = Store::open(&self.url, options).await.expect("the same database opens");
         Self { store, ..self }
     }
 
-    async fn open(url: String, directory: Option<tempfile::TempDir>) -> Self {
-        let store = Store::open(&url, StoreOptions::default()).await.expect("a fresh database opens");
-        Self { store, url, _directory: directory }
+    async fn open(url: String, pooler: Option<PgBouncer>) -> Self {
+        let options = StoreOptions { transaction_pooler: pooler.is_some(), ..StoreOptions::default() };
+        let store = Store::open(&url, options).await.expect("a fresh database opens");
+        Self { store, url, pooler, _directory: None }
     }
 }
 

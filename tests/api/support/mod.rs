@@ -19,7 +19,7 @@ mod verify;
 mod wallet;
 mod wire;
 
-use crate::postgres;
+use crate::{pgbouncer, postgres};
 pub use answer::Answer;
 pub use call::{Call, sha256};
 pub use half::{Half, Stream};
