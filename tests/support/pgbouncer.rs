@@ -47,6 +47,7 @@ impl PgBouncer {
         Self::before(database_url, "pool_mode = transaction\ndefault_pool_size = 3\n")
     }
 
+    #[allow(clippy::zombie_processes, reason = "it is waited for when it is dropped, or where it did not start")]
     fn start(programme: &Path, database_url: &str, settings: &str) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a directory");
         let server = url::Url::parse(database_url).expect("a URL");

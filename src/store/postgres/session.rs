@@ -24,7 +24,7 @@ const QUEUE: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub(super) enum Session {
     /// Each connection has one: it is told its settings at its start, and keeps statements prepared.
-    PerConnection(Settings),
+    PerConnection(Box<Settings>),
     /// A pooler gives each transaction one that has served others and will again. So each transaction is told its settings where it
     /// begins, by one of these texts, and leaves nothing behind: no statement has a name, and none runs outside a transaction, where the
     /// pooler might run its halves (Parse, then Bind) in two sessions.
@@ -38,7 +38,7 @@ impl Session {
     pub(super) fn new(options: &StoreOptions) -> Self {
         let settings = settings(options);
         if !options.transaction_pooler {
-            return Self::PerConnection(settings);
+            return Self::PerConnection(Box::new(settings));
         }
         let begin = settings.iter().fold(BEGIN.to_owned(), |mut begin, (name, value)| {
             // Writing to a String cannot fail.
