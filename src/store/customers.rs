@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::reseal::{Batch, Which};
 use super::standing;
 use super::value::row;
-use super::{Connection, Effect, Error, Owner, Tx};
+use super::{Connection, Effect, Error, Lengths, Owner, Tx};
 use crate::domain::Timestamp;
 use crate::domain::commitment::CustomerKey;
 use crate::domain::customer::{Customer, Status};
@@ -260,7 +260,8 @@ pub async fn chain_ids(
     on: &mut impl Connection,
     ids: impl IntoIterator<Item = Uuid>,
 ) -> Result<Vec<(Uuid, String)>, Error> {
-    on.query("SELECT id, chain_id FROM customers WHERE id IN ").push_list(ids).once().all().await
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    on.query("SELECT id, chain_id FROM customers WHERE id IN ").push_list(Lengths::Few.fill(&ids).copied()).all().await
 }
 
 /// A customer held for a change, of any programme.
@@ -371,11 +372,12 @@ row! {
 
 /// What screening these customers takes. There must be at least one.
 pub async fn to_screen(on: &mut impl Connection, ids: impl IntoIterator<Item = Uuid>) -> Result<Vec<ToScreen>, Error> {
+    // A statement that is not kept is two round trips.
+    let ids: Vec<Uuid> = ids.into_iter().collect();
     on.query(
         "SELECT c.id, c.chain_id, p.sandbox FROM customers c JOIN programmes p ON p.id = c.programme_id WHERE c.id IN ",
     )
-    .push_list(ids)
-    .once()
+    .push_list(Lengths::Few.fill(&ids).copied())
     .all()
     .await
 }

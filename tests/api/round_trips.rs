@@ -2,10 +2,17 @@
 
 use customerd::api::v1::customer_service_client::CustomerServiceClient;
 use customerd::api::v1::{CreateCustomerRequest, GetCustomerRequest, ListCustomersRequest};
+use customerd::domain::Timestamp;
+use customerd::domain::customer::Move;
+use customerd::domain::delivery::{Attempt, Pace};
+use customerd::store::deliveries::{self, Attempted, Lease, RECORDED, Scan};
+use customerd::store::{Change, Tx};
+use customerd::worker::{Queue as _, ScreeningQueue};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::accounts::{physical_card, virtual_card};
+use crate::screening::listing;
+use crate::support::accounts::{self, physical_card, virtual_card};
 use crate::support::{House, Partner, Proxy, Service, account};
 
 /// The service without its worker, behind the proxy, and a partner.
@@ -114,5 +121,67 @@ async fn an_operator_costs_no_more() {
         counted.push((got, listed, proxy.trips()));
     }
     assert_eq!(counted.last(), Some(&(1, 1, 1)), "{counted:?}");
+    service.stop().await;
+}
+
+/// Many attempts that were recorded together.
+struct Recorded(Vec<Attempted>);
+
+impl Change for Recorded {
+    type Out = ();
+    type Error = customerd::store::Error;
+
+    fn is_optimistic(&self) -> bool {
+        true
+    }
+
+    async fn apply(&self, tx: &mut Tx) -> Result<(), Self::Error> {
+        deliveries::record(tx, &self.0.iter().collect::<Vec<_>>())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_claims_tasks_in_two_and_records_attempts_in_one() {
+    let Some((service, proxy, partner)) = house("Counted").await else { return };
+    let node = service.node().await;
+    let body = json!({"callbackUrl": "https://partner.example/hook", "types": ["customer.updated"]});
+    let webhook = partner.put("/v1/webhooks", &body).await.is(200).json()["id"].as_str().unwrap().parse().unwrap();
+    let queue = ScreeningQueue::new(service.store.clone(), service.clock.clone(), listing("0x00"));
+    let mut counted = Vec::new();
+    for round in 0..3 {
+        for number in 0..RECORDED.div_ceil(2) {
+            let id = accounts::id(&partner.customer(&format!("u-{round}-{number}")).await);
+            service.move_customer(id, &[Move::ProveOwnership]).await;
+        }
+        proxy.trips();
+        let claimed = queue.claim(node, service.clock.now(), 128).await.unwrap();
+        let claim = proxy.trips();
+        assert_eq!(claimed.items.len(), 128);
+
+        let leases = vec![webhook];
+        let mut tx = service.store.begin().await.unwrap();
+        let leased = deliveries::lease(&mut tx, node, &leases).await.unwrap();
+        tx.commit().await.unwrap();
+        let lease = leased.first().copied().unwrap_or(Lease { webhook_id: webhook, node, epoch: 1 });
+        let after = (Timestamp::EPOCH, Uuid::nil());
+        let scan = Scan { webhook_id: webhook, fifo: false, after, limit: i64::try_from(RECORDED).unwrap() };
+        let now = service.clock.now();
+        let due = deliveries::due(&mut service.store.reader().await.unwrap(), scan, now).await.unwrap();
+        let attempted = due.into_iter().map(|due| {
+            let mut delivery = due.delivery;
+            let due = delivery.next_attempt_at.unwrap();
+            let attempt = Attempt { at: now, status: Some(204), latency_ms: 1, error: None, response: None };
+            delivery.settle(attempt, Pace::default());
+            Attempted { delivery, due, at: now, lease }
+        });
+        let recorded = Recorded(attempted.collect());
+        assert_eq!(recorded.0.len(), RECORDED);
+        proxy.trips();
+        service.store.transact(&recorded).await.unwrap();
+        counted.push((claim, proxy.trips()));
+        let open = deliveries::open(&mut service.store.reader().await.unwrap()).await.unwrap();
+        assert_eq!(open, (0, 0), "all are recorded");
+    }
+    assert_eq!(counted.last(), Some(&(2, 1)), "{counted:?}");
     service.stop().await;
 }
