@@ -36,6 +36,7 @@ async fn until(service: &Service, partner: &Partner, status: u16, said: &str) {
             if answer.status == status && answer.text().contains(said) {
                 return;
             }
+            service.wait(Duration::from_millis(100));
         }
     };
     assert!(
