@@ -63,6 +63,7 @@ mod operator_limits;
 mod operators;
 mod ownership;
 mod pan;
+mod pooler;
 mod process;
 mod race;
 mod readiness;
