@@ -29,6 +29,7 @@ use super::engine::POLL;
 use super::{Backlog, Engine, Failure};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
+use crate::domain::timestamp::SKEW;
 use crate::domain::webhook::PROBE_EVERY;
 use crate::outbound::Client;
 use crate::outbound::signed::Signer;
@@ -47,8 +48,6 @@ const BUSY: Duration = Duration::from_secs(2);
 const YIELDED: Duration = Duration::from_secs(3);
 /// Scans at once: the rest of the store's connections are for others.
 const SCANS: usize = 4;
-/// Clocks of two nodes, or of one before and after it was set, may differ by so much without anything being made due for it.
-const SKEW: Duration = Duration::from_secs(10);
 /// How many deliveries are made due at once because a clock was wrong.
 const MENDED: i64 = 500;
 

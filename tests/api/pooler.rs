@@ -41,7 +41,7 @@ async fn done<'a>(call: impl Fn() -> Call<'a>, key: &str, status: u16) -> Answer
     }
 }
 
-/// From its creation to ACTIVE, which the worker and the simulator see to, then asleep and awake.
+/// From its creation to ACTIVE, which the worker and the simulator see to, then deactivated and activated.
 async fn lives(partner: &Partner, name: &str) -> String {
     let key = || Clock::system().id().to_string();
     let wallet = Evm::named(name);

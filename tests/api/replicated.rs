@@ -29,7 +29,7 @@ const FLAGS: &[&str] = &["--allow-private-callbacks"];
 /// Customers that are deactivated and reactivated all the time.
 const MOVED: usize = 2;
 
-/// A node on two servers, its callers, and who is told of events.
+/// A node on two servers, its callers, and who is notified of events.
 struct Scene {
     pair: Pair,
     place: Place,

@@ -1,4 +1,4 @@
-//! What a session is told of its limits, and when: once, or, behind a pooler, in each transaction.
+//! The limits of a session, and when they are set: at its start, or, behind a pooler, in each transaction.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
