@@ -179,17 +179,6 @@ impl Clock {
         }
     }
 
-    /// Waits until `moment`, or not at all if it has passed.
-    pub async fn sleep_until(&self, moment: Timestamp) {
-        loop {
-            let left = moment.since(self.now());
-            if left.is_zero() {
-                return;
-            }
-            self.sleep(left).await;
-        }
-    }
-
     /// Waits until the [monotonic time](Self::monotonic) is `deadline`, or not at all if it has passed: setting the machine's clock
     /// does not move it, and time that went by since the deadline was computed counts.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
@@ -267,10 +256,8 @@ mod tests {
     async fn sleepers_wake_when_advanced() {
         let clock = Clock::manual(START, 0);
         let sleeper = clock.clone();
-        let (mut early, late) = (
-            Box::pin(sleeper.sleep(Duration::from_secs(10))),
-            Box::pin(sleeper.sleep_until(START + Duration::from_secs(20))),
-        );
+        let (mut early, late) =
+            (Box::pin(sleeper.sleep(Duration::from_secs(10))), Box::pin(sleeper.sleep_to(Duration::from_secs(20))));
         assert!(futures::poll!(early.as_mut()).is_pending());
         clock.advance(Duration::from_micros(9_999_999));
         assert!(futures::poll!(early.as_mut()).is_pending());
