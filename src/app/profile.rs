@@ -105,8 +105,31 @@ pub fn local(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, addr.port())
 }
 
+/// What a partner calls with.
+pub struct Credentials {
+    api_secret: SecretString,
+    hash: String,
+    /// `None` where the partner made its key itself.
+    private: Option<PrivateKey>,
+}
+
+impl Credentials {
+    /// Fresh ones, with a P-384 signing key if `with_key`. Takes some tens of milliseconds: the hash of the secret is slow on purpose.
+    ///
+    /// # Errors
+    ///
+    /// The machine has no randomness or memory for them.
+    pub fn make(clock: &Clock, with_key: bool) -> impl Future<Output = anyhow::Result<Self>> + Send + use<> {
+        let (api_secret, salt) = (SecretString::from(clock.token(32)), clock.random());
+        async move {
+            let hash = hash_secret(api_secret.clone(), salt).await?;
+            let private = if with_key { Some(PrivateKey::generate(Algorithm::EcdsaP384Sha384)?) } else { None };
+            Ok(Self { api_secret, hash, private })
+        }
+    }
+}
+
 /// A programme about to be made.
-#[derive(Debug)]
 pub struct NewPartner<'a> {
     /// Its name.
     pub name: &'a str,
@@ -114,6 +137,8 @@ pub struct NewPartner<'a> {
     pub sandbox: bool,
     /// The key that the partner signs with; a fresh P-384 key is made without one.
     pub public_key: Option<PublicKey>,
+    /// Made before; without them fresh ones are made.
+    pub credentials: Option<Credentials>,
     /// Whether another programme may have this name.
     pub allow_duplicate_name: bool,
     /// What is recorded of who makes it; on what is filled in.
@@ -131,7 +156,7 @@ pub async fn create_programme(
     (name, sandbox): (&str, bool),
     addresses: (String, String),
 ) -> anyhow::Result<Profile> {
-    let new = NewPartner { name, sandbox, public_key: None, allow_duplicate_name: true, act: None };
+    let new = NewPartner { name, sandbox, public_key: None, credentials: None, allow_duplicate_name: true, act: None };
     enrol(store, clock, new, addresses).await?.context("any name may be given again")
 }
 
@@ -146,15 +171,16 @@ pub async fn enrol(
     new: NewPartner<'_>,
     (base_url, grpc_addr): (String, String),
 ) -> anyhow::Result<Option<Profile>> {
-    let NewPartner { name, sandbox, public_key, allow_duplicate_name, act } = new;
+    let NewPartner { name, sandbox, public_key, credentials, allow_duplicate_name, act } = new;
     text::printable("name", name, 64).map_err(|error| {
         anyhow::anyhow!("the name: {}", error.violations.first().map_or("", |v| v.message.as_str()))
     })?;
     anyhow::ensure!(sandbox || store.sealer().has_key() || store.dialect() == Dialect::Sqlite, NO_KEY);
     let programme = Programme { id: clock.id(), name: name.to_owned(), sandbox };
-    let api_secret = SecretString::from(clock.token(32));
-    let hash = hash_secret(api_secret.clone(), clock.random()).await?;
-    let private = if public_key.is_none() { Some(PrivateKey::generate(Algorithm::EcdsaP384Sha384)?) } else { None };
+    let Credentials { api_secret, hash, private } = match credentials {
+        Some(credentials) => credentials,
+        None => Credentials::make(clock, public_key.is_none()).await?,
+    };
     let public = public_key.as_ref().or(private.as_ref().map(PrivateKey::public_key)).context("no key")?;
     // Random through and through, unlike our other ids: whoever knows it may try secrets.
     let api_key = uuid::Builder::from_random_bytes(clock.random()).into_uuid();

@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::profile::{NewPartner, Profile, enrol, local};
+use super::profile::{Credentials, NewPartner, Profile, enrol, local};
 use super::start::Start;
-use crate::config::Common;
+use crate::clock::Clock;
+use crate::config::{Common, Serve};
 use crate::signature::Origins;
 use crate::store::{Store, programmes};
 
@@ -40,10 +43,28 @@ impl ProfileOwner {
 /// The profile that one can call with, if there is one, and the right to write it.
 pub(super) type Sandbox = (Option<PathBuf>, Option<ProfileOwner>);
 
+/// Credentials that are made while the database is opened.
+pub(super) type PreparedCredentials = AbortOnDropHandle<anyhow::Result<Credentials>>;
+
+/// Starts to make the sandbox's credentials if there is no SQLite file yet: hashing the secret is most of a first start.
+pub(super) fn prepare(common: &Common, serve: &Serve, clock: &Clock) -> Option<PreparedCredentials> {
+    let url = common.database.url();
+    let file = url.expose_secret().strip_prefix("sqlite://")?;
+    if serve.no_sandbox || Path::new(file).exists() {
+        return None;
+    }
+    Some(AbortOnDropHandle::new(tokio::spawn(Credentials::make(clock, true))))
+}
+
 impl Start<'_> {
     /// Makes the sandbox programme on a database that has no programme yet, and writes its profile. On any other database,
     /// keeps the profile's addresses true: the first node's on this data directory.
-    pub(super) async fn sandbox(&self, store: &Store, http: &Origins, grpc: SocketAddr) -> anyhow::Result<Sandbox> {
+    pub(super) async fn sandbox(
+        &self,
+        store: &Store,
+        (http, grpc): (&Origins, SocketAddr),
+        prepared: Option<PreparedCredentials>,
+    ) -> anyhow::Result<Sandbox> {
         if self.serve.no_sandbox {
             return Ok((None, None));
         }
@@ -54,7 +75,7 @@ impl Start<'_> {
             std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         }
         let owner = if dir.exists() { ProfileOwner::take(dir)? } else { None };
-        if none && let Some(profile) = self.make(store, addresses.clone()).await? {
+        if none && let Some(profile) = self.make(store, addresses.clone(), prepared).await? {
             if path.exists() {
                 // Another database's: what it holds is nowhere else.
                 let kept = path.with_extension("json.old");
@@ -70,9 +91,18 @@ impl Start<'_> {
     }
 
     /// The sandbox programme; `None` when another node that starts at the same time was quicker to take the name.
-    async fn make(&self, store: &Store, addresses: (String, String)) -> anyhow::Result<Option<Profile>> {
-        let new =
-            NewPartner { name: "Sandbox", sandbox: true, public_key: None, allow_duplicate_name: false, act: None };
+    async fn make(
+        &self,
+        store: &Store,
+        addresses: (String, String),
+        prepared: Option<PreparedCredentials>,
+    ) -> anyhow::Result<Option<Profile>> {
+        let credentials = match prepared {
+            Some(prepared) => Some(prepared.await??),
+            None => None,
+        };
+        let (name, sandbox, allow_duplicate_name) = ("Sandbox", true, false);
+        let new = NewPartner { name, sandbox, public_key: None, credentials, allow_duplicate_name, act: None };
         let made = enrol(store, &self.clock, new, addresses).await?;
         if made.is_none() {
             tracing::info!("another node has made the sandbox programme: its profile is in that node's data directory");

@@ -96,6 +96,7 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
     let mut tasks = JoinSet::new();
     let health = Health::open(&serve.health, &start.metrics, (&start.clock, &shutdown), &mut tasks).await?;
     // Before any address is taken but that of health: a node that cannot reach its database draws no calls.
+    let prepared = if with_grpc { sandbox::prepare(common, serve, &clock) } else { None };
     let store = if with_grpc { Some(open(common, &clock).await?) } else { None };
     let http =
         if with_http { Some(start.listen(common.listen.http_addr, serve.tls.http(), false).await?) } else { None };
@@ -108,7 +109,7 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
 
     let (failed, failure) = oneshot::channel();
     let (transport, check, store, backend, (profile, owner)) = if let (Some(addr), Some(store)) = (grpc_addr, store) {
-        let sandbox = start.sandbox(&store, &origins, addr).await?;
+        let sandbox = start.sandbox(&store, (&origins, addr), prepared).await?;
         let settings = start.settings(origins.clone())?;
         providers::announce_kyc(&store, &settings.kyc).await?;
         let api = Api::new(store.clone(), clock.clone(), settings).await?;

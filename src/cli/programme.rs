@@ -96,7 +96,7 @@ async fn act(command: Programme, common: &Common, store: &Store) -> anyhow::Resu
             let origin = public.first().context("--public-url")?.as_str().trim_end_matches('/').to_owned();
             let addresses = (format!("{origin}/v1"), app::local(listen.grpc_addr).to_string());
             let act = Some(acting::act(&clock, "programme.create", ""));
-            let new = NewPartner { name: &name, sandbox, public_key, allow_duplicate_name, act };
+            let new = NewPartner { name: &name, sandbox, public_key, credentials: None, allow_duplicate_name, act };
             let profile = enrol(store, &clock, new, addresses).await?.with_context(|| {
                 format!("there is a programme named {name} already: choose another name, or insist with --allow-duplicate-name")
             })?;

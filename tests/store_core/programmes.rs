@@ -24,7 +24,14 @@ fn clock() -> Clock {
 
 async fn a_name_is_given_once(test: TestStore) {
     let (store, clock) = (&test.store, clock());
-    let new = |name| NewPartner { name, sandbox: true, public_key: None, allow_duplicate_name: false, act: None };
+    let new = |name| NewPartner {
+        name,
+        sandbox: true,
+        public_key: None,
+        credentials: None,
+        allow_duplicate_name: false,
+        act: None,
+    };
     let both = futures::join!(
         enrol(store, &clock, new("Sandbox"), addresses()),
         enrol(store, &clock, new("Sandbox"), addresses())
