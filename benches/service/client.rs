@@ -65,6 +65,13 @@ impl Partner {
         answer["id"].as_str().expect("an id").to_owned()
     }
 
+    /// Subscribes a receiver to every customer event.
+    #[allow(dead_code, reason = "the bench of the cascade has no receiver")]
+    pub async fn subscribe(&self, url: &str) {
+        let body = json!({"callbackUrl": url, "types": ["customer.updated"]}).to_string();
+        self.call(self.signed(Method::PUT, "/v1/webhooks", body.as_bytes())).await;
+    }
+
     async fn call(&self, request: Request<Full<Bytes>>) -> Value {
         let (status, body) = self.connect().await.send(request).await;
         assert!((200..300).contains(&status), "{status}: {}", String::from_utf8_lossy(&body));

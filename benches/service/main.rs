@@ -1,6 +1,6 @@
 //! The service's own figures: the release binary, run as a process of its own, against floors measured in the same run.
 //!
-//! `cargo bench --bench service` prints the table; names after `--` choose figures: `signed`, `creates`, `pages`, `idle`, `bystanders`.
+//! `cargo bench --bench service` prints the table; names after `--` choose figures: `signed`, `creates`, `pages`, `idle`, `bystanders`, `takeover`.
 //! PostgreSQL, where it is installed, is a throw-away cluster that syncs to disk as production does.
 #![allow(
     clippy::unwrap_used,
@@ -22,9 +22,13 @@ mod pages;
 mod pgbench;
 #[path = "../../tests/support/postgres.rs"]
 mod postgres;
+#[allow(dead_code, reason = "only the bench of webhooks notes arrivals")]
+#[path = "../webhooks/receiver.rs"]
+mod receiver;
 mod server;
 mod signed_get;
 mod table;
+mod takeover;
 
 use postgres::{Cluster, Durability};
 use table::Table;
@@ -47,7 +51,8 @@ fn main() {
         if asked("bystanders") {
             bystanders::measure(&mut table).await;
         }
-        let cluster = if asked("creates") || asked("pages") { Cluster::start(Durability::Durable) } else { None };
+        let needs_cluster = ["creates", "pages", "takeover"].into_iter().any(asked);
+        let cluster = if needs_cluster { Cluster::start(Durability::Durable) } else { None };
         if asked("creates") {
             creates::on_sqlite(&mut table).await;
             if let Some(cluster) = &cluster {
@@ -59,6 +64,12 @@ fn main() {
             pages::on_sqlite(&mut table).await;
             if let Some(cluster) = &cluster {
                 pages::on_postgres(&mut table, cluster).await;
+            }
+        }
+        if asked("takeover") {
+            takeover::on_sqlite(&mut table).await;
+            if let Some(cluster) = &cluster {
+                takeover::on_postgres(&mut table, cluster).await;
             }
         }
         table.print();

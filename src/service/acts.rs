@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::domain::operator::Operator;
 use crate::domain::{Error, Timestamp};
 use crate::store::acts::{self, Act, DONE};
-use crate::store::{self, Tx};
+use crate::store::{self, Mode, Tx};
 
 /// An operator's act, its target still to be said.
 pub(super) fn act(
@@ -72,8 +72,8 @@ impl<C: Change> Change for Recorded<'_, C> {
         done
     }
 
-    fn is_optimistic(&self) -> bool {
-        self.change.is_optimistic()
+    fn mode(&self) -> Mode {
+        self.change.mode()
     }
 
     async fn conflict(&self, tx: &mut Tx) -> Outcome<Option<Error>> {

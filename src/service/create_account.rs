@@ -12,7 +12,7 @@ use crate::domain::account::{Account, Status};
 use crate::domain::event::Origin;
 use crate::domain::{Error, Timestamp, currency, customer};
 use crate::lifecycle::Recorder;
-use crate::store::{Tx, accounts, customers};
+use crate::store::{Mode, Tx, accounts, customers};
 
 pub(crate) struct CreateAccount {
     api: Api,
@@ -75,8 +75,8 @@ impl Change for CreateAccount {
         Ok(v1::Account { challenge: Some(challenge.text), ..convert::account(&account) })
     }
 
-    fn is_optimistic(&self) -> bool {
-        true
+    fn mode(&self) -> Mode {
+        Mode::Optimistic
     }
 
     fn targets(reply: &v1::Account) -> Option<Vec<String>> {

@@ -14,7 +14,7 @@ use crate::domain::event::Origin;
 use crate::domain::{Code, Error, Violation, account, customer};
 use crate::lifecycle::Recorder;
 use crate::store::tasks::{self, Kind, NewTask};
-use crate::store::{Tx, cards, customers};
+use crate::store::{Mode, Tx, cards, customers};
 
 pub(crate) struct CreateCard {
     api: Api,
@@ -109,8 +109,8 @@ impl Change for CreateCard {
         Ok(convert::card(&card))
     }
 
-    fn is_optimistic(&self) -> bool {
-        true
+    fn mode(&self) -> Mode {
+        Mode::Optimistic
     }
 
     fn targets(reply: &v1::Card) -> Option<Vec<String>> {

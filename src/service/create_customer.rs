@@ -12,8 +12,8 @@ use crate::domain::customer::{self, Customer, Status};
 use crate::domain::event::{Chain, Origin};
 use crate::domain::{Code, Error};
 use crate::lifecycle::Recorder;
-use crate::store::Tx;
 use crate::store::customers::{self, Held};
+use crate::store::{Mode, Tx};
 
 pub(crate) struct CreateCustomer {
     api: Api,
@@ -65,8 +65,8 @@ impl Change for CreateCustomer {
         })
     }
 
-    fn is_optimistic(&self) -> bool {
-        true
+    fn mode(&self) -> Mode {
+        Mode::Combined
     }
 
     fn targets(reply: &v1::Customer) -> Option<Vec<String>> {

@@ -11,8 +11,8 @@ use crate::api::v1;
 use crate::domain::account::Move;
 use crate::domain::event::Origin;
 use crate::lifecycle::{Step, account_moves};
-use crate::store::Tx;
 use crate::store::accounts::{self, Held};
+use crate::store::{Mode, Tx};
 
 /// One move of one account.
 pub(crate) struct MoveAccount {
@@ -40,8 +40,8 @@ impl Change for MoveAccount {
         Ok(convert::account(&held.account))
     }
 
-    fn is_optimistic(&self) -> bool {
-        true
+    fn mode(&self) -> Mode {
+        Mode::Optimistic
     }
 }
 

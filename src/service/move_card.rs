@@ -12,8 +12,8 @@ use crate::api::v1;
 use crate::domain::card::Move;
 use crate::domain::event::Origin;
 use crate::lifecycle::{Step, card_moves};
-use crate::store::Tx;
 use crate::store::cards::{self, Held};
+use crate::store::{Mode, Tx};
 
 /// One move of one card.
 pub(crate) struct MoveCard {
@@ -49,8 +49,8 @@ impl Change for MoveCard {
         Ok(convert::card(&held.card))
     }
 
-    fn is_optimistic(&self) -> bool {
-        true
+    fn mode(&self) -> Mode {
+        Mode::Optimistic
     }
 }
 

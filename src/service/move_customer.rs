@@ -12,8 +12,8 @@ use crate::api::v1;
 use crate::domain::customer::Move;
 use crate::domain::event::Origin;
 use crate::lifecycle::{Step, moves};
-use crate::store::Tx;
 use crate::store::customers::{self, Held};
+use crate::store::{Mode, Tx};
 
 /// One move of one customer.
 pub(crate) struct MoveCustomer {
@@ -48,9 +48,9 @@ impl Change for MoveCustomer {
         Ok(convert::customer(&held.customer))
     }
 
-    fn is_optimistic(&self) -> bool {
+    fn mode(&self) -> Mode {
         // A rejection writes the customer's row twice.
-        self.by != Move::Reject
+        if self.by == Move::Reject { Mode::Locking } else { Mode::Optimistic }
     }
 }
 

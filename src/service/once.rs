@@ -16,7 +16,7 @@ use crate::api::error;
 use crate::clock::Bounds;
 use crate::domain;
 use crate::store::idempotency::{self, Conditions, Slot, Stored};
-use crate::store::{self, Precondition, Store, Tx};
+use crate::store::{self, Mode, Precondition, Store, Tx};
 
 /// How often a change is tried while others are first.
 const ATTEMPTS: u32 = 3;
@@ -38,9 +38,9 @@ pub(crate) trait Change: Send + Sync {
         None
     }
 
-    /// Whether it can be run without locks: see [`store::Change::is_optimistic`].
-    fn is_optimistic(&self) -> bool {
-        false
+    /// How it is run at first under a key.
+    fn mode(&self) -> Mode {
+        Mode::Locking
     }
 
     /// What stands in the way, after its writes broke a rule of uniqueness; `None` where nothing does any more.
@@ -74,7 +74,7 @@ pub(crate) struct Answer<T> {
 /// Makes `change` happen at most once under `key`, and gives the response of the time that it did.
 pub(crate) async fn once<C: Change>(store: &Store, key: Key<'_>, change: &C) -> Outcome<Answer<C::Reply>> {
     for attempt in 0..ATTEMPTS {
-        let conflict = match store.transact(&Keyed { key, change, optimistic: attempt == 0 }).await {
+        let conflict = match store.transact(&Keyed { key, change, first: attempt == 0 }).await {
             Ok(reply) => return Ok(Answer { reply, replayed: false }),
             Err(failure) if failure.is_conflict() => failure,
             Err(failure) => return Err(failure),
@@ -144,16 +144,16 @@ impl Key<'_> {
 struct Keyed<'a, C> {
     key: Key<'a>,
     change: &'a C,
-    /// The first time, if the change can.
-    optimistic: bool,
+    /// Whether it is tried for the first time.
+    first: bool,
 }
 
 impl<C: Change> store::Change for Keyed<'_, C> {
     type Out = Result<C::Reply, Status>;
     type Error = Failure;
 
-    fn is_optimistic(&self) -> bool {
-        self.optimistic && self.change.is_optimistic()
+    fn mode(&self) -> Mode {
+        if self.first { self.change.mode() } else { Mode::Locking }
     }
 
     async fn apply(&self, tx: &mut Tx) -> Outcome<Self::Out> {

@@ -24,16 +24,37 @@ pub trait Change: Send + Sync {
     /// before the commit that the change shares with others, so that only those who write later are sure to see it.
     const DURABLE: bool = true;
 
-    /// Whether to run it without a transaction on PostgreSQL: its reads see what is committed and lock nothing, and what it
-    /// [collects](Tx::write) is sent as one statement, which must therefore insist ([`Effect::Required`](super::Effect::Required)) that
-    /// what was read is still so. Where the connection is dead it is run again, although it may have been made already: so
-    /// only what is recognised by an idempotency key may. It is run with locks after all where it does more than that.
-    fn is_optimistic(&self) -> bool {
-        false
+    /// How to run it first. If it does more than the mode allows, or conflicts with others, it is run again in the fallback mode.
+    fn mode(&self) -> Mode {
+        Mode::Locking
     }
 
     /// Makes the change in `tx`. `Ok` commits, `Err` rolls back.
     fn apply(&self, tx: &mut Tx) -> impl Future<Output = Result<Self::Out, Self::Error>> + Send;
+}
+
+/// How a change is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// In a transaction of its own, with locks.
+    Locking,
+    /// On PostgreSQL without a transaction: its reads see what is committed and lock nothing, and what it [collects](Tx::write) is
+    /// sent as one statement, which must therefore insist ([`Effect::Required`](super::Effect::Required)) that what was read is still
+    /// so. Where the connection is dead it is run again, although it may have been made already: so only what is recognised by an
+    /// idempotency key may.
+    Optimistic,
+    /// It reads nothing and only [inserts rows](Tx::insert), which are sent with those of others. The rest is as above.
+    Combined,
+}
+
+impl Mode {
+    /// The next mode to try: one that allows more.
+    pub(super) const fn fallback(self) -> Self {
+        match self {
+            Self::Combined => Self::Optimistic,
+            Self::Optimistic | Self::Locking => Self::Locking,
+        }
+    }
 }
 
 /// Errors that may be gone in a second run of the transaction.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::reseal::{Batch, Which};
 use super::standing;
 use super::value::row;
-use super::{Connection, Effect, Error, Lengths, Owner, Tx};
+use super::{Connection, Effect, Error, Lengths, Owner, Rows, Tx};
 use crate::domain::Timestamp;
 use crate::domain::commitment::CustomerKey;
 use crate::domain::customer::{Customer, Status};
@@ -184,27 +184,32 @@ pub async fn insert(tx: &mut Tx, held: &Held) -> Result<(), Error> {
         Some(key) => Some(seal_key(tx, customer.id, &key).await?),
         None => None,
     };
-    tx.write(
-        "INSERT INTO customers (id, programme_id, external_id, chain_id, status, created_at, updated_at, version, \
-             event_seq, event_head, event_at, challenge, challenge_expires_at, hash_version, event_key) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
-    )
-    .bind(customer.id)
-    .bind(customer.programme_id)
-    .bind(customer.external_id.as_str())
-    .bind(customer.chain_id.as_str())
-    .bind(customer.status.as_str())
-    .bind(customer.created_at)
-    .bind(customer.updated_at)
-    .bind(customer.version)
-    .bind(chain.seq)
-    .bind(chain.head.as_slice())
-    .bind(chain.at)
-    .bind(challenge.as_ref().map(|challenge| challenge.text.as_slice()))
-    .bind(challenge.as_ref().map(|challenge| challenge.expires_at))
-    .bind(if key.is_some() { 2 } else { 1 })
-    .bind(key)
-    .collect(Effect::Any)
+    let text = Rows {
+        head: "INSERT INTO customers (id, programme_id, external_id, chain_id, status, created_at, updated_at, version, \
+               event_seq, event_head, event_at, challenge, challenge_expires_at, hash_version, event_key) VALUES ",
+        tail: "",
+        lengths: Lengths::All,
+    };
+    let (customer, challenge, end) = (customer.clone(), challenge.clone(), (chain.seq, chain.head, chain.at));
+    tx.insert(text, Effect::Any, move |query| {
+        let (seq, head, at) = &end;
+        query
+            .bind(customer.id)
+            .bind(customer.programme_id)
+            .bind(customer.external_id.as_str())
+            .bind(customer.chain_id.as_str())
+            .bind(customer.status.as_str())
+            .bind(customer.created_at)
+            .bind(customer.updated_at)
+            .bind(customer.version)
+            .bind(*seq)
+            .bind(head.as_slice())
+            .bind(*at)
+            .bind(challenge.as_ref().map(|challenge| challenge.text.as_slice()))
+            .bind(challenge.as_ref().map(|challenge| challenge.expires_at))
+            .bind(if key.is_some() { 2 } else { 1 })
+            .bind(key.as_deref())
+    })
 }
 
 /// The customers that stand in the way of `customer`: the one with its chain id, the one with its external id.

@@ -22,7 +22,7 @@ pub enum Effect {
     Any,
     /// Any row wakes the workers once it is committed.
     WakesWorkers,
-    /// There must be one: without it the transaction fails with [`Error::NotApplied`].
+    /// There must be one, of an insert of many as many as there are: without it the transaction fails with [`Error::NotApplied`].
     Required,
 }
 
@@ -54,7 +54,8 @@ pub(super) struct Draft {
     sql: String,
     /// `None` while a statement is being put together, and for good if that was given up.
     args: Option<Args>,
-    effects: Vec<Effect>,
+    /// Of each statement, and how many rows are required.
+    effects: Vec<(Effect, usize)>,
     persistent: bool,
     /// Some statement has `$n`.
     numbered: bool,
@@ -65,7 +66,7 @@ pub(super) struct Batch {
     pub(super) sql: String,
     pub(super) args: Args,
     pub(super) persistent: bool,
-    effects: Vec<Effect>,
+    effects: Vec<(Effect, usize)>,
 }
 
 impl Draft {
@@ -113,8 +114,8 @@ impl Draft {
         self.persistent = false;
     }
 
-    /// Adds a statement whose `$1` is the parameter after the first `base`.
-    pub(super) fn add(&mut self, sql: &str, (args, base): (Args, usize), effect: Effect) {
+    /// Adds a statement, with all values so far.
+    pub(super) fn add(&mut self, sql: &str, args: Args, (effect, rows): (Effect, usize)) {
         self.args = Some(args);
         let number = self.effects.len();
         match self.dialect {
@@ -122,17 +123,17 @@ impl Draft {
                 if number > 0 {
                     self.sql.push_str("; ");
                 }
-                push_renumbered(&mut self.sql, sql, base);
+                self.sql.push_str(sql);
             }
             Dialect::Postgres => {
                 let head = if number == 0 { "WITH" } else { "," };
                 // Writing to a String cannot fail.
                 let _ = write!(self.sql, "{head} w{number} AS (");
-                push_renumbered(&mut self.sql, sql, base);
+                self.sql.push_str(sql);
                 self.sql.push_str(if effect == Effect::Any { ")" } else { " RETURNING 1)" });
             }
         }
-        self.effects.push(effect);
+        self.effects.push((effect, rows));
     }
 
     /// All that was collected, to be sent; `None` where that is nothing. Collecting begins again.
@@ -145,12 +146,12 @@ impl Draft {
         let mut sql = drafted.sql;
         if drafted.dialect == Dialect::Postgres {
             sql.push_str(" SELECT 1");
-            for (number, effect) in drafted.effects.iter().enumerate() {
-                // Where a row had to change and none did, division by zero undoes the whole statement.
+            for (number, (effect, rows)) in drafted.effects.iter().enumerate() {
+                // Where fewer rows changed than had to, division by zero undoes the whole statement.
                 let _ = match effect {
                     Effect::Any => Ok(()),
                     Effect::WakesWorkers => write!(sql, ", (SELECT count(*) FROM w{number})"),
-                    Effect::Required => write!(sql, ", 1 / (SELECT count(*) FROM w{number})"),
+                    Effect::Required => write!(sql, ", 1 / (SELECT count(*) / {rows} FROM w{number})"),
                 };
             }
         }
@@ -165,21 +166,22 @@ impl Batch {
     }
 
     /// Whether workers are to be woken, by the rows that each part changed.
-    pub(super) fn outcome(effects: &[Effect], changed: &[u64]) -> Result<bool, Error> {
-        let of = |wanted: Effect| {
-            let both = effects.iter().zip(changed);
-            both.filter(move |(effect, _)| **effect == wanted).map(|(_, changed)| *changed)
-        };
-        if of(Effect::Required).any(|changed| changed == 0) {
-            return Err(Error::NotApplied);
+    pub(super) fn outcome(effects: &[(Effect, usize)], changed: &[u64]) -> Result<bool, Error> {
+        let mut wakes = false;
+        for ((effect, rows), changed) in effects.iter().zip(changed) {
+            match effect {
+                Effect::Required if *changed < *rows as u64 => return Err(Error::NotApplied),
+                Effect::WakesWorkers => wakes |= *changed > 0,
+                Effect::Any | Effect::Required => {}
+            }
         }
-        Ok(of(Effect::WakesWorkers).any(|changed| changed > 0))
+        Ok(wakes)
     }
 
     /// The same, by the row that PostgreSQL gives.
-    pub(super) fn wakes(effects: &[Effect], row: &PgRow) -> Result<bool, Error> {
-        let counted = effects.iter().filter(|effect| **effect != Effect::Any).zip(1..);
-        for (_, column) in counted.filter(|(effect, _)| **effect == Effect::WakesWorkers) {
+    pub(super) fn wakes(effects: &[(Effect, usize)], row: &PgRow) -> Result<bool, Error> {
+        let counted = effects.iter().map(|(effect, _)| *effect).filter(|effect| *effect != Effect::Any).zip(1..);
+        for (_, column) in counted.filter(|(effect, _)| *effect == Effect::WakesWorkers) {
             if row.try_get::<i64, usize>(column)? > 0 {
                 return Ok(true);
             }
@@ -187,23 +189,7 @@ impl Batch {
         Ok(false)
     }
 
-    pub(super) fn into_parts(self) -> (String, Args, bool, Vec<Effect>) {
+    pub(super) fn into_parts(self) -> (String, Args, bool, Vec<(Effect, usize)>) {
         (self.sql, self.args, self.persistent, self.effects)
-    }
-}
-
-/// Appends `sql` with `base` added to the number of each parameter.
-fn push_renumbered(to: &mut String, sql: &str, base: usize) {
-    if base == 0 {
-        to.push_str(sql);
-        return;
-    }
-    let mut parts = sql.split('$');
-    to.push_str(parts.next().unwrap_or_default());
-    for part in parts {
-        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, rest) = part.split_at(digits);
-        let number = number.parse::<usize>().map_or(0, |number| number + base);
-        let _ = write!(to, "${number}{rest}");
     }
 }

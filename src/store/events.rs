@@ -4,6 +4,8 @@ mod order;
 
 pub use order::{Wanted, Watched, last_position, place, plain_cursors_until, stream};
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::value::row;
@@ -18,14 +20,6 @@ macro_rules! columns {
          created_at, body, traceparent, request_id, previous_hash, hash, hash_version, commitments"
     };
 }
-
-/// Their parameters.
-macro_rules! parameters {
-    () => {
-        "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19"
-    };
-}
-
 row! {
     pub(super) struct EventRow {
         id: Uuid,
@@ -100,20 +94,8 @@ macro_rules! insert {
 /// Events of one change that are collected with the rest of it; more are written at once.
 const FEW: usize = 4;
 
-/// Inserts one event. On SQLite with its position: see [`order`].
-const fn one(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::Postgres => insert!(") VALUES (", parameters!(), ")"),
-        Dialect::Sqlite => insert!(
-            ", position) VALUES (",
-            parameters!(),
-            ", (SELECT COALESCE(MAX(position), 0) + 1 FROM events WHERE position IS NOT NULL))"
-        ),
-    }
-}
-
-/// Inserts many events of one chain, in its order.
-const fn many(dialect: Dialect) -> Rows {
+/// Inserts events, those of one chain in its order. On SQLite with their positions: see [`order`].
+const fn text(dialect: Dialect) -> Rows {
     match dialect {
         Dialect::Postgres => Rows { head: insert!(") VALUES "), tail: "", lengths: Lengths::All },
         Dialect::Sqlite => Rows {
@@ -156,16 +138,15 @@ fn bind<'c>(query: Query<'c>, event: &Event) -> Query<'c> {
 pub async fn insert(tx: &mut Tx, events: &[Event]) -> Result<(), Error> {
     tx.send_if_long().await?;
     match events {
-        [first, .., last] if events.len() > FEW => {
-            write_rows(tx, many(tx.dialect()), events, bind).await?;
-            if deliveries::insert_all(tx, first, last).await? > 0 {
-                tx.leaves_work();
-            }
+        many if many.len() > FEW => {
+            write_rows(tx, text(tx.dialect()), many, bind).await?;
+            deliveries::insert_all(tx, many).await?;
         }
         few => {
-            let text = one(tx.dialect());
             for event in few {
-                bind(tx.write(text), event).collect(Effect::Any)?;
+                let (text, event) = (text(tx.dialect()), Arc::new(event.clone()));
+                let recorded = Arc::clone(&event);
+                tx.insert(text, Effect::Any, move |query| bind(query, &recorded))?;
                 deliveries::insert(tx, event)?;
             }
         }

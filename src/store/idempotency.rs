@@ -4,9 +4,9 @@ use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::reseal::{Batch, Which};
-use super::standing::{self, Precondition};
+use super::standing::{self, Precondition, Standing};
 use super::value::row;
-use super::{Connection, Effect, Error, Tx};
+use super::{Connection, Effect, Error, Lengths, Rows, Tx};
 use crate::domain::Timestamp;
 use crate::sealing::Place;
 
@@ -72,6 +72,9 @@ pub struct Conditions<'a> {
 /// this waits for a transaction that is about to write the same key.
 pub async fn put(tx: &mut Tx, slot: Slot, answer: &Stored, conditions: Conditions<'_>) -> Result<(), Error> {
     let sealed = tx.seal(place(&row_id(slot.scope, slot.key)), &answer.reply).await?;
+    if let (Some(Precondition::Programme(standing)), None) = (conditions.precondition, conditions.unscoped) {
+        return insert(tx, slot, (answer, sealed), standing);
+    }
     let query = tx
         .write(
             "INSERT INTO idempotency_keys (programme_id, key, fingerprint, status, sealed_reply, expires_at, scoped) \
@@ -103,6 +106,58 @@ pub async fn put(tx: &mut Tx, slot: Slot, answer: &Stored, conditions: Condition
         )
         .push_bind(slot.now)
         .collect(Effect::Required)
+}
+
+/// Inserts responses whose programmes are live and whose credentials are unchanged.
+macro_rules! insert {
+    ($column:literal, $condition:literal) => {
+        Rows {
+            head: concat!(
+                "WITH v (programme_id, key, fingerprint, status, sealed_reply, expires_at, now, caller, generation",
+                $column,
+                ") AS (VALUES "
+            ),
+            tail: concat!(
+                ") INSERT INTO idempotency_keys (programme_id, key, fingerprint, status, sealed_reply, expires_at, scoped) \
+                 SELECT v.programme_id, v.key, v.fingerprint, v.status, v.sealed_reply, v.expires_at, true FROM v \
+                 WHERE EXISTS (SELECT 1 FROM programmes p WHERE p.id = v.caller AND p.generation = v.generation AND NOT p.disabled)",
+                $condition,
+                " ON CONFLICT (programme_id, key) DO UPDATE SET fingerprint = excluded.fingerprint, status = excluded.status, \
+                 sealed_reply = excluded.sealed_reply, expires_at = excluded.expires_at, scoped = excluded.scoped \
+                 WHERE idempotency_keys.expires_at <= (SELECT v.now FROM v WHERE v.programme_id = idempotency_keys.programme_id \
+                 AND v.key = idempotency_keys.key)"
+            ),
+            lengths: Lengths::All,
+        }
+    };
+}
+
+/// [`put`] for a programme, in the form that the [combined](super::Mode::Combined) creates of most callers need.
+fn insert(tx: &mut Tx, slot: Slot, (answer, sealed): (&Stored, Vec<u8>), caller: &Standing) -> Result<(), Error> {
+    let text = match caller.key_id {
+        None => insert!("", ""),
+        Some(_) => insert!(
+            ", key_id",
+            " AND EXISTS (SELECT 1 FROM signing_keys k WHERE k.programme_id = v.caller AND k.key_id = v.key_id)"
+        ),
+    };
+    let (fingerprint, status, caller) = (answer.fingerprint.clone(), answer.status, caller.clone());
+    tx.insert(text, Effect::Required, move |query| {
+        let query = query
+            .bind(slot.scope)
+            .bind(slot.key)
+            .bind(fingerprint.as_slice())
+            .bind(status)
+            .bind(sealed.as_slice())
+            .bind(slot.expires_at)
+            .bind(slot.now)
+            .bind(caller.programme_id)
+            .bind(caller.generation);
+        match &caller.key_id {
+            None => query,
+            Some(key_id) => query.bind(key_id.as_str()),
+        }
+    })
 }
 
 /// The live answer under a key.

@@ -33,6 +33,7 @@
 
 mod batch;
 mod change;
+mod combiner;
 mod dialect;
 mod draft;
 mod error;
@@ -75,7 +76,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use batch::{Lengths, Rows, write_rows};
-pub use change::{Change, Retry};
+pub use change::{Change, Mode, Retry};
 pub use dialect::Dialect;
 pub use draft::Effect;
 pub use error::{Error, Unique};
@@ -90,6 +91,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::sealing::Sealer;
+use combiner::{CombinedTx, Combiner};
 use postgres::PgStore;
 use sqlite::SqliteStore;
 use tx::Rerun;
@@ -183,6 +185,7 @@ struct Inner {
     sealer: Sealer,
     tickets: AtomicU64,
     commits: tx::Commits,
+    combiner: Arc<Combiner>,
 }
 
 enum Database {
@@ -216,7 +219,7 @@ impl Store {
         let tickets = AtomicU64::new(u64::from(std::process::id()));
         let commits = tx::Commits { work: watch::Sender::new(()), events: watch::Sender::new(()) };
         let sealer = Sealer::new(Clock::system());
-        Ok(Self(Arc::new(Inner { database, sealer, tickets, commits })))
+        Ok(Self(Arc::new(Inner { database, sealer, tickets, commits, combiner: Arc::default() })))
     }
 
     /// Opens a transaction, waiting for a connection if need be; [`Error::Unavailable`] after
@@ -249,12 +252,12 @@ impl Store {
     /// meet, at most eight times in all.
     pub async fn transact<C: Change>(&self, change: &C) -> Result<C::Out, C::Error> {
         let mut attempt = 1;
-        let (mut optimistic, mut dead) = (change.is_optimistic(), 0);
+        let (mut mode, mut dead) = (change.mode(), 0);
         loop {
-            let error = match self.attempt(change, optimistic).await {
+            let error = match self.attempt(change, mode).await {
                 Ok(out) => return Ok(out),
-                Err((_, Some(Rerun::Locked))) => {
-                    optimistic = false;
+                Err((_, Some(Rerun::Fallback))) => {
+                    mode = mode.fallback();
                     continue;
                 }
                 // After a restart of the server every pooled connection is dead.
@@ -272,8 +275,13 @@ impl Store {
         }
     }
 
-    async fn attempt<C: Change>(&self, change: &C, optimistic: bool) -> Result<C::Out, (C::Error, Option<Rerun>)> {
-        let begun = if optimistic { self.begin_optimistic().await } else { self.begin_as(C::DURABLE).await };
+    async fn attempt<C: Change>(&self, change: &C, mode: Mode) -> Result<C::Out, (C::Error, Option<Rerun>)> {
+        let begun = match mode {
+            // What is written in the clear reads first whether it may.
+            Mode::Combined if self.0.sealer.has_key() => Ok(self.begin_combined()),
+            Mode::Combined | Mode::Optimistic => self.begin_optimistic().await,
+            Mode::Locking => self.begin_as(C::DURABLE).await,
+        };
         let mut tx = begun.map_err(|error| (error.into(), None))?;
         match change.apply(&mut tx).await {
             Ok(out) => match tx.settle().await {
@@ -287,6 +295,11 @@ impl Store {
                 Err((error, rerun))
             }
         }
+    }
+
+    fn begin_combined(&self) -> Tx {
+        let combined = CombinedTx::new(self.clone(), Arc::clone(&self.0.combiner));
+        Tx::combined(combined, self.dialect(), self.0.sealer.clone(), self.0.commits.clone())
     }
 
     async fn begin_optimistic(&self) -> Result<Tx, Error> {

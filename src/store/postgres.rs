@@ -188,6 +188,8 @@ impl PgTx {
                 // What was begun is undone with its session.
                 if loss(&error).is_some_and(Loss::may_rerun) {
                     self.rerun = Some(Rerun::Same);
+                } else if is_lock_timeout(&error) {
+                    self.rerun = Some(Rerun::Alone);
                 }
                 Err(error.into())
             }
@@ -196,7 +198,7 @@ impl PgTx {
 
     /// It is to do what only a transaction that was begun can.
     pub(super) const fn outgrow(&mut self) -> Error {
-        self.rerun = Some(Rerun::Locked);
+        self.rerun = Some(Rerun::Fallback);
         self.sound = false;
         Error::Failed
     }
@@ -225,6 +227,10 @@ impl PgTx {
         }
         Ok(self.connection.end(false).await?)
     }
+}
+
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "55P03")
 }
 
 fn silent() -> Error {

@@ -1,7 +1,6 @@
 //! One statement: its text, its values, and how it runs on either database.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use futures::TryStreamExt;
 use sqlx::postgres::{PgArguments, PgRow};
@@ -78,7 +77,7 @@ impl<'c> Query<'c> {
         let (base, numbered) = (arguments.len(), behind_numbers || sql.contains('$'));
         Self {
             target,
-            sql: Cow::Borrowed(sql),
+            sql: renumbered(sql, base),
             arguments,
             base,
             invalid,
@@ -106,7 +105,7 @@ impl<'c> Query<'c> {
         if !sql.is_empty() {
             self.numbered |= sql.contains('$');
             debug_assert!(!(self.numbered && self.sql.contains('?')), "$n after a ?: {sql}");
-            self.sql.to_mut().push_str(sql);
+            self.sql.to_mut().push_str(&renumbered(sql, self.base));
         }
         self
     }
@@ -136,7 +135,7 @@ impl<'c> Query<'c> {
     }
 
     /// Locks the selected rows until the transaction ends, where the database has row locks; not in an
-    /// [optimistic](super::Change::is_optimistic) one.
+    /// [optimistic](super::Mode::Optimistic) one.
     pub fn for_update(self) -> Self {
         let locks = !matches!(&self.target, Target::Tx(tx) if !tx.locks());
         let sql = if locks { self.target.dialect().for_update() } else { "" };
@@ -183,11 +182,11 @@ impl<'c> Query<'c> {
     }
 
     fn push_parameter(&mut self, number: usize) {
+        let sql = self.sql.to_mut();
         if self.numbered || self.target.dialect() == Dialect::Postgres {
-            // Writing to a String cannot fail.
-            let _ = write!(self.sql.to_mut(), "${number}");
+            push_number(sql, self.base + number);
         } else {
-            self.sql.to_mut().push('?');
+            sql.push('?');
         }
     }
 
@@ -223,24 +222,40 @@ impl<'c> Query<'c> {
     /// Leaves the statement for the transaction to send with its other [collected](Tx::write) ones, before it next reads or
     /// commits.
     pub fn collect(self, effect: Effect) -> Result<(), Error> {
+        self.collect_rows(effect, 1)
+    }
+
+    /// The same of a statement that inserts so many rows.
+    pub(super) fn collect_rows(self, effect: Effect, rows: usize) -> Result<(), Error> {
         if let Some(error) = self.invalid {
             return Err(error);
         }
-        debug_assert_eq!(parameters(&self.sql), self.bound(), "parameters and values differ in number: {}", self.sql);
+        debug_assert_eq!(self.parameters(), self.bound(), "parameters and values differ in number: {}", self.sql);
         let Target::Draft(draft) = self.target else { return Err(Error::Failed) };
         if !self.persistent {
             draft.once();
         }
-        draft.add(&self.sql, (self.arguments, self.base), effect);
+        draft.add(&self.sql, self.arguments, (effect, rows));
         draft.number(self.numbered);
         Ok(())
+    }
+
+    /// The highest `$n` of the text, or how many `?` it has. SQLite would take a missing value for NULL and ignore a superfluous
+    /// one.
+    fn parameters(&self) -> usize {
+        if !self.sql.contains('$') {
+            return self.sql.matches('?').count();
+        }
+        let digits = |part: &str| part.bytes().take_while(u8::is_ascii_digit).count();
+        let numbers = self.sql.split('$').skip(1).filter_map(|part| part[..digits(part)].parse::<usize>().ok());
+        numbers.max().unwrap_or_default().saturating_sub(self.base)
     }
 
     async fn run(self) -> Result<Answer, Error> {
         if let Some(error) = self.invalid {
             return Err(error);
         }
-        debug_assert_eq!(parameters(&self.sql), self.bound(), "parameters and values differ in number: {}", self.sql);
+        debug_assert_eq!(self.parameters(), self.bound(), "parameters and values differ in number: {}", self.sql);
         let Self { target, sql, arguments, persistent, first, repeatable, .. } = self;
         match (target, arguments) {
             (Target::Tx(tx), arguments) => tx.run(sql, arguments, persistent).await,
@@ -324,12 +339,30 @@ pub(super) async fn on_postgres(
     Ok((changed, rows))
 }
 
-/// The highest `$n` of a text, or how many `?` it has. SQLite would take a missing value for NULL and ignore a superfluous
-/// one.
-fn parameters(sql: &str) -> usize {
-    if !sql.contains('$') {
-        return sql.matches('?').count();
+/// A text with `base` added to the number of each parameter.
+fn renumbered(sql: &'static str, base: usize) -> Cow<'static, str> {
+    if base == 0 || !sql.contains('$') {
+        return Cow::Borrowed(sql);
     }
-    let digits = |part: &str| part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    sql.split('$').skip(1).filter_map(|part| part[..digits(part)].parse().ok()).max().unwrap_or(0)
+    let mut parts = sql.split('$');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (number, rest) = part.split_at(part.bytes().take_while(u8::is_ascii_digit).count());
+        push_number(&mut text, base + number.parse::<usize>().unwrap_or_default());
+        text.push_str(rest);
+    }
+    Cow::Owned(text)
+}
+
+/// Appends `$number`. Texts of many rows have hundreds, for which `write!` is slow.
+fn push_number(sql: &mut String, number: usize) {
+    let (mut digits, mut rest) = (1, number);
+    while rest >= 10 {
+        (digits, rest) = (digits * 10, rest / 10);
+    }
+    sql.push('$');
+    while digits > 0 {
+        sql.push(char::from(b'0' + (number / digits % 10) as u8));
+        digits /= 10;
+    }
 }

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 
 use tokio::sync::watch;
 
+use super::batch::Rows;
 use super::clear;
+use super::combiner::{CombinedTx, RowInsert};
 use super::dialect::Dialect;
-use super::draft::{Args, Batch, Draft};
+use super::draft::{Args, Batch, Draft, Effect};
 use super::error::Error;
 use super::postgres::{Checkout, PgTx};
 use super::query::{Answer, Query, Target};
@@ -58,32 +60,35 @@ pub(super) struct Commits {
 pub(super) enum Rerun {
     /// In the same way: its connection was dead.
     Same,
-    /// With locks: it did more than an optimistic one can.
-    Locked,
+    /// In the [fallback](super::Mode::fallback) mode: it did more than its mode allows, or conflicted with others.
+    Fallback,
+    /// Only if it was combined with others: a lock timed out, possibly because of another one.
+    Alone,
 }
 
 enum Inner {
     Sqlite(Member),
     Postgres(Box<PgTx>),
+    Combined(CombinedTx),
 }
 
 impl Tx {
     pub(super) fn sqlite(member: Member, sealer: Sealer, commits: Commits) -> Self {
-        Self {
-            inner: Inner::Sqlite(member),
-            draft: Draft::new(Dialect::Sqlite),
-            sealer,
-            commits,
-            leaves_work: false,
-            records_events: false,
-            in_the_clear: false,
-        }
+        Self::new(Inner::Sqlite(member), Dialect::Sqlite, (sealer, commits))
     }
 
     pub(super) fn postgres(tx: PgTx, sealer: Sealer, commits: Commits) -> Self {
+        Self::new(Inner::Postgres(Box::new(tx)), Dialect::Postgres, (sealer, commits))
+    }
+
+    pub(super) fn combined(combined: CombinedTx, dialect: Dialect, sealer: Sealer, commits: Commits) -> Self {
+        Self::new(Inner::Combined(combined), dialect, (sealer, commits))
+    }
+
+    fn new(inner: Inner, dialect: Dialect, (sealer, commits): (Sealer, Commits)) -> Self {
         Self {
-            inner: Inner::Postgres(Box::new(tx)),
-            draft: Draft::new(Dialect::Postgres),
+            inner,
+            draft: Draft::new(dialect),
             sealer,
             commits,
             leaves_work: false,
@@ -119,6 +124,21 @@ impl Tx {
         Query::new(Target::Draft(&mut self.draft), sql)
     }
 
+    /// [Collects](Self::write) the insert of a row: `bind` binds its values. In a [combined](super::Mode::Combined) transaction it
+    /// becomes one statement with the rows of others that have the same text.
+    pub fn insert(
+        &mut self,
+        text: Rows,
+        effect: Effect,
+        bind: impl for<'q> Fn(Query<'q>) -> Query<'q> + Send + 'static,
+    ) -> Result<(), Error> {
+        match &mut self.inner {
+            Inner::Combined(combined) => combined.inserts.rows.push(RowInsert::new(text, effect, Box::new(bind))),
+            _ => bind(self.write(text.head)).push_tuple(0).push(text.tail).collect(effect)?,
+        }
+        Ok(())
+    }
+
     /// The text of what was collected, which is not sent.
     #[cfg(test)]
     pub(super) fn take_text(&mut self) -> Result<Option<String>, Error> {
@@ -129,6 +149,7 @@ impl Tx {
     pub(super) async fn send(&mut self) -> Result<(), Error> {
         match &mut self.inner {
             Inner::Postgres(tx) if tx.optimistic => Err(tx.outgrow()),
+            Inner::Combined(combined) => Err(combined.outgrow()),
             _ => self.flush().await,
         }
     }
@@ -158,13 +179,14 @@ impl Tx {
                 let row = rows.first().ok_or(Error::NotFound)?;
                 Batch::wakes(&effects, row)?
             }
+            (Inner::Combined(combined), _) => return Err(combined.outgrow()),
             (Inner::Sqlite(_), Args::Postgres(_)) | (Inner::Postgres(_), Args::Sqlite(_)) => return Err(Error::Failed),
         };
         self.leaves_work |= wakes;
         Ok(())
     }
 
-    /// Runs one statement, after those that were collected. In an [optimistic](super::Change::is_optimistic) transaction they wait
+    /// Runs one statement, after those that were collected. In an [optimistic](super::Mode::Optimistic) transaction they wait
     /// for the commit, and it may only read without locks.
     pub(super) async fn run(
         &mut self,
@@ -179,6 +201,7 @@ impl Tx {
                     return Err(tx.outgrow());
                 }
             }
+            Inner::Combined(combined) => return Err(combined.outgrow()),
             _ => self.flush().await?,
         }
         match (&mut self.inner, arguments) {
@@ -190,14 +213,16 @@ impl Tx {
                 let (changed, rows) = tx.run(sql, arguments, persistent).await?;
                 Ok(Answer::Postgres(changed, rows))
             }
-            (Inner::Sqlite(_), Args::Postgres(_)) | (Inner::Postgres(_), Args::Sqlite(_)) => Err(Error::Failed),
+            (Inner::Sqlite(_), Args::Postgres(_)) | (Inner::Postgres(_), Args::Sqlite(_)) | (Inner::Combined(_), _) => {
+                Err(Error::Failed)
+            }
         }
     }
 
-    /// Whether selected rows are locked: not in an [optimistic](super::Change::is_optimistic) transaction.
+    /// Whether selected rows are locked: not in an [optimistic](super::Mode::Optimistic) transaction.
     pub(super) fn locks(&self) -> bool {
         match &self.inner {
-            Inner::Sqlite(_) => true,
+            Inner::Sqlite(_) | Inner::Combined(_) => true,
             Inner::Postgres(tx) => !tx.optimistic,
         }
     }
@@ -213,6 +238,7 @@ impl Tx {
         match &self.inner {
             Inner::Sqlite(_) => None,
             Inner::Postgres(tx) => tx.rerun,
+            Inner::Combined(combined) => combined.is_outgrown().then_some(Rerun::Fallback),
         }
     }
 
@@ -235,6 +261,7 @@ impl Tx {
         match &mut self.inner {
             Inner::Sqlite(member) => member.commit().await?,
             Inner::Postgres(tx) => tx.commit().await?,
+            Inner::Combined(combined) => return combined.commit((self.leaves_work, self.records_events)).await,
         }
         if self.leaves_work {
             self.commits.work.send_replace(());
@@ -253,6 +280,7 @@ impl Tx {
                 Ok(())
             }
             Inner::Postgres(tx) => tx.rollback().await,
+            Inner::Combined(_) => Ok(()),
         }
     }
 }

@@ -21,6 +21,7 @@ everywhere![
     concurrent_calls_make_one,
     concurrent_refusals_are_one,
     a_key_in_use_comes_before_what_exists,
+    creates_that_are_written_together_do_not_spoil_each_other,
 ];
 
 const KEY: &str = "9b3c2d1e-0000-4000-8000-00000000000a";
@@ -253,4 +254,35 @@ async fn a_key_in_use_comes_before_what_exists(house: House) {
         }
     }
     assert_eq!(wallet.get("/v1/customers").await.json()["customers"].as_array().unwrap().len(), 2);
+}
+
+/// Some are new, some are replays, some conflict with a customer and some reuse a key.
+async fn creates_that_are_written_together_do_not_spoil_each_other(house: House) {
+    let service = house.start().await;
+    let wallet = service.partner("Wallet").await;
+    let key = |number: usize| format!("9b3c2d1e-0000-4000-8000-{number:012}");
+    let body = |name: String| json!({"chainId": account(&name), "externalId": name});
+    let old = wallet.post("/v1/customers", &body("old".to_owned())).key(KEY).await.is(201);
+    let calls = (0..64).map(|number| {
+        let (key, name, wallet) = (key(number), format!("n-{number}"), &wallet);
+        async move {
+            match number % 4 {
+                0 => wallet.post("/v1/customers", &body("old".to_owned())).key(KEY).await,
+                1 => wallet.post("/v1/customers", &body("old".to_owned())).key(&key).await,
+                2 => wallet.post("/v1/customers", &body("other".to_owned())).key(KEY).await,
+                _ => wallet.post("/v1/customers", &body(name)).key(&key).await,
+            }
+        }
+    });
+    let responses = futures::future::join_all(calls).await;
+    for (number, response) in responses.into_iter().enumerate() {
+        match number % 4 {
+            0 => assert_eq!(response.is(201).body, old.body),
+            1 => assert_eq!(response.refuses(409, "CUSTOMER_EXISTS").json()["existingId"], old.json()["id"]),
+            2 => drop(response.refuses(422, "IDEMPOTENCY_KEY_REUSED")),
+            _ => assert_eq!(response.is(201).json()["externalId"], format!("n-{number}")),
+        }
+    }
+    let listed = wallet.get("/v1/customers?pageSize=100").await.is(200).json();
+    assert_eq!(listed["customers"].as_array().unwrap().len(), 17);
 }

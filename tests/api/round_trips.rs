@@ -6,7 +6,7 @@ use customerd::domain::Timestamp;
 use customerd::domain::customer::Move;
 use customerd::domain::delivery::{Attempt, Pace};
 use customerd::store::deliveries::{self, Attempted, Lease, RECORDED, Scan};
-use customerd::store::{Change, Tx};
+use customerd::store::{Change, Mode, Tx};
 use customerd::worker::{Queue as _, ScreeningQueue};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -131,8 +131,8 @@ impl Change for Recorded {
     type Out = ();
     type Error = customerd::store::Error;
 
-    fn is_optimistic(&self) -> bool {
-        true
+    fn mode(&self) -> Mode {
+        Mode::Optimistic
     }
 
     async fn apply(&self, tx: &mut Tx) -> Result<(), Self::Error> {

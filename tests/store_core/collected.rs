@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use customerd::domain::Timestamp;
-use customerd::store::{Change, Connection as _, Effect, Error, Tx};
+use customerd::store::{Change, Connection as _, Effect, Error, Mode, Tx};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::pooler::behind_a_pooler;
@@ -107,8 +107,8 @@ impl Change for Increment {
     type Out = ();
     type Error = Error;
 
-    fn is_optimistic(&self) -> bool {
-        true
+    fn mode(&self) -> Mode {
+        Mode::Optimistic
     }
 
     async fn apply(&self, tx: &mut Tx) -> Result<(), Error> {
@@ -148,8 +148,8 @@ impl Change for AtOnce {
     type Out = ();
     type Error = Error;
 
-    fn is_optimistic(&self) -> bool {
-        true
+    fn mode(&self) -> Mode {
+        Mode::Optimistic
     }
 
     async fn apply(&self, tx: &mut Tx) -> Result<(), Error> {
@@ -174,8 +174,8 @@ async fn an_optimistic_change_that_writes_at_once_or_locks_is_run_again(test: Te
     }
 }
 
-async fn dead_connections_are_replaced(test: TestStore) {
-    counter(&test).await;
+/// Has several connections pooled, and the server end the session of each.
+pub(crate) async fn end_sessions(test: &TestStore) {
     if test.url.starts_with("postgres") {
         let holders: Vec<_> = futures::future::join_all((0..8).map(|_| test.store.begin())).await;
         for tx in holders {
@@ -186,6 +186,11 @@ async fn dead_connections_are_replaced(test: TestStore) {
                     WHERE datname = current_database() AND pid <> pg_backend_pid()";
         sqlx::query(kill).execute(&mut killer).await.unwrap();
     }
+}
+
+async fn dead_connections_are_replaced(test: TestStore) {
+    counter(&test).await;
+    end_sessions(&test).await;
     let increment = Increment { runs: AtomicU32::new(0) };
     test.store.transact(&increment).await.unwrap();
     let mut reader = test.store.reader().await.unwrap();

@@ -16,7 +16,7 @@ use customerd::domain::reach::Reach;
 use customerd::domain::timestamp::SKEW;
 use customerd::domain::webhook::{DisabledReason, Settings, Subscription, WebhookType};
 use customerd::store::deliveries::{self, Attempted, Due, Lease, Scan};
-use customerd::store::{Change, Connection as _, Error, Store, Tx, events, nodes, webhooks};
+use customerd::store::{Change, Connection as _, Error, Mode, Store, Tx, events, nodes, webhooks};
 use uuid::Uuid;
 
 use crate::support::stores::{TestStore, on_both};
@@ -180,8 +180,8 @@ impl Change for Record {
     type Out = ();
     type Error = Error;
 
-    fn is_optimistic(&self) -> bool {
-        true
+    fn mode(&self) -> Mode {
+        Mode::Optimistic
     }
 
     async fn apply(&self, tx: &mut Tx) -> Result<(), Error> {

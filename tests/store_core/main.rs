@@ -5,6 +5,7 @@ mod audit;
 mod cancelled;
 mod checkpoints;
 mod collected;
+mod combined;
 mod deliveries;
 mod events;
 mod failover;

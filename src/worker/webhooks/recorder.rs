@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::domain::delivery::Outcome;
 use crate::domain::webhook::Turn;
 use crate::store::deliveries::{self, Attempted, RECORDED};
-use crate::store::{Change, Error, Store, Tx, webhooks};
+use crate::store::{Change, Error, Mode, Store, Tx, webhooks};
 
 /// An attempt that has ended.
 pub(super) struct Ended {
@@ -104,8 +104,8 @@ impl Change for Batch {
     type Error = Error;
 
     /// Where every receiver is well, it is one statement. Made twice, it is as if made once: the second time nothing is pending.
-    fn is_optimistic(&self) -> bool {
-        self.by_changed_webhook().is_empty()
+    fn mode(&self) -> Mode {
+        if self.by_changed_webhook().is_empty() { Mode::Optimistic } else { Mode::Locking }
     }
 
     async fn apply(&self, tx: &mut Tx) -> Result<Self::Out, Error> {
