@@ -73,7 +73,11 @@ impl<C: Change> Change for Recorded<'_, C> {
     }
 
     fn mode(&self) -> Mode {
-        self.change.mode()
+        match self.change.mode() {
+            // Its act is not one of the rows that can be combined.
+            Mode::Combined if self.act.is_some() => Mode::Optimistic,
+            mode => mode,
+        }
     }
 
     async fn conflict(&self, tx: &mut Tx) -> Outcome<Option<Error>> {

@@ -2,7 +2,8 @@
 //!
 //! [`Store::begin`] gives a [`Tx`], the value that *is* the transaction: statements run on it, [`Tx::commit`] makes them
 //! last, dropping it undoes them. [`Store::reader`] gives a [`Reader`] for reading alone. [`Store::transact`] runs a
-//! [`Change`], again if PostgreSQL asks for it.
+//! [`Change`], again if PostgreSQL asks for it; its [`Mode`] says whether it takes locks, and whether it may share a transaction with
+//! others.
 //!
 //! One SQL text with `$1` serves both databases; what must differ is in `dialect`. Values: see `value`.
 //!
@@ -38,6 +39,7 @@ mod dialect;
 mod draft;
 mod error;
 mod migrate;
+mod options;
 mod postgres;
 mod query;
 mod sqlite;
@@ -73,13 +75,13 @@ pub mod webhooks;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 pub use batch::{Lengths, Rows, write_rows};
 pub use change::{Change, Mode, Retry};
 pub use dialect::Dialect;
 pub use draft::Effect;
 pub use error::{Error, Unique};
+pub use options::{Migrations, StoreOptions};
 pub use query::Query;
 pub use sqlx::types::Text;
 pub use standing::{OperatorStanding, Owner, Precondition, Revoked, Standing, holds, still_valid};
@@ -95,69 +97,6 @@ use combiner::{CombinedTx, Combiner};
 use postgres::PgStore;
 use sqlite::SqliteStore;
 use tx::Rerun;
-
-/// How a store is opened.
-#[derive(Debug, Clone)]
-pub struct StoreOptions {
-    /// Whether to run migrations. Default: run.
-    pub migrations: Migrations,
-    /// PostgreSQL connections at most. Default 16.
-    pub max_connections: u32,
-    /// Connections lead through a pooler, which gives each transaction another session (PostgreSQL). Default: no.
-    pub transaction_pooler: bool,
-    /// How long to wait for a connection, or in SQLite's line of writers. Default 10 s.
-    pub acquire_timeout: Duration,
-    /// How long one statement may take (PostgreSQL). Default 10 s.
-    pub statement_timeout: Duration,
-    /// How long a statement may wait for a row lock (PostgreSQL), or for another process that writes to the file
-    /// (SQLite). Default 5 s.
-    pub lock_timeout: Duration,
-    /// How long a statement outside a transaction may read (SQLite), since it keeps the write-ahead log from being emptied.
-    /// Default 5 s.
-    pub read_timeout: Duration,
-    /// How long a transaction may idle between statements before the server ends it (PostgreSQL). Default 30 s.
-    pub idle_in_transaction_timeout: Duration,
-    /// Transactions that may share one commit (SQLite). Default 64.
-    pub group_limit: usize,
-}
-
-/// What opening a store does about missing migrations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Migrations {
-    /// Create the database file if it is missing (SQLite) and run them.
-    Run,
-    /// Run them where there is no database yet, an empty one or no file (SQLite); refuse one that lacks any with
-    /// [`Error::Behind`].
-    Create,
-    /// Run them where there is a database of this service already; anything else is refused with [`Error::Open`].
-    Existing,
-    /// Refuse a database that lacks any with [`Error::Behind`], and what is no database of this service as `Existing` does.
-    Check,
-    /// Leave a database of this service as it is, of whatever version; anything else is refused with [`Error::Open`].
-    Ignore,
-}
-
-impl Migrations {
-    pub(super) const fn may_migrate(self) -> bool {
-        matches!(self, Self::Run | Self::Create | Self::Existing)
-    }
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self {
-            migrations: Migrations::Run,
-            max_connections: 16,
-            transaction_pooler: false,
-            acquire_timeout: Duration::from_secs(10),
-            statement_timeout: Duration::from_secs(10),
-            lock_timeout: Duration::from_secs(5),
-            read_timeout: Duration::from_secs(5),
-            idle_in_transaction_timeout: Duration::from_secs(30),
-            group_limit: 64,
-        }
-    }
-}
 
 /// Gauges and counters for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
