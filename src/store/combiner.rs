@@ -134,9 +134,11 @@ impl Combiner {
             // In its own task, so that a cancelled caller does not stop it halfway.
             tokio::spawn(async move {
                 while let Some(batch) = combiner.take() {
-                    // Its callers see their senders dropped.
-                    if AssertUnwindSafe(write(&store, batch)).catch_unwind().await.is_err() {
-                        tracing::error!("a combined write panicked; its callers got an error");
+                    match AssertUnwindSafe(write(&store, batch)).catch_unwind().await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(unavailable)) => combiner.fail(&unavailable),
+                        // Its callers see their senders dropped.
+                        Err(_) => tracing::error!("a combined write panicked; its callers got an error"),
                     }
                 }
             });
@@ -158,13 +160,24 @@ impl Combiner {
         Some(state.waiting.drain(..1 << alike.ilog2()).collect())
     }
 
+    /// Fails whatever is queued: each batch would wait for the same timeout, one after the other.
+    fn fail(&self, error: &Error) {
+        let waiting = std::mem::take(&mut self.state().waiting);
+        for change in waiting {
+            // Fails only if the caller was cancelled.
+            let _ = change.done.send(InsertOutcome::Failed(error.clone()));
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, QueueState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Writes a batch. The error of a database that is unavailable.
+///
 /// Boxed, because a commit waits for this and this ends in a commit.
-fn write(store: &Store, batch: Vec<QueuedChange>) -> BoxFuture<'_, ()> {
+fn write(store: &Store, batch: Vec<QueuedChange>) -> BoxFuture<'_, Result<(), Error>> {
     let (inserts, waiting): (Vec<_>, Vec<_>) = batch.into_iter().map(|it| (it.inserts, it.done)).unzip();
     Box::pin(async move {
         let (result, rerun) = match store.begin_optimistic().await {
@@ -189,6 +202,7 @@ fn write(store: &Store, batch: Vec<QueuedChange>) -> BoxFuture<'_, ()> {
             // Fails only if the caller was cancelled.
             let _ = done.send(outcome);
         }
+        if is_unavailable { result } else { Ok(()) }
     })
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use customerd::domain::Timestamp;
-use customerd::store::{Change, Connection as _, Dialect, Effect, Error, Lengths, Mode, Rows, Store, Tx};
+use customerd::store::{Change, Connection as _, Dialect, Effect, Error, Lengths, Mode, Rows, Store, StoreOptions, Tx};
 use tokio::task::JoinHandle;
 
 use crate::pooler::behind_a_pooler;
@@ -22,6 +23,7 @@ on_both![
     those_who_wait_for_work_are_told,
     without_an_encryption_key_each_goes_alone,
     dead_connections_are_replaced,
+    none_hangs_while_the_database_is_busy,
 ];
 behind_a_pooler![
     many_at_once_share_transactions,
@@ -240,4 +242,20 @@ async fn dead_connections_are_replaced(test: TestStore) {
     let results = together(&test.store, numbered(16)).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     assert_eq!(names(&test).await.len(), 16);
+}
+
+async fn none_hangs_while_the_database_is_busy(test: TestStore) {
+    let (acquire_timeout, statement_timeout) = (Duration::from_millis(100), Duration::from_millis(100));
+    let test = test.reopen(StoreOptions { acquire_timeout, statement_timeout, ..StoreOptions::default() }).await;
+    give_key(&test.store);
+    let held = hold(&test.store).await;
+    for task in spawn(&test.store, numbered(64)) {
+        let result = task.await.unwrap();
+        assert!(matches!(result, Err(Error::Unavailable(_))), "{result:?}");
+    }
+    held.rollback().await.unwrap();
+    for task in spawn(&test.store, numbered(64)) {
+        task.await.unwrap().unwrap();
+    }
+    assert_eq!(names(&test).await.len(), 64);
 }
