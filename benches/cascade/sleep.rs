@@ -45,7 +45,7 @@ pub async fn measure(table: &mut Table, place: Place, bare: &str) {
         floor: format!("{floors:.0}/s"),
         figure,
         unit: "",
-        bar: Bar::AtLeast(0.5),
+        bar: Bar::AtLeast(1.0),
     });
     let many = Load { customers: 8, accounts: 500, callers: 1 };
     let (rate, floor, figure) = sides.rounds(&many).await;

@@ -33,13 +33,16 @@ pub enum Migrations {
     /// Create the database file if it is missing (SQLite) and run them.
     Run,
     /// Run them where there is no database yet, an empty one or no file (SQLite); refuse one that lacks any with
-    /// [`Error::Behind`].
+    /// [`Error::Behind`](super::Error::Behind).
     Create,
-    /// Run them where there is a database of this service already; anything else is refused with [`Error::Open`].
+    /// Run them where there is a database of this service already; anything else is refused with
+    /// [`Error::Open`](super::Error::Open).
     Existing,
-    /// Refuse a database that lacks any with [`Error::Behind`], and what is no database of this service as `Existing` does.
+    /// Refuse a database that lacks any with [`Error::Behind`](super::Error::Behind), and what is no database of this service as
+    /// `Existing` does.
     Check,
-    /// Leave a database of this service as it is, of whatever version; anything else is refused with [`Error::Open`].
+    /// Leave a database of this service as it is, of whatever version; anything else is refused with
+    /// [`Error::Open`](super::Error::Open).
     Ignore,
 }
 
