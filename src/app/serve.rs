@@ -95,8 +95,8 @@ pub async fn start(common: &Common, serve: &Serve, clock: Clock, shutdown: Shutd
     let (with_http, with_grpc) = (serve.only != Some(Only::Grpc), serve.only != Some(Only::Rest));
     let mut tasks = JoinSet::new();
     let health = Health::open(&serve.health, &start.metrics, (&start.clock, &shutdown), &mut tasks).await?;
-    // Before any address is taken but that of health: a node that cannot reach its database draws no calls.
     let prepared = if with_grpc { sandbox::prepare(common, serve, &clock) } else { None };
+    // Before any address is taken but that of health: a node that cannot reach its database draws no calls.
     let store = if with_grpc { Some(open(common, &clock).await?) } else { None };
     let http =
         if with_http { Some(start.listen(common.listen.http_addr, serve.tls.http(), false).await?) } else { None };
