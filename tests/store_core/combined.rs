@@ -248,7 +248,8 @@ async fn none_hangs_while_the_database_is_busy(test: TestStore) {
     let [acquire_timeout, statement_timeout, lock_timeout] = [Duration::from_secs(1); 3];
     let short = StoreOptions { acquire_timeout, statement_timeout, lock_timeout, ..StoreOptions::default() };
     let impatient = Store::open(&test.url, short).await.unwrap();
-    [&test.store, &impatient].map(give_key);
+    give_key(&test.store);
+    give_key(&impatient);
     let held = hold(&test.store).await;
     for task in spawn(&impatient, numbered(64)) {
         let result = task.await.unwrap();
